@@ -1,0 +1,239 @@
+//! What can be said on the command line.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use etcd_lock::memory::MemoryEtcd;
+use etcd_lock::{Client, Error, LockName, Options, Ttl, connect, grpc};
+use jiff::SignedDuration;
+
+use crate::exit::Failure;
+
+/// Distributed locks on etcd.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Debug)]
+pub(crate) struct Common {
+    /// The etcd's members, separated by commas [env: ETCD_LOCK_ENDPOINTS, ETCDCTL_ENDPOINTS] [default: 127.0.0.1:2379]
+    #[arg(long, global = true, value_delimiter = ',', value_name = "LIST")]
+    endpoints: Vec<String>,
+    /// Use an etcd in memory that lives as long as this program
+    #[arg(long, global = true, conflicts_with = "endpoints")]
+    embedded: bool,
+    /// How long etcd may take to answer
+    #[arg(long, global = true, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub(crate) dial_timeout: Duration,
+    /// How results are printed
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+    /// Say what is done, twice for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Don't say that the lock is waited for
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+}
+
+impl Common {
+    /// A client of the etcd that is meant.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        if self.embedded {
+            return Ok(MemoryEtcd::new().client());
+        }
+        let options = grpc::Options::new()
+            .with_connect_timeout(self.dial_timeout.min(Duration::from_secs(2)));
+        Ok(connect(
+            self.endpoints(),
+            Options::new().with_grpc(options),
+        )?)
+    }
+
+    /// The endpoints that are meant: the flag counts more than the environment.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        if !self.endpoints.is_empty() {
+            return self.endpoints.clone();
+        }
+        let from_env = ["ETCD_LOCK_ENDPOINTS", "ETCDCTL_ENDPOINTS"]
+            .into_iter()
+            .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        let list = from_env.unwrap_or_else(|| "127.0.0.1:2379".to_owned());
+        list.split(',')
+            .map(|endpoint| endpoint.trim().to_owned())
+            .collect()
+    }
+}
+
+/// What a script needs to know of `run`.
+const ABOUT_RUN: &str = "\
+The command finds in its environment:
+  ETCD_LOCK_NAME   the lock's name
+  ETCD_LOCK_KEY    the key that exists on etcd for as long as the lock is held
+  ETCD_LOCK_LEASE  the lease that keeps the key alive, in hex
+  ETCD_LOCK_TOKEN  the fencing token: a number that grows from holder to holder
+  ETCD_LOCK_REV    the revision of the grant, as etcdctl gives it: no fencing token
+
+Exit status:
+  the command's own, or 128+N where signal N ended it
+  64   the command line is wrong
+  69   no etcd answers
+  75   somebody else has the lock, unless -E says otherwise
+  77   etcd doesn't let this user in
+  79   the lock was lost while the command ran
+  126  the command can't be executed: found out before the lock is waited for
+  127  there is no such command: likewise";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a command while holding a lock
+    #[command(after_help = ABOUT_RUN)]
+    Run(Run),
+    /// Take a lock and leave it to its lease: print its key, lease and token
+    Lock(Lock),
+    /// Give a lock back by its key
+    Unlock(Unlock),
+    /// Serve an etcd in memory, for development and tests
+    Serve(Serve),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// The lock's name
+    #[arg(value_parser = name)]
+    pub(crate) name: LockName,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+    /// How long the lock outlives a machine that has died
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = ttl)]
+    pub(crate) ttl: Ttl,
+    /// What becomes of the command when the lock is lost
+    #[arg(long, value_enum, default_value_t = OnLost::Terminate)]
+    pub(crate) on_lost: OnLost,
+    /// How long the command may take to end after SIGTERM, before SIGKILL [default: a tenth of the TTL]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) grace: Option<Duration>,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// What becomes of the command when the lock is lost.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum OnLost {
+    /// SIGTERM, and SIGKILL after the grace
+    Terminate,
+    /// SIGKILL at once
+    Kill,
+    /// It runs on; the exit status still tells
+    Ignore,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Lock {
+    /// The lock's name
+    #[arg(value_parser = name)]
+    pub(crate) name: LockName,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+    /// How long the lock is held if it isn't unlocked before: nothing keeps it alive
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = ttl)]
+    pub(crate) ttl: Ttl,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Unlock {
+    /// The key that `etcd-lock lock` printed
+    pub(crate) key: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2379")]
+    pub(crate) listen: String,
+}
+
+/// How long to wait for a lock.
+#[derive(Args, Debug)]
+pub(crate) struct Wait {
+    /// Give up after this long [default: wait for as long as it takes]
+    #[arg(long = "wait", value_name = "DURATION", value_parser = duration)]
+    pub(crate) limit: Option<Duration>,
+    /// Give up at once when somebody else has the lock
+    #[arg(long, conflicts_with = "limit")]
+    pub(crate) no_wait: bool,
+    /// The exit status when it was given up
+    #[arg(short = 'E', long, value_name = "CODE", default_value_t = crate::exit::BUSY)]
+    pub(crate) conflict_exit_code: u8,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Output {
+    Text,
+    Json,
+}
+
+fn name(text: &str) -> Result<LockName, Error> {
+    LockName::new(text.to_owned())
+}
+
+/// A duration that a lease can have: in whole seconds, rounded up.
+fn ttl(text: &str) -> Result<Ttl, String> {
+    Ttl::try_from(duration(text)?).map_err(|error| error.to_string())
+}
+
+/// `1m30s`, or a bare number of seconds as etcdctl takes it.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = match text.parse() {
+        Ok(seconds) => SignedDuration::from_secs(seconds),
+        Err(_) => text
+            .parse::<SignedDuration>()
+            .map_err(|error| error.to_string())?,
+    };
+    let duration = Duration::try_from(parsed).map_err(|_| "it must not be negative".to_owned())?;
+    if duration.is_zero() {
+        return Err("it must be longer than zero".to_owned());
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units_or_are_seconds() {
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("10"), Ok(Duration::from_secs(10)));
+        for bad in ["", "0", "0s", "-5s", "ten", "5 parsecs"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn all_after_the_command_is_the_commands() {
+        let cli =
+            Cli::try_parse_from(["etcd-lock", "run", "a", "ls", "-l", "--ttl", "5s"]).unwrap();
+        let Command::Run(run) = cli.command else {
+            panic!("not run")
+        };
+        assert_eq!(run.command, ["ls", "-l", "--ttl", "5s"]);
+        assert_eq!(run.ttl.as_secs(), 10);
+    }
+}

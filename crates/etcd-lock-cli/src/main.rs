@@ -1,0 +1,60 @@
+//! The program `etcd-lock`: locks on etcd, for the shell.
+
+mod args;
+mod child;
+mod exit;
+mod keys;
+mod run;
+mod serve;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use exit::Failure;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // What was asked for goes to standard output, complaints to standard error; neither is worth a second failure.
+            let _ = error.print();
+            return if error.use_stderr() {
+                exit::USAGE.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    trace(cli.common.verbose);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::from(error).report(),
+    };
+    let done = runtime.block_on(async {
+        match &cli.command {
+            Command::Run(args) => run::run(&cli.common, args).await,
+            Command::Lock(args) => keys::lock(&cli.common, args).await,
+            Command::Unlock(args) => keys::unlock(&cli.common, args).await,
+            Command::Serve(args) => serve::serve(args).await,
+        }
+    });
+    done.unwrap_or_else(|failure| failure.asking(&cli.common.endpoints()).report())
+}
+
+fn trace(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => "etcd_lock=debug,etcd_lock_session=debug,etcd_lock_grpc=debug",
+        _ => "debug",
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(level)
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -1,0 +1,30 @@
+//! The real program, on an etcd inside of itself, on `etcd-lock serve`, and on a real etcd.
+
+#![allow(clippy::unwrap_used, reason = "it is test code, helpers included")]
+
+mod etcd;
+mod program;
+
+mod etcdctl;
+mod keys;
+mod no_etcd;
+mod run_busy;
+mod run_lost;
+mod run_signals;
+mod run_status;
+mod serve;
+mod usage;
+
+/// Makes a module of tests for each kind of etcd, from functions that take one.
+macro_rules! tests_on {
+    ([$($etcd:ident)+] $tests:tt) => {
+        $(mod $etcd { $crate::tests_on!($etcd $tests); })+
+    };
+    ($etcd:ident { $($test:ident)+ }) => {
+        $(#[tokio::test]
+        async fn $test() {
+            super::$test(&$crate::etcd::Etcd::$etcd().await).await;
+        })+
+    };
+}
+use tests_on;

@@ -1,0 +1,118 @@
+//! Signals to the program: handed on to the command, or the end of a wait. Nothing is left in any case.
+
+use nix::sys::signal::Signal;
+
+use crate::etcd::Etcd;
+use crate::program::Program;
+
+const SIGNALS: [Signal; 6] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+
+crate::tests_on!([served real] {
+    a_signal_is_handed_on
+    a_command_that_a_signal_ends_tells
+    a_signal_ends_a_wait
+});
+
+async fn a_signal_is_handed_on(etcd: &Etcd) {
+    for signal in SIGNALS {
+        let name = &signal.as_str()[3..];
+        let script =
+            format!("trap 'echo got; exit 3' {name}; echo ready; while :; do sleep 0.02; done");
+        let mut program = etcd.start(["run", "signal", "--", "sh", "-c", &script]);
+        assert_eq!(program.line().await, "ready");
+        program.signal(signal);
+        assert_eq!(program.end().await.with(3).stdout, "got\n", "{signal}");
+        etcd.nothing_is_left("signal").await;
+    }
+}
+
+async fn a_command_that_a_signal_ends_tells(etcd: &Etcd) {
+    for signal in SIGNALS {
+        let mut program = etcd.start([
+            "run",
+            "signal",
+            "--",
+            "sh",
+            "-c",
+            "echo ready; exec sleep 60",
+        ]);
+        assert_eq!(program.line().await, "ready");
+        program.signal(signal);
+        program.end().await.with(128 + signal as i32);
+        etcd.nothing_is_left("signal").await;
+    }
+}
+
+async fn a_signal_ends_a_wait(etcd: &Etcd) {
+    let mut holder = etcd.start(["run", "signal", "--", "sh", "-c", "echo held; cat"]);
+    assert_eq!(holder.line().await, "held");
+    for signal in SIGNALS {
+        for command in [&["run", "signal", "echo", "ran"][..], &["lock", "signal"]] {
+            let waiter = etcd.start(command.iter().copied());
+            etcd.queue_has("signal", 2).await;
+            waiter.signal(signal);
+            let end = waiter.end().await.with(128 + signal as i32);
+            assert_eq!(end.stdout, "", "{signal}");
+            assert_eq!(etcd.queue("signal").await.len(), 1);
+            assert_eq!(etcd.leases().await.len(), 1);
+        }
+    }
+    holder.end().await.with(0);
+    etcd.nothing_is_left("signal").await;
+}
+
+/// As with `nohup`: what we were started to ignore is ignored by both.
+#[tokio::test]
+async fn an_ignored_signal_stays_ignored() {
+    for signal in SIGNALS {
+        let mut command = tokio::process::Command::new("env");
+        let name = signal.as_str();
+        command.arg(format!("--ignore-signal={name}"));
+        command.arg(env!("CARGO_BIN_EXE_etcd-lock"));
+        command.args(["--embedded", "run", "signal", "sh", "-c"]);
+        command.arg(format!(
+            "echo ready; read line; kill -{} $$; cat",
+            &name[3..]
+        ));
+        let mut program = Program::start(command);
+        assert_eq!(program.line().await, "ready");
+        program.signal(signal);
+        program.say("go on\nstill here\n").await;
+        assert_eq!(
+            program.end().await.with(0).stdout,
+            "still here\n",
+            "{signal}"
+        );
+    }
+}
+
+/// The terminal tells all processes in front, so that the command has it already.
+#[tokio::test]
+async fn an_interrupt_typed_at_a_terminal_comes_once() {
+    // It doesn't sleep between: a shell counts two signals as one when it is busy with something else.
+    let counting = "n=0; trap 'n=$((n+1))' INT; echo ready; \
+        while [ $n = 0 ]; do :; done; sleep 0.5; echo $n; exit 3";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, counting).unwrap();
+    let program = env!("CARGO_BIN_EXE_etcd-lock");
+    // What a shell was started to ignore, it can't count.
+    let mut terminal = tokio::process::Command::new("env");
+    terminal.args(["--default-signal", "script"]);
+    terminal.args(["--quiet", "--return", "/dev/null", "--command"]);
+    terminal.arg(format!(
+        "{program} --embedded run signal sh {}",
+        file.path().display()
+    ));
+    let mut terminal = Program::start(terminal);
+    assert_eq!(terminal.line().await, "ready");
+    terminal.say("\x03").await;
+    assert_eq!(terminal.line().await.trim_start_matches("^C"), "1");
+    terminal.end_by_itself().await.with(3);
+}

@@ -1,0 +1,56 @@
+//! `etcd-lock serve`.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tokio::time::timeout;
+
+use crate::etcd::Etcd;
+use crate::program::{Program, end_of, etcd_lock};
+
+#[tokio::test]
+async fn a_signal_ends_it_also_with_a_watch_open() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let etcd = Etcd::served().await;
+        let mut watch = Program::start(etcd.etcdctl(["watch", "some"]));
+        let mut holder = etcd.start(["run", "serve", "--", "sh", "-c", "echo held; cat"]);
+        assert_eq!(holder.line().await, "held");
+        let _waiter = etcd.start(["run", "serve", "true"]);
+        etcd.queue_has("serve", 2).await;
+        // The watch is open when it has shown something.
+        let put = Program::start(etcd.etcdctl(["put", "some", "value"]));
+        put.end().await.with(0);
+        assert_eq!(watch.line().await, "PUT");
+
+        let end = etcd.stop(signal).await.with(0);
+        assert_eq!(end.stdout, "");
+    }
+}
+
+#[tokio::test]
+async fn nobody_has_to_listen() {
+    let (reader, deaf) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = etcd_lock();
+    command.args(["serve", "--listen", "127.0.0.1:0"]);
+    command.stdout(deaf.try_clone().unwrap()).stderr(deaf);
+    let mut server = command.kill_on_drop(true).spawn().unwrap();
+    let ended = timeout(Duration::from_millis(500), server.wait()).await;
+    assert!(ended.is_err(), "{ended:?}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_ends_with_71() {
+    let etcd = Etcd::served().await;
+    let address = etcd.endpoint().replace("http://", "");
+    let end = end_of(["serve", "--listen", &address]).await;
+    end.with(71).saying(&address);
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_ends_with_71() {
+    for address in ["", "127.0.0.1", "127.0.0.1:99999"] {
+        let end = end_of(["serve", "--listen", address]).await;
+        end.with(71).saying("can't listen");
+    }
+}

@@ -1,0 +1,231 @@
+//! The one error of all `etcd-lock` crates.
+
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong: a [kind](Error::kind) to act on, a sentence to read, and the cause as [`source`](StdError::source).
+///
+/// It is one word wide and cheap to clone. The server's own words are kept: [`Error::server_text`].
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+impl Error {
+    /// An error of a kind, with a sentence in lower case that says what was attempted or what is allowed.
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Arc::new(Inner {
+            kind,
+            message: message.into(),
+            server_text: None,
+            outcome_unknown: false,
+            source: None,
+        }))
+    }
+
+    /// Shorthand for bad input.
+    #[must_use]
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidArgument, message)
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let source = Some(Arc::from(source.into()));
+        self.map(|inner| inner.source = source)
+    }
+
+    /// Adds the text that the server sent, to the letter.
+    #[must_use]
+    pub fn with_server_text(self, text: impl Into<String>) -> Self {
+        let text = Some(text.into());
+        self.map(|inner| inner.server_text = text)
+    }
+
+    /// Says that the request may have been executed although no answer came.
+    #[must_use]
+    pub fn with_outcome_unknown(self) -> Self {
+        self.map(|inner| inner.outcome_unknown = true)
+    }
+
+    /// What kind of failure this is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The text that the server sent, to the letter, where the failure came from a server.
+    #[must_use]
+    pub fn server_text(&self) -> Option<&str> {
+        self.0.server_text.as_deref()
+    }
+
+    /// Whether the request may have been executed although it failed here. A write with such an error must be
+    /// settled by a read before it is repeated; errors without it were certainly not executed, or had no effect.
+    #[must_use]
+    pub fn is_outcome_unknown(&self) -> bool {
+        self.0.outcome_unknown
+    }
+
+    /// Whether time ran out.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.kind() == ErrorKind::Timeout
+    }
+
+    /// Whether no server could be asked, or none that could answer: trying again later may help.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        self.kind() == ErrorKind::Unavailable
+    }
+
+    /// Whether the lease is gone, or the session that kept it alive was lost.
+    #[must_use]
+    pub fn is_session_lost(&self) -> bool {
+        matches!(self.kind(), ErrorKind::LeaseNotFound | ErrorKind::Lost)
+    }
+
+    fn map(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.0.message)
+            .field("server_text", &self.0.server_text)
+            .field("outcome_unknown", &self.0.outcome_unknown)
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        match &self.0.server_text {
+            Some(text) => write!(f, ": {text}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// So that what is checked already and what is yet to be checked can be given to one function.
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// What a program can tell apart and act on.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A named connection is open already.
+    AlreadyOpen,
+    /// Somebody else holds the lock and the caller did not want to wait.
+    Busy,
+    /// The client or session was closed.
+    Closed,
+    /// The request can't be right, whoever answers it: the text says what to change.
+    InvalidArgument,
+    /// The lease does not exist, or no longer.
+    LeaseNotFound,
+    /// The lock, or the place in its queue, is gone.
+    Lost,
+    /// No connection of this name is open.
+    NotOpen,
+    /// The user may not do this.
+    PermissionDenied,
+    /// What answers is not etcd, or says what no etcd would.
+    Protocol,
+    /// The server has no room: its database is full, a message too large, or too many requests wait.
+    ResourceExhausted,
+    /// The server refused for another reason: its text says which.
+    Server,
+    /// No reply within the timeout.
+    Timeout,
+    /// The server does not know the user, or wants one.
+    Unauthenticated,
+    /// No server could be reached, or none that has a leader.
+    Unavailable,
+    /// The server does not know this service or method.
+    Unsupported,
+}
+
+impl ErrorKind {
+    /// The kind in lower case, like `lease_not_found`: for labels and machines.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AlreadyOpen => "already_open",
+            Self::Busy => "busy",
+            Self::Closed => "closed",
+            Self::InvalidArgument => "invalid_argument",
+            Self::LeaseNotFound => "lease_not_found",
+            Self::Lost => "lost",
+            Self::NotOpen => "not_open",
+            Self::PermissionDenied => "permission_denied",
+            Self::Protocol => "protocol",
+            Self::ResourceExhausted => "resource_exhausted",
+            Self::Server => "server",
+            Self::Timeout => "timeout",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Unavailable => "unavailable",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    server_text: Option<String>,
+    outcome_unknown: bool,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_word_wide_and_shareable() {
+        fn shareable<T: Clone + Send + Sync + 'static>() {}
+        shareable::<Error>();
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn display_leaves_the_source_to_the_chain() {
+        let error = Error::new(ErrorKind::Unavailable, "can't reach 127.0.0.1:1")
+            .with_source(std::io::Error::other("refused"));
+        assert_eq!(error.to_string(), "can't reach 127.0.0.1:1");
+        assert_eq!(error.source().unwrap().to_string(), "refused");
+    }
+
+    #[test]
+    fn the_servers_words_are_kept() {
+        let text = "etcdserver: requested lease not found";
+        let error =
+            Error::new(ErrorKind::LeaseNotFound, "the lock was refused").with_server_text(text);
+        assert_eq!(error.server_text(), Some(text));
+        assert_eq!(error.to_string(), format!("the lock was refused: {text}"));
+        assert!(error.is_session_lost() && !error.is_outcome_unknown());
+    }
+}

@@ -1,0 +1,134 @@
+//! One request of any kind, and its reply.
+
+use etcd_lock_core::kv::{Op, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
+use etcd_lock_core::lease::{
+    LeaseGrantRequest, LeaseGrantResponse, LeaseLeasesResponse, LeaseRevokeResponse,
+    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+};
+use etcd_lock_core::{
+    CallOptions, LeaseId, LockRequest, LockResponse, Timeout, UnlockRequest, UnlockResponse,
+};
+use tokio::time::Instant;
+
+/// A request on its way through the layers. A clone is what a retry sends.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What is asked.
+    pub call: Call,
+    /// How long it may take in all, counted from when it entered the layers.
+    pub timeout: Timeout,
+    /// When that time is up; `None` for never, or for later than the clock can tell.
+    pub deadline: Option<Instant>,
+    /// Whether an earlier attempt of it may have been executed.
+    pub(crate) uncertain: bool,
+}
+
+impl Request {
+    /// A request that begins now.
+    #[must_use]
+    pub fn new(call: Call, options: CallOptions) -> Self {
+        let timeout = options.timeout;
+        let deadline = timeout
+            .as_duration()
+            .and_then(|bound| Instant::now().checked_add(bound));
+        Self {
+            call,
+            timeout,
+            deadline,
+            uncertain: false,
+        }
+    }
+
+    /// How long is left.
+    #[must_use]
+    pub fn left(&self) -> Timeout {
+        match self.deadline {
+            Some(deadline) => Timeout::After(deadline.saturating_duration_since(Instant::now())),
+            None => Timeout::Infinity,
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(
+    missing_docs,
+    reason = "one variant for each method of Transport, named like it"
+)]
+pub enum Call {
+    LeaseGrant(LeaseGrantRequest),
+    LeaseLeases,
+    LeaseRevoke(LeaseId),
+    LeaseTimeToLive(LeaseTimeToLiveRequest),
+    Lock(LockRequest),
+    Range(RangeRequest),
+    Txn(TxnRequest),
+    Unlock(UnlockRequest),
+}
+
+impl Call {
+    /// The RPC's full name.
+    #[must_use]
+    pub const fn method(&self) -> &'static str {
+        match self {
+            Self::LeaseGrant(_) => "etcdserverpb.Lease/LeaseGrant",
+            Self::LeaseLeases => "etcdserverpb.Lease/LeaseLeases",
+            Self::LeaseRevoke(_) => "etcdserverpb.Lease/LeaseRevoke",
+            Self::LeaseTimeToLive(_) => "etcdserverpb.Lease/LeaseTimeToLive",
+            Self::Lock(_) => "v3lockpb.Lock/Lock",
+            Self::Range(_) => "etcdserverpb.KV/Range",
+            Self::Txn(_) => "etcdserverpb.KV/Txn",
+            Self::Unlock(_) => "v3lockpb.Lock/Unlock",
+        }
+    }
+
+    /// Whether it changes nothing, so that a failure leaves nothing unknown.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        match self {
+            Self::LeaseLeases | Self::LeaseTimeToLive(_) | Self::Range(_) => true,
+            Self::Txn(txn) => txn
+                .success
+                .iter()
+                .chain(&txn.failure)
+                .all(|op| matches!(op, Op::Range(_))),
+            _ => false,
+        }
+    }
+
+    /// Whether doing it twice is as good as once: the table in etcd-lock's architecture page.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        match self {
+            // A lease of our own number that exists already is the one that was asked for.
+            Self::LeaseGrant(grant) => grant.id.is_some(),
+            Self::LeaseRevoke(_) => true,
+            Self::Txn(txn) => txn.idempotent || self.is_read(),
+            // A late effect of the first could end the second's hold: never again with the same lease.
+            Self::Lock(_) => false,
+            Self::Unlock(unlock) => unlock.create_revision.is_some(),
+            Self::LeaseLeases | Self::LeaseTimeToLive(_) | Self::Range(_) => true,
+        }
+    }
+}
+
+/// What was answered.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[allow(
+    missing_docs,
+    reason = "one variant for each method of Transport, named like it"
+)]
+pub enum Reply {
+    LeaseGrant(LeaseGrantResponse),
+    /// The lease that an earlier attempt of the same request granted.
+    LeaseGrantedBefore(LeaseId),
+    LeaseLeases(LeaseLeasesResponse),
+    LeaseRevoke(LeaseRevokeResponse),
+    LeaseTimeToLive(LeaseTimeToLiveResponse),
+    Lock(LockResponse),
+    Range(RangeResponse),
+    Txn(TxnResponse),
+    Unlock(UnlockResponse),
+}

@@ -1,0 +1,28 @@
+//! The gRPC transport of `etcd-lock`: tonic below, tower layers above it.
+//!
+//! [`GrpcTransport`] carries every request to one of several endpoints. From the outside in, a request passes
+//!
+//! 1. **trace**: one span an RPC, at level debug;
+//! 2. **deadline**: the whole of what follows ends in time, connecting and repeating included, and the server is told;
+//! 3. **retry**: what was certainly not executed is sent again, and what may have been only where twice is as good as once;
+//! 4. the choice of an endpoint: the one that answered last, or the next after one that failed.
+//!
+//! The layers work on any transport: [`layers::Layered`] puts them over the one in memory, for tests.
+//!
+//! Waiting calls (`Lock`, watches, keep-alives) have connections of their own, so that they can't keep an unlock from
+//! getting through. Plain TCP only so far: TLS belongs into [`Options`] and the choice of the endpoint. With
+//! [`Options::with_login`] it logs in, and again when the token has ended.
+
+mod auth;
+pub mod layers;
+mod lock;
+mod options;
+mod own_key;
+mod peers;
+mod status;
+mod stream;
+mod transport;
+mod wire;
+
+pub use options::Options;
+pub use transport::GrpcTransport;

@@ -1,0 +1,292 @@
+//! The plain `Lock` RPC, made as safe as it can be.
+//!
+//! By itself it is not, in ways that no caller can see: on etcd 3.4 an OK can be false; a repeat with the same lease can
+//! lose a held lock to the clean-up of the first call; a waiter whose entry is gone waits on; and with authentication on,
+//! nothing is cleaned up at all. So a key is used by one attempt at a time and watched meanwhile, a grant is read back,
+//! and an attempt that ends without one deletes its entry itself, guarded by the create revision. What remains: a server
+//! that was stopped in the middle may execute its own, unguarded clean-up long after we have given up waiting for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use etcd_lock_core::kv::{Compare, DeleteRequest, RangeRequest, TxnRequest};
+use etcd_lock_core::lease::LeaseTimeToLiveRequest;
+use etcd_lock_core::{
+    CallOptions, Error, ErrorKind, LeaseId, LockKey, LockRequest, LockResponse, Result, Revision,
+    Timeout, UnlockRequest, UnlockResponse,
+};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::layers::Unary;
+use crate::own_key::OwnKey;
+use crate::wire::Wire;
+
+/// When after an attempt of unknown outcome its key is looked at, for an entry that came late.
+const LOOKS: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+];
+
+/// A login that was refused sooner than this was no good from the start.
+const LEAST_LOGIN: Duration = Duration::from_millis(500);
+
+const CLEAN_UP: CallOptions = CallOptions::new(Timeout::After(Duration::from_secs(5)));
+
+/// Takes and releases locks by the RPC.
+#[derive(Clone, Debug)]
+pub(crate) struct Locks {
+    unary: Unary,
+    wire: Wire,
+    slots: Arc<Mutex<HashMap<LockKey, Arc<Slot>>>>,
+}
+
+impl Locks {
+    pub(crate) fn new(unary: Unary, wire: Wire) -> Self {
+        Self {
+            unary,
+            wire,
+            slots: Arc::default(),
+        }
+    }
+
+    pub(crate) async fn lock(
+        &self,
+        request: LockRequest,
+        options: CallOptions,
+    ) -> Result<LockResponse> {
+        match options.timeout.checked()? {
+            Timeout::Infinity => self.attempt(request, options).await,
+            Timeout::After(bound) => {
+                // The inner call has what is left of the time after waiting for the slot.
+                let attempt = self.attempt(request, options);
+                timeout(bound, attempt).await.unwrap_or_else(|_| {
+                    let text = format!("the lock was not granted within the timeout of {bound:?}");
+                    Err(Error::new(ErrorKind::Timeout, text))
+                })
+            }
+        }
+    }
+
+    /// The RPC of etcd deletes a key whoever it belongs to; a guarded delete can't end a later hold.
+    pub(crate) async fn unlock(
+        &self,
+        request: UnlockRequest,
+        options: CallOptions,
+    ) -> Result<UnlockResponse> {
+        let created = match request.create_revision {
+            Some(created) => created,
+            None => {
+                let reply = self.unary.range(own(&request.key), options).await?;
+                match reply.kvs.first() {
+                    Some(kv) => kv.create_revision,
+                    None => return Ok(UnlockResponse::new(reply.header)),
+                }
+            }
+        };
+        let reply = self
+            .unary
+            .txn(guarded_delete(&request.key, created), options)
+            .await?;
+        if let Some(slot) = self.slots().get(&request.key) {
+            slot.released(created);
+        }
+        Ok(UnlockResponse::new(reply.header))
+    }
+
+    async fn attempt(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
+        let (key, lease) = (request.key(), request.lease);
+        let started = Instant::now();
+        let slot = self.slot(&key);
+        let turn = slot.busy.clone().lock_owned().await;
+        // It finds an endpoint that answers and a login that holds, which a stream doesn't look for.
+        self.unary.range(own(&key), options).await?;
+        let held = slot.held().is_some();
+        let mut own_key = OwnKey::watch(&self.wire, &key, held).await?;
+        let options = match options.timeout {
+            Timeout::After(bound) => {
+                let left = bound
+                    .saturating_sub(started.elapsed())
+                    .max(Duration::from_millis(1));
+                CallOptions::new(Timeout::After(left))
+            }
+            Timeout::Infinity => options,
+        };
+        let mut pending = Pending {
+            locks: self.clone(),
+            key: key.clone(),
+            runtime: Handle::current(),
+            slot: Some((slot, turn)),
+        };
+        let reply = tokio::select! {
+            biased;
+            reply = self.granted(request, options) => reply,
+            () = own_key.deleted() => return Err(self.gone(lease, &key).await),
+        };
+        let reply = match reply {
+            Ok(reply) if reply.key == key => reply,
+            Ok(reply) => return Err(other_key(&reply.key, &key)),
+            Err(error) => {
+                pending.settle(&error);
+                return Err(error);
+            }
+        };
+        let read = self.unary.range(own(&key), options).await?;
+        let Some(kv) = read.kvs.first() else {
+            return Err(false_grant());
+        };
+        pending.granted(kv.create_revision);
+        Ok(LockResponse::new(reply.header, key, kv.create_revision))
+    }
+
+    /// Calls the RPC, again where its login ended while it waited: its entry stands then, and keeps its place. Other than
+    /// after a call that got no answer nothing of the first call is left on the server that could end the hold.
+    async fn granted(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
+        loop {
+            let asked = Instant::now();
+            match self.unary.lock(request.clone(), options).await {
+                Err(error) if login_ended(&error) && asked.elapsed() > LEAST_LOGIN => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Why an entry is gone: with its lease, or by somebody's hand.
+    async fn gone(&self, lease: LeaseId, key: &LockKey) -> Error {
+        let asked = LeaseTimeToLiveRequest::new(lease);
+        match self.unary.lease_time_to_live(asked, CLEAN_UP).await {
+            Ok(reply) if reply.remaining.is_none() => Error::new(
+                ErrorKind::LeaseNotFound,
+                "the lease ended before the lock was granted",
+            ),
+            _ => Error::new(
+                ErrorKind::Lost,
+                format!("the queue entry {key} was deleted by somebody else"),
+            ),
+        }
+    }
+
+    fn slot(&self, key: &LockKey) -> Arc<Slot> {
+        let mut slots = self.slots();
+        slots.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.held().is_some());
+        slots.entry(key.clone()).or_default().clone()
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<LockKey, Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Deletes what an attempt put under the key, now and when it comes late.
+    async fn withdraw(self, key: LockKey, slot: Arc<Slot>, turn: OwnedMutexGuard<()>) {
+        for pause in LOOKS {
+            sleep(pause).await;
+            let Ok(reply) = self.unary.range(own(&key), CLEAN_UP).await else {
+                continue;
+            };
+            let created = reply.kvs.first().map(|kv| kv.create_revision);
+            // An earlier grant under the same key is not ours to withdraw.
+            if let Some(created) = created
+                && Some(created) != *slot.held()
+            {
+                let delete = guarded_delete(&key, created);
+                if let Err(error) = self.unary.txn(delete, CLEAN_UP).await {
+                    tracing::debug!(%error, %key, "can't withdraw a queue entry yet");
+                }
+            }
+        }
+        drop(turn);
+    }
+}
+
+/// A key that somebody is busy with or holds.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Locked by the one attempt that is under way.
+    busy: Arc<AsyncMutex<()>>,
+    /// The grant that wasn't released yet.
+    held: Mutex<Option<Revision>>,
+}
+
+impl Slot {
+    fn held(&self) -> MutexGuard<'_, Option<Revision>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn released(&self, created: Revision) {
+        let mut held = self.held();
+        if *held == Some(created) {
+            *held = None;
+        }
+    }
+}
+
+/// An attempt under way: dropped without a grant, it withdraws its entry in the background.
+struct Pending {
+    locks: Locks,
+    key: LockKey,
+    runtime: Handle,
+    slot: Option<(Arc<Slot>, OwnedMutexGuard<()>)>,
+}
+
+impl Pending {
+    fn granted(&mut self, created: Revision) {
+        if let Some((slot, _)) = self.slot.take() {
+            *slot.held() = Some(created);
+        }
+    }
+
+    /// Nothing is left behind by a request that wasn't executed at all. Other refusals may come in the middle of a wait.
+    fn settle(&mut self, error: &Error) {
+        let refused = matches!(
+            error.kind(),
+            ErrorKind::InvalidArgument | ErrorKind::LeaseNotFound | ErrorKind::Unsupported
+        );
+        if refused && !error.is_outcome_unknown() {
+            self.slot = None;
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some((slot, turn)) = self.slot.take() {
+            let withdrawal = self.locks.clone().withdraw(self.key.clone(), slot, turn);
+            self.runtime.spawn(withdrawal);
+        }
+    }
+}
+
+fn login_ended(error: &Error) -> bool {
+    error
+        .server_text()
+        .is_some_and(|text| text.contains("invalid auth token"))
+}
+
+fn own(key: &LockKey) -> RangeRequest {
+    RangeRequest::key(key.as_bytes().clone()).keys_only()
+}
+
+fn guarded_delete(key: &LockKey, created: Revision) -> TxnRequest {
+    TxnRequest::new()
+        .when(Compare::create_revision(key.as_bytes().clone(), created))
+        .and_then(DeleteRequest::key(key.as_bytes().clone()))
+        .idempotent()
+}
+
+fn false_grant() -> Error {
+    Error::new(
+        ErrorKind::LeaseNotFound,
+        "etcd granted the lock, but its key is gone: the lease ended during the wait",
+    )
+}
+
+fn other_key(got: &LockKey, expected: &LockKey) -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        format!("the server granted {got}, but {expected} was asked for"),
+    )
+}

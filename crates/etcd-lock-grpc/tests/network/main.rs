@@ -1,0 +1,10 @@
+//! The transport over real sockets: to good servers with bad input, to bad servers, and as a server sees it.
+
+#![allow(clippy::unwrap_used, reason = "it is test code, helpers included")]
+
+mod calls;
+
+mod bad_input;
+mod bad_servers;
+mod lost_replies;
+mod what_a_server_sees;

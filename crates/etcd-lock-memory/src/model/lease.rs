@@ -1,0 +1,208 @@
+//! Leases: etcd's `Lease` service.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use etcd_lock_proto::etcdserverpb as pb;
+
+use super::Model;
+use crate::status::{Code, Status};
+
+/// The longest time to live, in seconds (`maxLeaseTTL` in etcd's `lessor.go`).
+const MAX_TTL: i64 = 9_000_000_000;
+
+impl Model {
+    /// Grants a lease: at least two seconds, as etcd does with its default election timeout.
+    ///
+    /// # Errors
+    /// For a time to live that is too long, and for a number that is taken.
+    pub fn lease_grant(
+        &mut self,
+        request: &pb::LeaseGrantRequest,
+    ) -> Result<pb::LeaseGrantResponse, Status> {
+        if request.ttl > MAX_TTL {
+            return Err(Status::new(
+                Code::OutOfRange,
+                "etcdserver: too large lease TTL",
+            ));
+        }
+        let id = if request.id == 0 {
+            self.leases.free_id()
+        } else {
+            request.id
+        };
+        if self.leases.contains(id) {
+            return Err(Status::new(
+                Code::FailedPrecondition,
+                "etcdserver: lease already exists",
+            ));
+        }
+        let ttl = request.ttl.max(self.options.min_ttl);
+        self.leases.add(id, ttl, self.now);
+        Ok(pb::LeaseGrantResponse {
+            header: self.header(),
+            id,
+            ttl,
+            error: String::new(),
+        })
+    }
+
+    /// Ends a lease: its keys are deleted in one revision.
+    ///
+    /// # Errors
+    /// When there is no such lease.
+    pub fn lease_revoke(
+        &mut self,
+        request: &pb::LeaseRevokeRequest,
+    ) -> Result<pb::LeaseRevokeResponse, Status> {
+        if !self.leases.contains(request.id) {
+            return Err(Status::lease_not_found());
+        }
+        self.end_lease(request.id);
+        Ok(pb::LeaseRevokeResponse {
+            header: self.header(),
+        })
+    }
+
+    /// Renews a lease; a time to live of 0 says that it is gone.
+    pub fn lease_keep_alive(
+        &mut self,
+        request: &pb::LeaseKeepAliveRequest,
+    ) -> pb::LeaseKeepAliveResponse {
+        let ttl = self.leases.renew(request.id, self.now).unwrap_or(0);
+        pb::LeaseKeepAliveResponse {
+            header: self.header(),
+            id: request.id,
+            ttl,
+        }
+    }
+
+    /// Tells how long a lease has left, in whole seconds; -1 says that it is gone.
+    #[must_use]
+    pub fn lease_time_to_live(
+        &self,
+        request: &pb::LeaseTimeToLiveRequest,
+    ) -> pb::LeaseTimeToLiveResponse {
+        let reply = pb::LeaseTimeToLiveResponse {
+            header: self.header(),
+            id: request.id,
+            ttl: -1,
+            ..pb::LeaseTimeToLiveResponse::default()
+        };
+        let Some(lease) = self.leases.by_id.get(&request.id) else {
+            return reply;
+        };
+        let left = lease.deadline.saturating_sub(self.now).as_secs();
+        pb::LeaseTimeToLiveResponse {
+            ttl: i64::try_from(left).unwrap_or(i64::MAX),
+            granted_ttl: lease.ttl,
+            keys: if request.keys {
+                lease.keys.iter().cloned().collect()
+            } else {
+                Vec::new()
+            },
+            ..reply
+        }
+    }
+
+    /// Lists the leases, the next to end first.
+    #[must_use]
+    pub fn lease_leases(&self) -> pb::LeaseLeasesResponse {
+        let ids = self.leases.by_deadline.iter();
+        let leases = ids.map(|&(_, id)| pb::LeaseStatus { id }).collect();
+        pb::LeaseLeasesResponse {
+            header: self.header(),
+            leases,
+        }
+    }
+
+    pub(super) fn end_lease(&mut self, id: i64) {
+        let Some(lease) = self.leases.remove(id) else {
+            return;
+        };
+        let mut changes = Vec::new();
+        self.delete_keys(lease.keys.into_iter().collect(), &mut changes);
+        self.commit(changes);
+    }
+}
+
+/// All leases.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Leases {
+    by_id: BTreeMap<i64, Lease>,
+    by_deadline: BTreeSet<(Duration, i64)>,
+    last_id: i64,
+}
+
+#[derive(Clone, Debug)]
+struct Lease {
+    ttl: i64,
+    deadline: Duration,
+    keys: BTreeSet<Bytes>,
+}
+
+impl Leases {
+    pub(super) fn contains(&self, id: i64) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
+    pub(super) fn first_deadline(&self) -> Option<(Duration, i64)> {
+        self.by_deadline.first().copied()
+    }
+
+    /// Attaches a key to another lease; 0 is none.
+    pub(super) fn move_key(&mut self, key: &Bytes, from: i64, to: i64) {
+        if from == to {
+            return;
+        }
+        if let Some(lease) = self.by_id.get_mut(&from) {
+            lease.keys.remove(key);
+        }
+        if let Some(lease) = self.by_id.get_mut(&to) {
+            lease.keys.insert(key.clone());
+        }
+    }
+
+    fn add(&mut self, id: i64, ttl: i64, now: Duration) {
+        let deadline = now + seconds(ttl);
+        self.by_id.insert(
+            id,
+            Lease {
+                ttl,
+                deadline,
+                keys: BTreeSet::new(),
+            },
+        );
+        self.by_deadline.insert((deadline, id));
+    }
+
+    fn renew(&mut self, id: i64, now: Duration) -> Option<i64> {
+        let lease = self.by_id.get_mut(&id)?;
+        self.by_deadline.remove(&(lease.deadline, id));
+        lease.deadline = now + seconds(lease.ttl);
+        self.by_deadline.insert((lease.deadline, id));
+        Some(lease.ttl)
+    }
+
+    fn remove(&mut self, id: i64) -> Option<Lease> {
+        let lease = self.by_id.remove(&id)?;
+        self.by_deadline.remove(&(lease.deadline, id));
+        Some(lease)
+    }
+
+    /// A number that looks like etcd's: large, positive, and not guessed from its neighbour.
+    fn free_id(&mut self) -> i64 {
+        loop {
+            self.last_id += 1;
+            let scrambled = self.last_id.wrapping_mul(0x2545_f491_4f6c_dd1d) & i64::MAX;
+            if scrambled != 0 && !self.contains(scrambled) {
+                return scrambled;
+            }
+        }
+    }
+}
+
+fn seconds(ttl: i64) -> Duration {
+    Duration::from_secs(ttl.unsigned_abs())
+}

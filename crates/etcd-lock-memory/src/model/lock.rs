@@ -1,0 +1,305 @@
+//! Locks: etcd's `v3lockpb.Lock` service, its traps included.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use etcd_lock_proto::etcdserverpb as pb;
+use etcd_lock_proto::v3lockpb;
+
+use super::history::{Change, KeyRange};
+use super::{Model, Version, kv};
+use crate::status::{Code, Status};
+
+/// The time to live of the lease that a `Lock` without one gets, in seconds; nobody keeps it alive.
+const HIDDEN_TTL: i64 = 60;
+
+/// A call of `Lock` that waits.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct LockCall(u64);
+
+/// What a call of `Lock` has come to.
+#[derive(Clone, Debug)]
+#[allow(clippy::exhaustive_enums, reason = "a call is answered or it waits")]
+pub enum LockWait {
+    /// It is answered.
+    Done(Result<v3lockpb::LockResponse, Status>),
+    /// It waits; its answer is to be taken out later.
+    Waiting(LockCall),
+}
+
+impl Model {
+    /// Takes a lock, or waits for it, as the RPC does: a waiter learns that its own key is gone when its turn comes.
+    pub fn lock(&mut self, request: &v3lockpb::LockRequest) -> LockWait {
+        self.lock_or_wait(request, Care::Rpc)
+    }
+
+    /// The same with more care than the RPC's: a waiter whose key is gone is told at once, and giving up deletes only a
+    /// key that the call has made.
+    pub fn lock_with_care(&mut self, request: &v3lockpb::LockRequest) -> LockWait {
+        self.lock_or_wait(request, Care::More)
+    }
+
+    /// Takes the answer of a call that waited, once it has come.
+    pub fn take_lock(&mut self, call: LockCall) -> Option<Result<v3lockpb::LockResponse, Status>> {
+        self.locks.done.remove(&call).map(|(_, answer)| answer)
+    }
+
+    /// The calls of `Lock` whose answers wait to be taken out.
+    pub fn answered_locks(&self) -> impl Iterator<Item = LockCall> {
+        self.locks.done.keys().copied()
+    }
+
+    /// Gives up a call. As in etcd, giving up the RPC deletes its key by name, whoever has put it, unless it was answered.
+    pub fn cancel_lock(&mut self, call: LockCall) {
+        let answered = self.locks.done.remove(&call);
+        let waiting = self.locks.remove(call).map(|waiting| waiting.entry);
+        let entry = match (answered, waiting) {
+            (Some((entry, Ok(_))), _) if entry.care == Care::More => entry,
+            (None, Some(entry)) => entry,
+            _ => return,
+        };
+        let is_ours = entry.made && self.created(&entry.key) == Some(entry.created);
+        if entry.care == Care::Rpc || is_ours {
+            self.delete_key(&entry.key);
+        }
+    }
+
+    /// Deletes a lock's key, whoever it belongs to, if it is there.
+    ///
+    /// # Errors
+    /// For an empty key.
+    pub fn unlock(
+        &mut self,
+        request: &v3lockpb::UnlockRequest,
+    ) -> Result<v3lockpb::UnlockResponse, Status> {
+        if request.key.is_empty() {
+            return Err(Status::empty_key().in_lock_service());
+        }
+        self.delete_key(&request.key);
+        Ok(v3lockpb::UnlockResponse {
+            header: self.header(),
+        })
+    }
+
+    /// Lets those go on who waited for keys that are gone now, and ends the waits of those whose own keys are.
+    pub(super) fn pass_on(&mut self, changes: &[Change]) {
+        for change in changes.iter().filter(|change| change.now.is_none()) {
+            for call in self.locks.with_own(&change.key) {
+                if let Some(waiting) = self.locks.remove(call) {
+                    self.locks
+                        .done
+                        .insert(call, (waiting.entry, Err(expired())));
+                }
+            }
+        }
+        for change in changes.iter().filter(|change| change.now.is_none()) {
+            for call in self.locks.waiting_for(&change.key) {
+                self.look_again(call);
+            }
+        }
+    }
+
+    fn lock_or_wait(&mut self, request: &v3lockpb::LockRequest, care: Care) -> LockWait {
+        match self.enter(request, care) {
+            Err(status) => LockWait::Done(Err(status.in_lock_service())),
+            Ok(entry) => match self.ahead_of(&entry) {
+                None => LockWait::Done(Ok(self.grant(&entry.key))),
+                Some(ahead) => LockWait::Waiting(self.locks.wait(entry, ahead)),
+            },
+        }
+    }
+
+    fn look_again(&mut self, call: LockCall) {
+        let Some(mut waiting) = self.locks.remove(call) else {
+            return;
+        };
+        if let Some(ahead) = self.ahead_of(&waiting.entry) {
+            waiting.ahead = ahead;
+            self.locks.put_back(call, waiting);
+            return;
+        }
+        let gone = self.created(&waiting.entry.key).is_none();
+        // 3.4 doesn't look whether the key is still there.
+        let answer = match self.options.version {
+            Version::V3_5 if gone => Err(expired()),
+            _ => Ok(self.grant(&waiting.entry.key)),
+        };
+        self.locks.done.insert(call, (waiting.entry, answer));
+    }
+
+    fn created(&self, key: &Bytes) -> Option<i64> {
+        self.history.get(key).map(|kv| kv.create_revision)
+    }
+
+    fn enter(&mut self, request: &v3lockpb::LockRequest, care: Care) -> Result<Entry, Status> {
+        let mut lease = request.lease;
+        if lease == 0 {
+            let hidden = pb::LeaseGrantRequest {
+                ttl: HIDDEN_TTL,
+                id: 0,
+            };
+            lease = self.lease_grant(&hidden)?.id;
+        }
+        let prefix = joined(&request.name, b"/");
+        let key = joined(&prefix, format!("{lease:x}").as_bytes());
+        if let Some(created) = self.created(&key) {
+            return Ok(Entry {
+                prefix,
+                key,
+                created,
+                care,
+                made: false,
+            });
+        }
+        let put = pb::PutRequest {
+            key: key.clone(),
+            lease,
+            ..pb::PutRequest::default()
+        };
+        kv::check_size(&put)?;
+        self.check_put_now(&put)?;
+        let mut changes = Vec::new();
+        self.apply_put(&put, &mut changes);
+        self.commit(changes);
+        Ok(Entry {
+            created: self.history.revision(),
+            prefix,
+            key,
+            care,
+            made: true,
+        })
+    }
+
+    /// The newest of the keys that came before an entry.
+    fn ahead_of(&self, entry: &Entry) -> Option<Bytes> {
+        let range = KeyRange::new(
+            &entry.prefix,
+            &etcd_lock_core::kv::prefix_end(&entry.prefix),
+        );
+        if let Some((_, mut ahead)) = self.history.folder(&range, 0..=entry.created - 1) {
+            return ahead.next_back().map(|kv| kv.key.clone());
+        }
+        let all = self.history.range(&range, i64::MAX);
+        let ahead = all.filter(|kv| kv.create_revision < entry.created);
+        ahead
+            .max_by_key(|kv| kv.create_revision)
+            .map(|kv| kv.key.clone())
+    }
+
+    fn grant(&self, key: &Bytes) -> v3lockpb::LockResponse {
+        v3lockpb::LockResponse {
+            header: self.header(),
+            key: key.clone(),
+        }
+    }
+
+    fn delete_key(&mut self, key: &Bytes) {
+        if self.history.get(key).is_some() {
+            let mut changes = Vec::new();
+            self.delete_keys(vec![key.clone()], &mut changes);
+            self.commit(changes);
+        }
+    }
+}
+
+/// All calls that wait.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Locks {
+    waiting: BTreeMap<LockCall, Waiting>,
+    by_ahead: BTreeMap<Bytes, BTreeSet<LockCall>>,
+    by_own: BTreeMap<Bytes, BTreeSet<LockCall>>,
+    pub(super) done: BTreeMap<LockCall, (Entry, Result<v3lockpb::LockResponse, Status>)>,
+    last_call: u64,
+}
+
+/// How a call of `Lock` treats its key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Care {
+    Rpc,
+    More,
+}
+
+/// A place in a queue.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    prefix: Bytes,
+    key: Bytes,
+    created: i64,
+    care: Care,
+    /// Whether the call has put the key, or found it.
+    made: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Waiting {
+    entry: Entry,
+    ahead: Bytes,
+}
+
+impl Locks {
+    fn wait(&mut self, entry: Entry, ahead: Bytes) -> LockCall {
+        self.last_call += 1;
+        let call = LockCall(self.last_call);
+        self.put_back(call, Waiting { entry, ahead });
+        call
+    }
+
+    fn put_back(&mut self, call: LockCall, waiting: Waiting) {
+        self.by_ahead
+            .entry(waiting.ahead.clone())
+            .or_default()
+            .insert(call);
+        if waiting.entry.care == Care::More {
+            self.by_own
+                .entry(waiting.entry.key.clone())
+                .or_default()
+                .insert(call);
+        }
+        self.waiting.insert(call, waiting);
+    }
+
+    fn remove(&mut self, call: LockCall) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&call)?;
+        unlist(&mut self.by_ahead, &waiting.ahead, call);
+        unlist(&mut self.by_own, &waiting.entry.key, call);
+        Some(waiting)
+    }
+
+    fn waiting_for(&self, key: &Bytes) -> Vec<LockCall> {
+        self.by_ahead
+            .get(key)
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect()
+    }
+
+    fn with_own(&self, key: &Bytes) -> Vec<LockCall> {
+        self.by_own
+            .get(key)
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect()
+    }
+}
+
+fn unlist(lists: &mut BTreeMap<Bytes, BTreeSet<LockCall>>, key: &Bytes, call: LockCall) {
+    if let Some(calls) = lists.get_mut(key) {
+        calls.remove(&call);
+        if calls.is_empty() {
+            lists.remove(key);
+        }
+    }
+}
+
+fn expired() -> Status {
+    Status::new(Code::Unknown, "mutex: session is expired")
+}
+
+fn joined(a: &[u8], b: &[u8]) -> Bytes {
+    let mut both = BytesMut::with_capacity(a.len() + b.len());
+    both.put_slice(a);
+    both.put_slice(b);
+    both.freeze()
+}

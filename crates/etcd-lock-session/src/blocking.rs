@@ -1,0 +1,39 @@
+//! The same for programs without async: sessions, mutexes and guards whose methods return when they are done.
+//!
+//! The work is done on a runtime with one thread of its own, which is started when it is first needed and lives for as
+//! long as the process. A client that was made outside of any runtime can be used here, and only here.
+//!
+//! Calling any of this from async code would stop the thread that the rest of that code runs on: it is refused with
+//! `InvalidArgument`, and nothing is sent.
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use etcd_lock_memory::MemoryEtcd;
+//! use etcd_lock_session::blocking::{Mutex, Session};
+//!
+//! # fn main() -> Result<(), etcd_lock_core::Error> {
+//! # let client = MemoryEtcd::new().client();
+//! let session = Session::open(&client, Duration::from_secs(10))?;
+//! let mutex = Mutex::new(&session, "report")?;
+//! let guard = mutex.lock()?;
+//! assert!(guard.is_held());
+//! guard.unlock()?;
+//! session.close()
+//! # }
+//! ```
+
+mod functions;
+mod guard;
+mod mutex;
+mod runtime;
+mod session;
+
+pub use functions::{lock, lock_with, queue, unlock};
+pub use guard::{FencedTxn, LockGuard};
+pub use mutex::Mutex;
+pub use session::Session;
+
+/// Leases, as in [`etcd_lock_core::lease`].
+pub mod lease {
+    pub use super::functions::lease::*;
+}

@@ -1,0 +1,92 @@
+//! eetcd's functions.
+
+use bytes::Bytes;
+use etcd_lock_core::{Context, LeaseId, LockResponse, Result, UnlockResponse};
+
+use super::runtime::wait;
+use crate::QueueView;
+
+/// Waits for the lock that a context describes.
+///
+/// # Errors
+/// As the [async one](Context::lock).
+pub fn lock(ctx: impl Into<Context>) -> Result<LockResponse> {
+    let ctx = ctx.into();
+    wait(async move { ctx.lock().await })
+}
+
+/// Waits for a lock by name and lease.
+///
+/// # Errors
+/// As the [async one](etcd_lock_core::lock_with).
+pub fn lock_with(
+    ctx: impl Into<Context>,
+    name: impl Into<Bytes>,
+    lease: LeaseId,
+) -> Result<LockResponse> {
+    wait(etcd_lock_core::lock_with(ctx, name, lease))
+}
+
+/// Releases the lock whose key this is.
+///
+/// # Errors
+/// As the [async one](etcd_lock_core::unlock).
+pub fn unlock(ctx: impl Into<Context>, key: impl Into<Bytes>) -> Result<UnlockResponse> {
+    wait(etcd_lock_core::unlock(ctx, key))
+}
+
+/// Reads who holds a lock and who waits for it.
+///
+/// # Errors
+/// As the [async one](crate::queue()).
+pub fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<QueueView> {
+    wait(crate::queue(ctx, name))
+}
+
+pub(super) mod lease {
+    use etcd_lock_core::lease::{
+        LeaseGrantResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse,
+    };
+    use etcd_lock_core::{Context, Error, LeaseId, Result, Ttl};
+
+    use super::wait;
+
+    /// Grants a lease.
+    ///
+    /// # Errors
+    /// As the [async one](etcd_lock_core::lease::grant).
+    pub fn grant<T>(ctx: impl Into<Context>, ttl: T) -> Result<LeaseGrantResponse>
+    where
+        T: TryInto<Ttl>,
+        Error: From<T::Error>,
+    {
+        wait(etcd_lock_core::lease::grant(ctx, ttl))
+    }
+
+    /// Ends a lease, and with it all its keys.
+    ///
+    /// # Errors
+    /// As the [async one](etcd_lock_core::lease::revoke).
+    pub fn revoke(ctx: impl Into<Context>, lease: LeaseId) -> Result<LeaseRevokeResponse> {
+        wait(etcd_lock_core::lease::revoke(ctx, lease))
+    }
+
+    /// Says how long a lease will live.
+    ///
+    /// # Errors
+    /// As the [async one](etcd_lock_core::lease::time_to_live).
+    pub fn time_to_live(
+        ctx: impl Into<Context>,
+        lease: LeaseId,
+    ) -> Result<LeaseTimeToLiveResponse> {
+        wait(etcd_lock_core::lease::time_to_live(ctx, lease))
+    }
+
+    /// Lists all leases.
+    ///
+    /// # Errors
+    /// As the [async one](etcd_lock_core::lease::leases).
+    pub fn leases(ctx: impl Into<Context>) -> Result<LeaseLeasesResponse> {
+        wait(etcd_lock_core::lease::leases(ctx))
+    }
+}

@@ -1,0 +1,88 @@
+//! Held locks.
+
+use etcd_lock_core::kv::{Compare, Op, TxnResponse};
+use etcd_lock_core::{Error, LockKey, Result, Revision, Timeout};
+
+use super::runtime::wait;
+use crate::FencingToken;
+
+/// A lock that is held for as long as this lives, and for as long as etcd can be trusted to think so: see
+/// [`LockGuard`](crate::LockGuard). Dropping it releases the lock in the background.
+#[derive(Debug)]
+#[must_use = "the lock is released when its guard is dropped"]
+pub struct LockGuard(pub(super) crate::LockGuard);
+
+impl LockGuard {
+    /// The key that exists on etcd for as long as the lock is held.
+    #[must_use]
+    pub const fn key(&self) -> &LockKey {
+        self.0.key()
+    }
+
+    /// The fencing token: give it along with every write to a resource that can refuse an older one.
+    #[must_use]
+    pub const fn token(&self) -> FencingToken {
+        self.0.token()
+    }
+
+    /// The store's revision when etcd granted the lock. It is no fencing token.
+    #[must_use]
+    pub const fn revision(&self) -> Revision {
+        self.0.revision()
+    }
+
+    /// Whether the lock is held, as far as can be known without asking.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.0.is_held()
+    }
+
+    /// Waits until the lock can no longer be relied on, and says why.
+    #[must_use]
+    pub fn lost(&self) -> Error {
+        wait(async { Ok(self.0.lost().await) }).unwrap_or_else(|error| error)
+    }
+
+    /// A transaction that commits only while the key is the one of this grant.
+    pub fn fenced_txn(&self) -> FencedTxn<'_> {
+        FencedTxn(self.0.fenced_txn())
+    }
+
+    /// Releases the lock: to the next thread of this session, or else on etcd.
+    ///
+    /// # Errors
+    /// As the [async one](crate::LockGuard::unlock).
+    pub fn unlock(self) -> Result<()> {
+        wait(self.0.unlock())
+    }
+}
+
+/// A transaction under way that commits only while its guard's lock is held: see [`FencedTxn`](crate::FencedTxn).
+#[derive(Debug)]
+#[must_use]
+pub struct FencedTxn<'a>(crate::FencedTxn<'a>);
+
+impl FencedTxn<'_> {
+    /// Adds a condition of its own.
+    pub fn when(self, compare: Compare) -> Self {
+        Self(self.0.when(compare))
+    }
+
+    /// Adds an operation for when the lock is held and all conditions are true.
+    pub fn and_then(self, op: impl Into<Op>) -> Self {
+        Self(self.0.and_then(op))
+    }
+
+    /// Bounds how long it may take. 9 s by default.
+    pub fn with_timeout(self, timeout: impl Into<Timeout>) -> Self {
+        Self(self.0.with_timeout(timeout))
+    }
+
+    /// Commits. The reply has `succeeded` false where one of its own conditions did not hold.
+    ///
+    /// # Errors
+    /// As the [async one](crate::FencedTxn::commit).
+    pub fn commit(self) -> Result<TxnResponse> {
+        wait(self.0.commit())
+    }
+}

@@ -1,0 +1,123 @@
+//! Looking at a lock's queue without taking part in it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use etcd_lock_core::kv::{KeyValue, RangeRequest, SortOrder, SortTarget};
+use etcd_lock_core::lease::LeaseTimeToLiveRequest;
+use etcd_lock_core::{
+    CallOptions, Context, LeaseId, LockKey, LockName, Result, Revision, Transport,
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::Owner;
+
+/// How many leases are asked about at the same time.
+const LEASES_AT_ONCE: usize = 16;
+
+/// A lock's queue at one moment: see [`queue`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct QueueView {
+    /// The store's revision at that moment.
+    pub revision: Revision,
+    /// The entries, oldest first: the holder, then the waiters in the order in which they will hold the lock.
+    pub places: Vec<Place>,
+    /// Keys below `<name>/` that are no entries. They hold up `etcdctl lock` and callers of etcd's `Lock` RPC, who wait
+    /// for anything that is older than themselves there, but nobody who waits by this crate's queue.
+    pub foreign: Vec<Bytes>,
+}
+
+/// One entry of a queue.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Place {
+    /// The entry's key.
+    pub key: LockKey,
+    /// Its lease.
+    pub lease: LeaseId,
+    /// When it was made, in the store's time: the first part of the fencing token of its grant.
+    pub create_revision: Revision,
+    /// Who made it, where they said so.
+    pub owner: Option<Owner>,
+    /// How long the lease will live if nobody renews it, in whole seconds; `None` when it has just ended.
+    pub remaining: Option<Duration>,
+}
+
+/// Reads who holds a lock and who waits for it. The context gives connection and timeout; each request has the timeout.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use etcd_lock_memory::MemoryEtcd;
+/// # use etcd_lock_core::Client;
+/// # use etcd_lock_session::{Mutex, Owner, Queue, SessionOptions, queue};
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock_core::Error> {
+/// let client = Client::new(Queue::new(MemoryEtcd::new()));
+/// let session = SessionOptions::new().with_owner(Owner::current()).open(&client).await?;
+/// let guard = Mutex::new(&session, "report")?.lock().await?;
+///
+/// let view = queue(&client, "report").await?;
+/// assert_eq!(view.places[0].key, *guard.key());
+/// assert_eq!(view.places[0].owner.as_ref().unwrap().pid, std::process::id());
+/// assert_eq!(view.places[0].remaining, Some(Duration::from_secs(10)));
+/// # guard.unlock().await
+/// # }
+/// ```
+///
+/// # Errors
+/// `InvalidArgument` for a name that can't be one, and what the transport's calls can fail with.
+///
+/// # Cancel safety
+/// It only reads.
+pub async fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<QueueView> {
+    let ctx = ctx.into();
+    let name = LockName::new(name)?;
+    let client = ctx.client()?;
+    let transport = client.transport().as_ref();
+    let options = CallOptions::new(ctx.timeout().checked()?);
+    let range = RangeRequest::prefix(name.queue_prefix())
+        .sorted_by(SortTarget::CreateRevision, SortOrder::Ascending);
+    let reply = transport.range(range, options).await?;
+    let (mut entries, mut foreign) = (Vec::new(), Vec::new());
+    for kv in reply.kvs {
+        match entry(&kv, &name) {
+            Some((key, lease)) => entries.push((key, lease, kv)),
+            None => foreign.push(kv.key),
+        }
+    }
+    let places = stream::iter(entries)
+        .map(|(key, lease, kv)| async move {
+            Ok::<_, etcd_lock_core::Error>(Place {
+                key,
+                lease,
+                create_revision: kv.create_revision,
+                owner: Owner::from_bytes(&kv.value),
+                remaining: remaining(transport, lease, options).await?,
+            })
+        })
+        .buffered(LEASES_AT_ONCE)
+        .try_collect()
+        .await?;
+    Ok(QueueView {
+        revision: reply.header.revision,
+        places,
+        foreign,
+    })
+}
+
+fn entry(kv: &KeyValue, name: &LockName) -> Option<(LockKey, LeaseId)> {
+    let key = LockKey::new(kv.key.clone()).ok()?;
+    let (of, lease) = key.parts()?;
+    (of == *name).then_some((key, lease))
+}
+
+async fn remaining(
+    transport: &dyn Transport,
+    lease: LeaseId,
+    options: CallOptions,
+) -> Result<Option<Duration>> {
+    let asked = LeaseTimeToLiveRequest::new(lease);
+    let reply = transport.lease_time_to_live(asked, options).await?;
+    Ok(reply.remaining.map(Duration::from_secs))
+}

@@ -1,0 +1,55 @@
+//! Keeping a bare lease alive, as `eetcd_lease:keep_alive` and `keep_alive_once` do.
+
+use etcd_lock_core::lease::LeaseKeepAliveResponse;
+use etcd_lock_core::{Context, Error, ErrorKind, LeaseId, Result, Timeout};
+use tokio_stream::StreamExt;
+
+use crate::{Session, SessionOptions};
+
+/// Keeps a lease alive until the session that this returns is dropped. The lease stays the caller's: it is not revoked.
+///
+/// # Errors
+/// `LeaseNotFound` when there is no such lease, and what the transport's calls can fail with.
+///
+/// # Cancel safety
+/// Nothing is left behind.
+pub async fn keep_alive(ctx: impl Into<Context>, lease: LeaseId) -> Result<Session> {
+    let ctx = ctx.into();
+    let options = SessionOptions::new().with_timeout(ctx.timeout());
+    options.adopt(&ctx.client()?, lease).await
+}
+
+/// Renews a lease once.
+///
+/// # Errors
+/// `Timeout`, and what the transport's calls can fail with. A lease that doesn't exist is no error: its
+/// [`ttl`](LeaseKeepAliveResponse::ttl) is `None`.
+///
+/// # Cancel safety
+/// When dropped, the lease may or may not have been renewed.
+pub async fn keep_alive_once(
+    ctx: impl Into<Context>,
+    lease: LeaseId,
+) -> Result<LeaseKeepAliveResponse> {
+    let ctx = ctx.into();
+    // The request side must stay open until the reply is there.
+    let requests = tokio_stream::once(lease).chain(tokio_stream::pending());
+    let mut replies = ctx
+        .client()?
+        .transport()
+        .lease_keep_alive(Box::pin(requests));
+    let timeout = ctx.timeout().checked()?;
+    let reply = async {
+        let ended = || Error::new(ErrorKind::Unavailable, "the keep-alive stream ended");
+        replies.next().await.unwrap_or_else(|| Err(ended()))
+    };
+    match timeout {
+        Timeout::Infinity => reply.await,
+        Timeout::After(bound) => tokio::time::timeout(bound, reply)
+            .await
+            .unwrap_or_else(|_| {
+                let text = format!("no answer to a keep-alive within {bound:?}");
+                Err(Error::new(ErrorKind::Timeout, text))
+            }),
+    }
+}

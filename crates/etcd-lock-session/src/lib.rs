@@ -1,0 +1,36 @@
+//! How locks behave, over any [`Transport`](etcd_lock_core::Transport): the wait queue, sessions, mutexes and guards.
+//!
+//! | item | what it is for |
+//! | --- | --- |
+//! | [`Queue`] | a transport that takes and releases locks by transactions and one shared watch stream |
+//! | [`Session`] | a lease that is kept alive, and says when it can no longer be trusted |
+//! | [`Mutex`], [`LockGuard`] | locks for tasks, with fencing tokens and loss detection |
+//! | [`queue`], [`Owner`] | looking at who holds a lock and who waits for it |
+//! | `blocking` | the same without async, with the feature of this name |
+//! | [`lease`] | keeping a bare lease alive, as `eetcd_lease` does |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod backoff;
+#[cfg(feature = "blocking")]
+pub mod blocking;
+mod guard;
+mod inspect;
+mod keep_alives;
+mod keeper;
+pub mod lease;
+mod metrics;
+mod mutex;
+mod owner;
+mod queue;
+mod session;
+mod token;
+mod watches;
+
+pub use guard::{FencedTxn, LockGuard};
+pub use inspect::{Place, QueueView, queue};
+pub use mutex::Mutex;
+pub use owner::Owner;
+pub use queue::Queue;
+pub use session::{Session, SessionOptions};
+pub use token::FencingToken;

@@ -1,0 +1,297 @@
+//! Locks by transactions and watches, in etcd's own queue layout.
+//!
+//! An entry is a key `<name>/<lease in hex>`; the one with the least create revision holds the lock. `etcdctl lock`, Go's
+//! `concurrency.Mutex` and callers of the `Lock` RPC wait in the same queue.
+
+mod attempt;
+mod keys;
+mod line;
+mod riders;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use etcd_lock_core::kv::{
+    Compare, DeleteRequest, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
+};
+use etcd_lock_core::lease::{
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
+    LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+};
+use etcd_lock_core::watch::{WatchRequest, WatchResponse};
+use etcd_lock_core::{
+    BoxStream, CallOptions, Error, ErrorKind, LeaseId, LockKey, LockRequest, LockResponse, Result,
+    Revision, Timeout, Transport, UnlockRequest, UnlockResponse,
+};
+
+use tracing::{Instrument, debug_span};
+
+use self::attempt::Attempt;
+use self::keys::KeyLocks;
+use self::riders::{Rider, Riders};
+use crate::keep_alives::KeepAlives;
+use crate::watches::{Follower, Watches};
+
+/// A transport that takes and releases locks by transactions on the transport below it, and waits on one shared watch
+/// stream. All leases are kept alive over one stream, too; everything else is passed through.
+///
+/// - An uncontended lock is one request.
+/// - A waiter is told of its turn by an event, and costs neither a connection nor a stream.
+/// - Only `<name>/<hex>` keys are queue entries: `a` does not wait for a holder of `a/b`.
+/// - Whatever ends a wait without a grant removes the entry, in the background, guarded by its create revision.
+///
+/// Clones share all state. Methods that wait must run inside a tokio runtime.
+#[derive(Clone)]
+pub struct Queue(Arc<Inner>);
+
+impl Queue {
+    /// A queue over `transport`, whose `lock` and `unlock` are not used.
+    #[must_use]
+    pub fn new(transport: impl Transport) -> Self {
+        Self::over(Arc::new(transport))
+    }
+
+    /// The same for a transport that is shared already.
+    #[must_use]
+    pub fn over(transport: Arc<dyn Transport>) -> Self {
+        Self(Arc::new(Inner {
+            keep_alives: KeepAlives::new(transport.clone()),
+            watches: Watches::new(transport.clone()),
+            transport,
+            keys: KeyLocks::default(),
+            held: Mutex::default(),
+            riders: Riders::default(),
+        }))
+    }
+
+    /// Takes the lock if nobody has it and nobody waits for it.
+    ///
+    /// # Errors
+    /// `Busy` when somebody does, else as [`Transport::lock`].
+    ///
+    /// # Cancel safety
+    /// When dropped, the queue entry is withdrawn in the background.
+    pub async fn try_lock(
+        &self,
+        request: LockRequest,
+        options: CallOptions,
+    ) -> Result<LockResponse> {
+        within(options.timeout, async {
+            let mut attempt = Attempt::start(&self.0, request, options.timeout).await;
+            let line = attempt.enter_alone().await?;
+            if line.is_empty() {
+                return Ok(attempt.granted(line.header));
+            }
+            attempt.withdraw().await?;
+            Err(Error::new(ErrorKind::Busy, "the lock is held by another"))
+        })
+        .await
+    }
+
+    /// Follows the deletion of a held key.
+    pub(crate) fn follow(&self, key: &LockKey) -> Follower {
+        self.0.watches.follow([key.as_bytes().clone()])
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Queue").field(&self.0.transport).finish()
+    }
+}
+
+#[async_trait]
+impl Transport for Queue {
+    async fn lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
+        let span = debug_span!("lock.queue", lock.name = %request.name, lease.id = %request.lease);
+        within(options.timeout, async {
+            let mut attempt = Attempt::start(&self.0, request, options.timeout).await;
+            let line = attempt.enter().await?;
+            attempt.wait(line).await
+        })
+        .instrument(span)
+        .await
+    }
+
+    async fn unlock(&self, request: UnlockRequest, options: CallOptions) -> Result<UnlockResponse> {
+        within(options.timeout, self.0.unlock(request, options)).await
+    }
+
+    async fn range(&self, request: RangeRequest, options: CallOptions) -> Result<RangeResponse> {
+        self.0.transport.range(request, options).await
+    }
+
+    async fn txn(&self, request: TxnRequest, options: CallOptions) -> Result<TxnResponse> {
+        self.0.transport.txn(request, options).await
+    }
+
+    async fn lease_grant(
+        &self,
+        request: LeaseGrantRequest,
+        options: CallOptions,
+    ) -> Result<LeaseGrantResponse> {
+        self.0.transport.lease_grant(request, options).await
+    }
+
+    async fn lease_revoke(
+        &self,
+        lease: LeaseId,
+        options: CallOptions,
+    ) -> Result<LeaseRevokeResponse> {
+        self.0.transport.lease_revoke(lease, options).await
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: LeaseTimeToLiveRequest,
+        options: CallOptions,
+    ) -> Result<LeaseTimeToLiveResponse> {
+        self.0.transport.lease_time_to_live(request, options).await
+    }
+
+    async fn lease_leases(&self, options: CallOptions) -> Result<LeaseLeasesResponse> {
+        self.0.transport.lease_leases(options).await
+    }
+
+    fn lease_keep_alive(
+        &self,
+        leases: BoxStream<LeaseId>,
+    ) -> BoxStream<Result<LeaseKeepAliveResponse>> {
+        Box::pin(self.0.keep_alives.stream(leases))
+    }
+
+    fn watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>> {
+        self.0.transport.watch(requests)
+    }
+}
+
+struct Inner {
+    transport: Arc<dyn Transport>,
+    keep_alives: KeepAlives,
+    watches: Watches,
+    keys: KeyLocks,
+    /// The grants of this queue that were not released yet, by key.
+    held: Mutex<HashMap<LockKey, Revision>>,
+    riders: Riders,
+}
+
+impl Inner {
+    async fn unlock(
+        self: &Arc<Self>,
+        request: UnlockRequest,
+        options: CallOptions,
+    ) -> Result<UnlockResponse> {
+        let UnlockRequest {
+            key,
+            create_revision,
+            ..
+        } = request;
+        let created = match create_revision.or_else(|| self.held().get(&key).copied()) {
+            Some(created) => created,
+            None => {
+                let reply = self
+                    .transport
+                    .range(RangeRequest::key(key.as_bytes().clone()), options)
+                    .await?;
+                match reply.kvs.first() {
+                    Some(kv) => kv.create_revision,
+                    None => return Ok(UnlockResponse::new(reply.header)),
+                }
+            }
+        };
+        let reply = match self.riders.next(&key) {
+            None => self.delete(&key, created, options).await?,
+            Some(rider) => {
+                // On its own, since dropping a release must not take the rider along.
+                let travel = self.clone().delete_with(rider, key, created);
+                tokio::spawn(travel).await.unwrap_or_else(|_| Err(over()))?
+            }
+        };
+        Ok(UnlockResponse::new(reply.header))
+    }
+
+    /// Deletes a key and makes somebody's entry, in one transaction where that is possible.
+    async fn delete_with(
+        self: Arc<Self>,
+        rider: Rider,
+        key: LockKey,
+        created: Revision,
+    ) -> Result<TxnResponse> {
+        match self.transport.txn(rider.txn(&key, created), REQUEST).await {
+            Ok(reply) if reply.succeeded => {
+                rider.arrived(&reply);
+                self.forget_held(&key, created);
+                Ok(reply)
+            }
+            Err(error) if error.is_outcome_unknown() => {
+                rider.lost(error.clone());
+                Err(error)
+            }
+            // Refused, perhaps for the other's sake: each by itself.
+            _ => {
+                drop(rider);
+                self.delete(&key, created, REQUEST).await
+            }
+        }
+    }
+
+    /// Deletes a key, but only the one that was created at `created`: a repeat that comes late can't end a later hold.
+    async fn delete(
+        &self,
+        key: &LockKey,
+        created: Revision,
+        options: CallOptions,
+    ) -> Result<TxnResponse> {
+        let bytes = key.as_bytes();
+        let txn = TxnRequest::new()
+            .when(Compare::create_revision(bytes.clone(), created))
+            .and_then(DeleteRequest::key(bytes.clone()))
+            .idempotent();
+        let reply = self.transport.txn(txn, options).await?;
+        self.forget_held(key, created);
+        Ok(reply)
+    }
+
+    fn note_held(&self, key: &LockKey, created: Revision) {
+        if self.held().insert(key.clone(), created).is_none() {
+            self.riders.note_held(key);
+        }
+        self.watches.note_grant(key.as_bytes(), created);
+    }
+
+    fn forget_held(&self, key: &LockKey, created: Revision) {
+        let mut held = self.held();
+        if held.get(key) == Some(&created) {
+            held.remove(key);
+            self.riders.forget_held(key);
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<LockKey, Revision>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long one request inside a longer wait may take before it is given up and made again.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+const REQUEST: CallOptions = CallOptions::new(Timeout::After(REQUEST_TIMEOUT));
+
+fn over() -> Error {
+    Error::new(ErrorKind::Closed, "the runtime is shutting down").with_outcome_unknown()
+}
+
+/// Ends a call in time. What it had begun is undone when its future is dropped.
+async fn within<T>(timeout: Timeout, call: impl Future<Output = Result<T>>) -> Result<T> {
+    match timeout.checked()? {
+        Timeout::Infinity => call.await,
+        Timeout::After(bound) => tokio::time::timeout(bound, call).await.unwrap_or_else(|_| {
+            let text = format!("no answer within the timeout of {timeout}");
+            Err(Error::new(ErrorKind::Timeout, text))
+        }),
+    }
+}

@@ -1,0 +1,426 @@
+//! One attempt to take a lock: enter the queue, wait, and leave no entry behind however it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_lock_core::kv::{Compare, OpResponse, PutRequest, RangeRequest, TxnRequest, TxnResponse};
+use etcd_lock_core::lease::LeaseTimeToLiveRequest;
+use etcd_lock_core::{
+    CallOptions, Error, ErrorKind, LockKey, LockRequest, LockResponse, ResponseHeader, Result,
+    Revision, Timeout,
+};
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::keys::KeyPermit;
+use super::line::Line;
+use super::{Inner, REQUEST, REQUEST_TIMEOUT};
+use crate::backoff::Backoff;
+use crate::metrics;
+use crate::watches::Follower;
+
+/// How often the line is read anew although no event came: etcd versions are known that lose watch events.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// How long after an entry of unknown outcome was given up its key is looked after. A request that a stalled server
+/// executes later than that leaves an entry that only the end of its lease removes.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// An attempt under way. Dropping it withdraws the entry in the background.
+pub(super) struct Attempt {
+    inner: Arc<Inner>,
+    request: LockRequest,
+    key: LockKey,
+    runtime: Handle,
+    deadline: Option<Instant>,
+    permit: Option<KeyPermit>,
+    entry: Entry,
+}
+
+/// What is known of our entry in the queue.
+enum Entry {
+    /// There is none of ours.
+    None,
+    /// The request to make one is under way.
+    Entering(BoxFuture<'static, Result<TxnResponse>>),
+    /// The request failed so that nobody knows whether it was executed.
+    Unknown,
+    /// It was created at this revision.
+    Made(Revision),
+    /// It was there before, of an earlier grant with the same lease: not ours to withdraw.
+    Joined(Revision),
+}
+
+impl Attempt {
+    /// Waits for earlier attempts of this process on the same key.
+    pub(super) async fn start(inner: &Arc<Inner>, request: LockRequest, timeout: Timeout) -> Self {
+        let deadline = timeout
+            .as_duration()
+            .and_then(|bound| Instant::now().checked_add(bound));
+        let key = request.key();
+        let permit = inner.keys.acquire(&key).await;
+        Self {
+            inner: inner.clone(),
+            request,
+            key,
+            runtime: Handle::current(),
+            deadline,
+            permit: Some(permit),
+            entry: Entry::None,
+        }
+    }
+
+    /// Puts our entry into the queue and reads who stands before it, in one transaction: that of a release where one of
+    /// this process comes in a moment.
+    pub(super) async fn enter(&mut self) -> Result<Line> {
+        let inner = self.inner.clone();
+        let txn = enter(&self.request, &self.key);
+        let (name, key) = (self.request.name.clone(), self.key.as_bytes().clone());
+        let options = self.options();
+        self.enter_by(Box::pin(async move {
+            match inner.riders.ride(&name, &key, &txn).await {
+                Some(reply) => reply,
+                None => inner.transport.txn(txn, options).await,
+            }
+        }))
+        .await
+    }
+
+    /// The same at once.
+    pub(super) async fn enter_alone(&mut self) -> Result<Line> {
+        let transport = self.inner.transport.clone();
+        let txn = enter(&self.request, &self.key);
+        let options = self.options();
+        self.enter_by(Box::pin(async move { transport.txn(txn, options).await }))
+            .await
+    }
+
+    async fn enter_by(&mut self, call: BoxFuture<'static, Result<TxnResponse>>) -> Result<Line> {
+        let result = self.entry_call(call).await;
+        self.entered(&result);
+        let reply = result?;
+        let created = self.created()?;
+        let Some(OpResponse::Range(newest)) = reply.responses.get(1) else {
+            return Err(odd(
+                "the transaction that enters the queue was answered without a range",
+            ));
+        };
+        metrics::entered_queue(newest.count);
+        // Only right after our own put are the newest entries those around ours.
+        let line = if reply.succeeded {
+            Line::read(
+                reply.header,
+                &self.request.name,
+                created,
+                &newest.kvs,
+                newest.more,
+            )
+        } else {
+            None
+        };
+        match line {
+            Some(line) => Ok(line),
+            None => self.look(created).await,
+        }
+    }
+
+    /// Waits until nobody stands before us.
+    pub(super) async fn wait(&mut self, mut line: Line) -> Result<LockResponse> {
+        let created = self.created()?;
+        while !line.is_empty() {
+            let ahead = line.ahead.iter().map(|(key, _)| key.clone());
+            let keys = std::iter::once(self.key.as_bytes().clone()).chain(ahead);
+            let follower = self.inner.watches.follow(keys);
+            match self.wait_for(&line, created, &follower).await? {
+                Some(header) => return Ok(self.granted(header)),
+                None => line = self.look_again(created).await?,
+            }
+        }
+        Ok(self.granted(line.header))
+    }
+
+    /// The lock is ours: the entry stays.
+    pub(super) fn granted(&mut self, header: ResponseHeader) -> LockResponse {
+        let created = match std::mem::replace(&mut self.entry, Entry::None) {
+            Entry::Made(created) | Entry::Joined(created) => created,
+            _ => Revision::ZERO,
+        };
+        self.inner.note_held(&self.key, created);
+        LockResponse::new(header, self.key.clone(), created)
+    }
+
+    /// Removes our entry now.
+    pub(super) async fn withdraw(&mut self) -> Result<()> {
+        if let Entry::Made(created) = self.entry {
+            self.inner.delete(&self.key, created, REQUEST).await?;
+        }
+        self.entry = Entry::None;
+        Ok(())
+    }
+
+    /// Waits on the events of a line: its header when the last of it is gone, or `None` when it has to be read again.
+    async fn wait_for(
+        &mut self,
+        line: &Line,
+        created: Revision,
+        follower: &Follower,
+    ) -> Result<Option<ResponseHeader>> {
+        let silence = Instant::now() + SILENCE;
+        loop {
+            let own = follower.news(self.key.as_bytes());
+            if let Some(error) = own.error {
+                return Err(error);
+            }
+            if own.deleted > created {
+                return Err(self.gone().await);
+            }
+            // A deletion of our own key is sure to be seen only if its watch began before the line was read.
+            let own_covered = own.since.is_some_and(|since| since <= line.header.revision);
+            let mut covered = own_covered || own.since.is_none();
+            let mut passed_on = line.complete;
+            let mut last = ResponseHeader::default();
+            let mut left = 0;
+            for (key, created) in &line.ahead {
+                let news = follower.news(key);
+                if let Some(error) = news.error {
+                    return Err(error);
+                }
+                if news.deleted > *created {
+                    // A local holder's release shows that nobody stood before it.
+                    passed_on |= news.granted == *created;
+                    if news.header.revision > last.revision {
+                        last = news.header;
+                    }
+                } else {
+                    left += 1;
+                    covered &= news.since.is_none_or(|since| since <= line.header.revision);
+                }
+            }
+            if left == 0 {
+                // Only of an up to date watch is silence a sign that our own entry stands.
+                let stands = own_covered && own.proven;
+                return Ok((passed_on && stands).then_some(last));
+            }
+            if !covered {
+                return Ok(None);
+            }
+            tokio::select! {
+                biased;
+                () = follower.changed() => {}
+                () = sleep_until(silence) => return Ok(None),
+            }
+        }
+    }
+
+    /// Reads the line until a server answers.
+    async fn look_again(&mut self, created: Revision) -> Result<Line> {
+        let mut backoff = Backoff::new();
+        loop {
+            match self.look(created).await {
+                Err(error) if error.is_unavailable() || error.is_timeout() => {
+                    tracing::debug!(%error, key = %self.key, "can't read the queue, trying again");
+                    backoff.pause().await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Reads who stands before us, and makes sure that we still stand there ourselves.
+    async fn look(&mut self, created: Revision) -> Result<Line> {
+        if let Some(line) = self
+            .look_with(created, Line::before(&self.request.name, created))
+            .await?
+        {
+            return Ok(line);
+        }
+        let all = Line::all_before(&self.request.name, created);
+        let line = self.look_with(created, all).await?;
+        line.ok_or_else(|| odd("a read without a limit was cut short"))
+    }
+
+    async fn look_with(&mut self, created: Revision, range: RangeRequest) -> Result<Option<Line>> {
+        let own = RangeRequest::key(self.key.as_bytes().clone()).keys_only();
+        let txn = TxnRequest::new().and_then(own).and_then(range).idempotent();
+        let reply = self.inner.transport.txn(txn, self.options()).await?;
+        if reply.kvs(0).first().map(|kv| kv.create_revision) != Some(created) {
+            return Err(self.gone().await);
+        }
+        let Some(OpResponse::Range(range)) = reply.responses.get(1) else {
+            return Err(odd("the read of the queue was answered without a range"));
+        };
+        Ok(Line::read(
+            reply.header,
+            &self.request.name,
+            created,
+            &range.kvs,
+            range.more,
+        ))
+    }
+
+    /// Why our entry is gone: with its lease, or by somebody's hand.
+    async fn gone(&mut self) -> Error {
+        let lease = self.request.lease;
+        let asked = LeaseTimeToLiveRequest::new(lease);
+        match self
+            .inner
+            .transport
+            .lease_time_to_live(asked, REQUEST)
+            .await
+        {
+            Ok(reply) if reply.remaining.is_none() => Error::new(
+                ErrorKind::LeaseNotFound,
+                "the lease ended before the lock was granted",
+            ),
+            _ => Error::new(
+                ErrorKind::Lost,
+                format!("the queue entry {} was deleted by somebody else", self.key),
+            ),
+        }
+    }
+
+    async fn entry_call(
+        &mut self,
+        call: BoxFuture<'static, Result<TxnResponse>>,
+    ) -> Result<TxnResponse> {
+        // Kept here and not on the stack, so that a drop in the middle can see the request through to its end.
+        self.entry = Entry::Entering(call);
+        match &mut self.entry {
+            Entry::Entering(call) => call.await,
+            _ => Err(odd("the entry changed while it was made")),
+        }
+    }
+
+    fn entered(&mut self, result: &Result<TxnResponse>) {
+        self.entry = match result {
+            Ok(reply) if reply.succeeded => Entry::Made(reply.header.revision),
+            Ok(reply) => match reply.kvs(0).first().map(|kv| kv.create_revision) {
+                // An entry of ours that is neither held nor waited for: an attempt whose outcome was unknown made it.
+                Some(created) if self.inner.held().get(&self.key) != Some(&created) => {
+                    Entry::Made(created)
+                }
+                Some(created) => Entry::Joined(created),
+                None => Entry::Unknown,
+            },
+            Err(error) if error.is_outcome_unknown() => Entry::Unknown,
+            Err(_) => Entry::None,
+        };
+    }
+
+    /// A request ends with the attempt at the latest, so that its error, which says more, comes before the attempt's.
+    fn options(&self) -> CallOptions {
+        let left = self
+            .deadline
+            .map(|deadline| deadline.duration_since(Instant::now()));
+        let bound = left.map_or(REQUEST_TIMEOUT, |left| left.min(REQUEST_TIMEOUT));
+        CallOptions::new(Timeout::After(bound.max(Duration::from_millis(1))))
+    }
+
+    fn created(&self) -> Result<Revision> {
+        match self.entry {
+            Entry::Made(created) | Entry::Joined(created) => Ok(created),
+            _ => Err(odd("the queue entry was neither made nor found")),
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let entry = std::mem::replace(&mut self.entry, Entry::None);
+        if matches!(entry, Entry::None | Entry::Joined(_)) {
+            return;
+        }
+        let successor = Self {
+            inner: self.inner.clone(),
+            request: self.request.clone(),
+            key: self.key.clone(),
+            runtime: self.runtime.clone(),
+            deadline: None,
+            permit: self.permit.take(),
+            entry: Entry::None,
+        };
+        // Not waited for: a runtime that is shutting down drops it, and the end of the lease removes the entry.
+        self.runtime.spawn(successor.clean_up(entry));
+    }
+}
+
+impl Attempt {
+    async fn clean_up(mut self, mut entry: Entry) {
+        if let Entry::Entering(call) = entry {
+            let result = call.await;
+            self.entered(&result);
+            entry = std::mem::replace(&mut self.entry, Entry::None);
+        }
+        match entry {
+            Entry::Made(created) => {
+                self.delete_for_sure(created).await;
+            }
+            Entry::Unknown => self.linger().await,
+            _ => {}
+        }
+    }
+
+    /// Deletes until a server has confirmed it, or the lease must have ended anyway. Whether it was gone before.
+    async fn delete_for_sure(&mut self, created: Revision) -> bool {
+        let mut backoff = Backoff::new();
+        let give_up = Instant::now() + LINGER;
+        loop {
+            match self.inner.delete(&self.key, created, REQUEST).await {
+                Ok(reply) => return !reply.succeeded,
+                Err(error) if Instant::now() > give_up => {
+                    tracing::warn!(%error, key = %self.key, "could not withdraw a queue entry");
+                    return false;
+                }
+                Err(_) => backoff.pause().await,
+            }
+        }
+    }
+
+    /// Looks for an entry that may still appear, and removes it. Other attempts on the key go first.
+    async fn linger(mut self) {
+        let give_up = Instant::now() + LINGER;
+        let mut pause = Duration::from_millis(10);
+        while Instant::now() < give_up {
+            let created = self.stray().await;
+            if let Ok(Some(created)) = created {
+                let was_gone = self.delete_for_sure(created).await;
+                // Then it was a hold that was released just now, and ours may still come.
+                if !was_gone {
+                    return;
+                }
+            }
+            self.permit = None;
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+            self.permit = Some(self.inner.keys.acquire(&self.key).await);
+        }
+    }
+
+    /// The create revision of an entry under our key that nobody in this process holds.
+    async fn stray(&mut self) -> Result<Option<Revision>> {
+        let own = RangeRequest::key(self.key.as_bytes().clone()).keys_only();
+        let reply = self.inner.transport.range(own, REQUEST).await?;
+        let created = reply.kvs.first().map(|kv| kv.create_revision);
+        let held = self.inner.held().get(&self.key).copied();
+        Ok(created.filter(|created| Some(*created) != held))
+    }
+}
+
+fn enter(request: &LockRequest, key: &LockKey) -> TxnRequest {
+    let key = key.as_bytes();
+    let put = PutRequest::new(key.clone(), request.value.clone()).with_lease(request.lease);
+    let newest = Line::newest(&request.name);
+    TxnRequest::new()
+        .when(Compare::create_revision(key.clone(), Revision::ZERO))
+        .and_then(put)
+        .and_then(newest.clone())
+        .or_else(RangeRequest::key(key.clone()).keys_only())
+        .or_else(newest)
+        // Done twice, the second finds the first's entry and changes nothing.
+        .idempotent()
+}
+
+fn odd(text: &str) -> Error {
+    Error::new(ErrorKind::Protocol, text)
+}

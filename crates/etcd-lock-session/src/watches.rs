@@ -1,0 +1,366 @@
+//! One watch stream for everything that this process waits for on one transport.
+//!
+//! A watch that starts "now" is always up to date for etcd, which then tells of a change as it happens; one that starts
+//! in the past is visited every 100 ms. So watches are created without a start revision, and kept for a while after
+//! their last follower is gone: in a queue that turns, the next wait is for the same keys.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::Bytes;
+use etcd_lock_core::watch::{EventKind, WatchBody, WatchCreate, WatchRequest, WatchResponse};
+use etcd_lock_core::{Error, ErrorKind, ResponseHeader, Revision, Transport};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use crate::backoff::Backoff;
+
+/// How many watches without a follower are kept open.
+const IDLE_WATCHES: usize = 64;
+
+/// The watches of one transport.
+#[derive(Debug)]
+pub(crate) struct Watches {
+    shared: Arc<Shared>,
+}
+
+impl Watches {
+    pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
+        let state = Mutex::new(State::default());
+        Self {
+            shared: Arc::new(Shared { transport, state }),
+        }
+    }
+
+    /// Follows keys: the follower is told of each deletion, and of each loss and return of the stream.
+    pub(crate) fn follow(&self, keys: impl IntoIterator<Item = Bytes>) -> Follower {
+        let follower = Follower {
+            shared: self.shared.clone(),
+            keys: keys.into_iter().collect(),
+            changed: Arc::new(Notify::new()),
+        };
+        let mut state = self.shared.state();
+        for key in &follower.keys {
+            state.add(key, follower.changed.clone());
+        }
+        self.shared.clone().ensure_driven(&mut state);
+        follower
+    }
+
+    /// Notes that a key of this process holds its lock, so that its deletion is known to pass the lock on.
+    pub(crate) fn note_grant(&self, key: &Bytes, created: Revision) {
+        if let Some(entry) = self.shared.state().entries.get_mut(key) {
+            entry.news.granted = created;
+        }
+    }
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        if let Some(driver) = self.shared.state().driver.take() {
+            driver.abort();
+        }
+    }
+}
+
+/// What is known of one key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct News {
+    /// The watch tells of everything after this revision; `None` while there is no watch.
+    pub(crate) since: Option<Revision>,
+    /// Whether the watch is known to be up to date: it has told of something. etcd puts a watch that is created while
+    /// the store changes behind those that are up to date, and visits it every 100 ms.
+    pub(crate) proven: bool,
+    /// The last deletion seen, or zero.
+    pub(crate) deleted: Revision,
+    /// The last grant of this process under this key, by the key's create revision, or zero.
+    pub(crate) granted: Revision,
+    /// What came with the last deletion.
+    pub(crate) header: ResponseHeader,
+    /// Why this key can't be watched.
+    pub(crate) error: Option<Error>,
+}
+
+/// Somebody who waits for news of some keys.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    shared: Arc<Shared>,
+    keys: Vec<Bytes>,
+    changed: Arc<Notify>,
+}
+
+impl Follower {
+    /// Waits until there may be news. News that came since the last call end it at once.
+    ///
+    /// # Cancel safety
+    /// Nothing is missed.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// What is known of one of the followed keys.
+    pub(crate) fn news(&self, key: &Bytes) -> News {
+        let state = self.shared.state();
+        state
+            .entries
+            .get(key)
+            .map(|entry| entry.news.clone())
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        for key in &self.keys {
+            state.remove(key, &self.changed);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    transport: Arc<dyn Transport>,
+    state: Mutex<State>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the task that reads the stream, also anew after the runtime that it ran on has ended.
+    fn ensure_driven(self: Arc<Self>, state: &mut State) {
+        if state.driver.as_ref().is_none_or(JoinHandle::is_finished) {
+            let transport = self.transport.clone();
+            state.driver = Some(tokio::spawn(drive(transport, Arc::downgrade(&self))));
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// In order, so that a simulated process does the same things in the same order each time.
+    entries: BTreeMap<Bytes, Entry>,
+    ids: HashMap<i64, Bytes>,
+    last_id: i64,
+    /// Keys whose last follower is gone, longest ago first; some have got a follower again.
+    idle: VecDeque<Bytes>,
+    requests: Option<mpsc::UnboundedSender<WatchRequest>>,
+    driver: Option<JoinHandle<()>>,
+}
+
+impl State {
+    fn add(&mut self, key: &Bytes, follower: Arc<Notify>) {
+        if self
+            .entries
+            .get(key)
+            .is_none_or(|entry| entry.news.error.is_some())
+        {
+            self.last_id += 1;
+            self.ids.insert(self.last_id, key.clone());
+            let old = self.entries.insert(key.clone(), Entry::new(self.last_id));
+            if let Some(old) = old {
+                self.ids.remove(&old.id);
+                self.followers(key).extend(old.followers);
+            }
+            self.send(create(self.last_id, key));
+        }
+        self.followers(key).push(follower);
+    }
+
+    fn remove(&mut self, key: &Bytes, follower: &Arc<Notify>) {
+        let followers = self.followers(key);
+        followers.retain(|other| !Arc::ptr_eq(other, follower));
+        if !followers.is_empty() {
+            return;
+        }
+        self.idle.push_back(key.clone());
+        while self.idle.len() > IDLE_WATCHES {
+            let Some(oldest) = self.idle.pop_front() else {
+                return;
+            };
+            let again = self.idle.contains(&oldest);
+            let unused = |entry: &Entry| entry.followers.is_empty();
+            if !again && self.entries.get(&oldest).is_some_and(unused) {
+                self.forget(&oldest);
+            }
+        }
+    }
+
+    fn forget(&mut self, key: &Bytes) {
+        if let Some(entry) = self.entries.remove(key) {
+            self.ids.remove(&entry.id);
+            self.send(WatchRequest::Cancel(entry.id));
+        }
+    }
+
+    fn followers(&mut self, key: &Bytes) -> &mut Vec<Arc<Notify>> {
+        &mut self.entries.entry(key.clone()).or_default().followers
+    }
+
+    /// A stream that is just breaking loses the request; opening the next one asks for all keys again.
+    fn send(&self, request: WatchRequest) {
+        if let Some(requests) = &self.requests {
+            let _ = requests.send(request);
+        }
+    }
+
+    fn opened(&mut self, requests: mpsc::UnboundedSender<WatchRequest>) {
+        for (key, entry) in &self.entries {
+            let _ = requests.send(create(entry.id, key));
+        }
+        self.requests = Some(requests);
+    }
+
+    fn broken(&mut self, error: Option<&Error>) {
+        self.requests = None;
+        for entry in self.entries.values_mut() {
+            entry.news.since = None;
+            entry.news.proven = false;
+            entry.news.error = error.filter(|error| is_final(error)).cloned();
+            entry.tell();
+        }
+    }
+
+    fn apply(&mut self, response: WatchResponse) {
+        let WatchResponse {
+            header, id, body, ..
+        } = response;
+        match body {
+            WatchBody::Created => self.with(id, |entry| {
+                entry.news.since = Some(header.revision);
+                entry.tell();
+            }),
+            WatchBody::Events(events) => {
+                for event in events
+                    .into_iter()
+                    .filter(|event| event.kind == EventKind::Delete)
+                {
+                    self.with(id, |entry| entry.deleted(event.kv.mod_revision, header));
+                }
+            }
+            WatchBody::Canceled { reason, .. } => self.canceled(id, reason),
+            _ => {}
+        }
+    }
+
+    /// A watch that was refused has no id, so every watch that isn't on yet is told.
+    fn canceled(&mut self, id: i64, reason: String) {
+        let error = refusal(reason);
+        for entry in self.entries.values_mut() {
+            if entry.id == id || (id < 0 && entry.news.since.is_none()) {
+                entry.news.since = None;
+                entry.news.error = Some(error.clone());
+                entry.tell();
+            }
+        }
+    }
+
+    fn with(&mut self, id: i64, change: impl FnOnce(&mut Entry)) {
+        let key = self.ids.get(&id);
+        if let Some(entry) = key.and_then(|key| self.entries.get_mut(key)) {
+            change(entry);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    id: i64,
+    news: News,
+    followers: Vec<Arc<Notify>>,
+}
+
+impl Entry {
+    fn new(id: i64) -> Self {
+        Self {
+            id,
+            ..Self::default()
+        }
+    }
+
+    fn deleted(&mut self, revision: Revision, header: ResponseHeader) {
+        self.news.proven = true;
+        if revision > self.news.deleted {
+            self.news.deleted = revision;
+            self.news.header = header;
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        for follower in &self.followers {
+            follower.notify_one();
+        }
+    }
+}
+
+/// Reads the stream, and opens it again whenever it breaks, for as long as somebody has the [`Watches`].
+async fn drive(transport: Arc<dyn Transport>, shared: Weak<Shared>) {
+    let mut backoff = Backoff::new();
+    loop {
+        let (requests, outgoing) = mpsc::unbounded_channel();
+        let Some(alive) = shared.upgrade() else {
+            return;
+        };
+        alive.state().opened(requests);
+        drop(alive);
+        let mut responses = transport.watch(Box::pin(UnboundedReceiverStream::new(outgoing)));
+        let mut error = None;
+        while let Some(response) = responses.next().await {
+            let Some(alive) = shared.upgrade() else {
+                return;
+            };
+            match response {
+                Ok(response) => {
+                    backoff = Backoff::new();
+                    alive.state().apply(response);
+                }
+                Err(broken) => {
+                    error = Some(broken);
+                    break;
+                }
+            }
+        }
+        tracing::debug!(
+            error = error.as_ref().map(tracing::field::display),
+            "watch stream ended"
+        );
+        let Some(alive) = shared.upgrade() else {
+            return;
+        };
+        alive.state().broken(error.as_ref());
+        drop(alive);
+        backoff.pause().await;
+    }
+}
+
+fn create(id: i64, key: &Bytes) -> WatchRequest {
+    WatchRequest::Create(WatchCreate::key(id, key.clone()).without_puts())
+}
+
+/// Whether trying again can't help.
+fn is_final(error: &Error) -> bool {
+    !matches!(
+        error.kind(),
+        ErrorKind::Unavailable
+            | ErrorKind::Timeout
+            | ErrorKind::ResourceExhausted
+            | ErrorKind::Server
+    )
+}
+
+/// etcd gives the reason of a refused watch as text alone.
+fn refusal(reason: String) -> Error {
+    let kind = if reason.contains("permission denied") {
+        ErrorKind::PermissionDenied
+    } else if reason.contains("auth token") || reason.contains("user name is empty") {
+        ErrorKind::Unauthenticated
+    } else {
+        ErrorKind::Server
+    };
+    Error::new(kind, "the server ended the watch on the lock's queue").with_server_text(reason)
+}

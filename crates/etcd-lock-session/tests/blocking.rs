@@ -1,0 +1,95 @@
+//! The blocking calls, from threads.
+
+#![cfg(feature = "blocking")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use etcd_lock_core::kv::PutRequest;
+use etcd_lock_core::{Client, ErrorKind, new};
+use etcd_lock_memory::MemoryEtcd;
+use etcd_lock_session::Queue;
+use etcd_lock_session::blocking::{self, Mutex, Session};
+
+const TTL: Duration = Duration::from_secs(10);
+
+fn client() -> Client {
+    Client::new(Queue::new(MemoryEtcd::new()))
+}
+
+#[test]
+fn threads_of_one_session_and_of_two_exclude_each_other() {
+    let client = client();
+    let sessions = [(); 2].map(|()| Session::open(&client, TTL).unwrap());
+    let inside = AtomicUsize::new(0);
+    let count = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for session in sessions.iter().cycle().take(6) {
+            let mutex = Mutex::new(session, "a").unwrap();
+            let (inside, count) = (&inside, &count);
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    let guard = mutex.lock().unwrap();
+                    assert_eq!(inside.fetch_add(1, SeqCst), 0, "two threads hold the lock");
+                    thread::yield_now();
+                    inside.fetch_sub(1, SeqCst);
+                    count.fetch_add(1, SeqCst);
+                    guard.unlock().unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(count.into_inner(), 120);
+    assert_eq!(blocking::queue(&client, "a").unwrap().places, []);
+    for session in sessions {
+        session.close().unwrap();
+    }
+    assert_eq!(blocking::lease::leases(&client).unwrap().leases, []);
+}
+
+#[test]
+fn a_lock_that_is_taken_is_waited_for_as_long_as_told() {
+    let client = client();
+    let (first, second) = (
+        Session::open(&client, TTL).unwrap(),
+        Session::open(&client, TTL).unwrap(),
+    );
+    let guard = Mutex::new(&first, "a").unwrap().lock().unwrap();
+    let waiting = Mutex::new(&second, "a").unwrap();
+    assert_eq!(waiting.try_lock().unwrap_err().kind(), ErrorKind::Busy);
+    let error = waiting.lock_timeout(Duration::from_millis(20)).unwrap_err();
+    assert!(error.is_timeout(), "{error:?}");
+    drop(guard);
+    let guard = waiting.lock().unwrap();
+    let written = guard
+        .fenced_txn()
+        .and_then(PutRequest::new("k", "v"))
+        .commit();
+    assert!(written.unwrap().succeeded);
+    first.close().unwrap();
+    second.close().unwrap();
+    assert!(guard.lost().is_session_lost() || !guard.is_held());
+}
+
+#[test]
+fn eetcds_functions_work_without_async() {
+    let client = client();
+    let lease = blocking::lease::grant(&client, TTL).unwrap().id;
+    let ctx = new(&client).with_name("a").with_lease(lease);
+    let held = blocking::lock(ctx).unwrap();
+    assert_eq!(
+        blocking::queue(&client, "a").unwrap().places[0].lease,
+        lease
+    );
+    blocking::unlock(&client, held.key.as_bytes().clone()).unwrap();
+    assert_eq!(blocking::queue(&client, "a").unwrap().places, []);
+    blocking::lease::revoke(&client, lease).unwrap();
+}
+
+#[tokio::test]
+async fn a_call_from_async_code_is_refused() {
+    let error = Session::open(&client(), TTL).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
+}

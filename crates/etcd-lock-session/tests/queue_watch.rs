@@ -1,0 +1,187 @@
+//! A watch that starts late, breaks, or says nothing costs time, never a lock.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Fate, INFINITE, Probe, keys, request, unlock, until_keys};
+use etcd_lock_core::Transport;
+use etcd_lock_memory::MemoryEtcd;
+use etcd_lock_session::Queue;
+
+/// A holder on the etcd itself, and a waiter over the probe.
+async fn wait_behind(probe: &Probe, meanwhile: impl AsyncFnOnce(etcd_lock_core::LockKey)) {
+    let etcd = probe.etcd.clone();
+    let queue = Queue::new(probe.clone());
+    let held = etcd
+        .lock(request(&etcd, "a").await, INFINITE)
+        .await
+        .unwrap();
+    let next = request(&etcd, "a").await;
+    let key = next.key();
+    let meanwhile = async {
+        until_keys(&etcd, "a", 2).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        meanwhile(held.key).await;
+    };
+    let (granted, ()) = tokio::join!(queue.lock(next, INFINITE), meanwhile);
+    assert_eq!(granted.unwrap().key, key);
+    assert_eq!(keys(&etcd, "a").await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_between_entering_and_watching_is_seen() {
+    let etcd = MemoryEtcd::new();
+    let probe = Probe::new(&etcd);
+    let queue = Queue::new(probe.clone());
+    let held = etcd
+        .lock(request(&etcd, "a").await, INFINITE)
+        .await
+        .unwrap();
+    let release = {
+        let etcd = etcd.clone();
+        let key = std::sync::Mutex::new(Some(held.key));
+        move || key.lock().unwrap().take().map(|key| (etcd.clone(), key))
+    };
+    // The reply of the entering transaction is on its way for a while, and meanwhile the holder releases.
+    probe.rule(move |_, what| {
+        if what == "put"
+            && let Some((etcd, key)) = release()
+        {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                unlock(&etcd, key).await;
+            });
+        }
+        Fate::Pass
+    });
+    let waiting = queue.lock(request(&etcd, "a").await, INFINITE);
+    tokio::time::timeout(Duration::from_secs(1), waiting)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_stream_is_opened_again() {
+    let probe = Probe::new(&MemoryEtcd::new());
+    let etcd = probe.etcd.clone();
+    wait_behind(&probe, async |key| {
+        probe.cut();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        unlock(&etcd, key).await;
+    })
+    .await;
+    assert!(probe.watch_streams() > 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_while_the_stream_is_broken_is_seen() {
+    let probe = Probe::new(&MemoryEtcd::new());
+    let etcd = probe.etcd.clone();
+    wait_behind(&probe, async |key| {
+        probe.cut();
+        unlock(&etcd, key).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_watch_is_noticed() {
+    let probe = Probe::new(&MemoryEtcd::new());
+    let etcd = probe.etcd.clone();
+    probe.deafen(Some(b""));
+    wait_behind(&probe, async |key| unlock(&etcd, key).await).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_that_fail_during_the_wait_are_repeated() {
+    let probe = Probe::new(&MemoryEtcd::new());
+    let etcd = probe.etcd.clone();
+    probe.rule(|_, what| {
+        if what == "read" {
+            Fate::LoseRequest
+        } else {
+            Fate::Pass
+        }
+    });
+    wait_behind(&probe, async |key| {
+        unlock(&etcd, key).await;
+        probe.cut();
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        probe.rule(|_, _| Fate::Pass);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_comes_back_is_another() {
+    let probe = Probe::new(&MemoryEtcd::new());
+    let etcd = probe.etcd.clone();
+    let first = request(&etcd, "a").await;
+    let queue = Queue::new(probe.clone());
+    let held = etcd.lock(first.clone(), INFINITE).await.unwrap();
+    let second = request(&etcd, "a").await;
+    let relock = async {
+        until_keys(&etcd, "a", 2).await;
+        probe.deafen(Some(b""));
+        unlock(&etcd, held.key).await;
+        // The same key stands behind the waiter now: it must not be taken for the one before it.
+        let again = tokio::spawn({
+            let etcd = etcd.clone();
+            async move { etcd.lock(first, INFINITE).await }
+        });
+        until_keys(&etcd, "a", 2).await;
+        probe.deafen(None);
+        probe.cut();
+        (again,)
+    };
+    let (granted, (again,)) = tokio::join!(queue.lock(second, INFINITE), relock);
+    unlock(&queue, granted.unwrap().key).await;
+    again.await.unwrap().unwrap();
+}
+
+/// etcd may tell of the holder's release before it tells of the end of the waiter's own lease, although that came first.
+#[tokio::test(start_paused = true)]
+async fn a_watch_of_our_own_that_lags_gives_no_false_grant() {
+    for seen_before in [false, true] {
+        let probe = Probe::new(&MemoryEtcd::new());
+        let etcd = probe.etcd.clone();
+        let queue = Queue::new(probe.clone());
+        let ours = request(&etcd, "a").await;
+        if seen_before {
+            let holder = etcd
+                .lock(request(&etcd, "a").await, INFINITE)
+                .await
+                .unwrap();
+            let release = async {
+                until_keys(&etcd, "a", 2).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                unlock(&etcd, holder.key.clone()).await;
+            };
+            let (granted, ()) = tokio::join!(queue.lock(ours.clone(), INFINITE), release);
+            unlock(&queue, granted.unwrap().key).await;
+        }
+        let holder = etcd
+            .lock(request(&etcd, "a").await, INFINITE)
+            .await
+            .unwrap();
+        let lapse = async {
+            until_keys(&etcd, "a", 2).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            // A watch that has never told of anything may lag. One that has is up to date, and tells in order.
+            if !seen_before {
+                probe.deafen(Some(ours.key().as_bytes()));
+            }
+            etcd.lease_revoke(ours.lease, INFINITE).await.unwrap();
+            unlock(&etcd, holder.key.clone()).await;
+        };
+        let (refused, ()) = tokio::join!(queue.lock(ours.clone(), INFINITE), lapse);
+        assert_eq!(
+            refused.unwrap_err().kind(),
+            etcd_lock_core::ErrorKind::LeaseNotFound
+        );
+    }
+}

@@ -1,0 +1,218 @@
+//! Whatever ends a wait leaves no queue entry.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Fate, INFINITE, Probe, grant, keys, request, unlock, until_keys};
+use etcd_lock_core::kv::{DeleteRequest, TxnRequest};
+use etcd_lock_core::{CallOptions, ErrorKind, LockName, LockRequest, Timeout, Transport};
+use etcd_lock_memory::MemoryEtcd;
+use etcd_lock_session::Queue;
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_leaves_no_entry() {
+    let etcd = MemoryEtcd::new();
+    let queue = Queue::new(etcd.clone());
+    let held = queue
+        .lock(request(&etcd, "a").await, INFINITE)
+        .await
+        .unwrap();
+    let error = queue
+        .lock(request(&etcd, "a").await, common::seconds(2))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    until_keys(&etcd, "a", 1).await;
+    unlock(&queue, held.key).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn drop_at_every_poll_leaves_no_waiter() {
+    for contended in [false, true] {
+        for polls in 0..40 {
+            let etcd = MemoryEtcd::new();
+            let probe = Probe::new(&etcd);
+            probe.rule(|_, _| Fate::Delay(Duration::from_millis(1)));
+            let queue = Queue::new(probe);
+            let held = match contended {
+                true => Some(
+                    etcd.lock(request(&etcd, "a").await, INFINITE)
+                        .await
+                        .unwrap(),
+                ),
+                false => None,
+            };
+            let mut lock = Box::pin(queue.lock(request(&etcd, "a").await, INFINITE));
+            let mut granted = false;
+            for poll in 0..polls {
+                if let Some(held) = held.as_ref().filter(|_| poll == 20) {
+                    unlock(&etcd, held.key.clone()).await;
+                }
+                if futures_util::poll!(&mut lock).is_ready() {
+                    granted = true;
+                    break;
+                }
+                tokio::time::sleep(Duration::from_micros(500)).await;
+            }
+            drop(lock);
+            if let Some(held) = held.filter(|_| polls <= 20) {
+                unlock(&etcd, held.key).await;
+            }
+            until_keys(&etcd, "a", usize::from(granted)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_that_crosses_the_grant_leaves_a_lock_or_nothing() {
+    let (mut granted, mut timed_out) = (0, 0);
+    for micros in (0..4_000).step_by(100) {
+        let etcd = MemoryEtcd::new();
+        let probe = Probe::new(&etcd);
+        probe.rule(|_, _| Fate::Delay(Duration::from_millis(1)));
+        let queue = Queue::new(probe);
+        let held = etcd
+            .lock(request(&etcd, "a").await, INFINITE)
+            .await
+            .unwrap();
+        let next = request(&etcd, "a").await;
+        let release = async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            unlock(&etcd, held.key).await;
+        };
+        let timeout = Timeout::After(Duration::from_micros(8_000 + micros));
+        let (result, ()) = tokio::join!(queue.lock(next, CallOptions::new(timeout)), release);
+        match result {
+            Ok(held) => {
+                granted += 1;
+                until_keys(&etcd, "a", 1).await;
+                unlock(&queue, held.key).await;
+            }
+            Err(_) => timed_out += 1,
+        }
+        until_keys(&etcd, "a", 0).await;
+    }
+    assert!(
+        granted > 0 && timed_out > 0,
+        "{granted} granted, {timed_out} timed out"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_enter_is_withdrawn() {
+    let etcd = MemoryEtcd::new();
+    let probe = Probe::new(&etcd);
+    probe.rule(|_, what| match what {
+        "put" => Fate::Late(Duration::from_secs(3)),
+        _ => Fate::Pass,
+    });
+    let queue = Queue::new(probe);
+    let error = queue
+        .lock(request(&etcd, "a").await, INFINITE)
+        .await
+        .unwrap_err();
+    assert!(error.is_outcome_unknown());
+    assert!(keys(&etcd, "a").await.is_empty());
+    tokio::time::sleep(Duration::from_millis(3_001)).await;
+    assert_eq!(keys(&etcd, "a").await.len(), 1, "the entry came late");
+    until_keys(&etcd, "a", 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_that_is_released_meanwhile_is_not_taken_for_a_late_entry() {
+    let etcd = MemoryEtcd::new();
+    let probe = Probe::new(&etcd);
+    let queue = Queue::new(probe.clone());
+    let asked = request(&etcd, "a").await;
+    probe.rule(|_, what| match what {
+        "put" => Fate::Late(Duration::from_secs(1)),
+        _ => Fate::Pass,
+    });
+    queue.lock(asked.clone(), INFINITE).await.unwrap_err();
+    probe.rule(|_, _| Fate::Pass);
+    let held = queue.lock(asked, INFINITE).await.unwrap();
+    // Somebody looks for the late entry, finds this hold, and hears of it when it is released.
+    probe.rule(|method, _| match method {
+        "range" => Fate::Slow(Duration::from_millis(300)),
+        _ => Fate::Pass,
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    unlock(&queue, held.key).await;
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(keys(&etcd, "a").await.len(), 1, "the entry came late");
+    // Long before the end of the lease, which would remove it, too.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(keys(&etcd, "a").await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_leaves_no_entry() {
+    let etcd = MemoryEtcd::new();
+    let probe = Probe::new(&etcd);
+    probe.rule(|_, what| match what {
+        "put" => Fate::LoseReply,
+        _ => Fate::Pass,
+    });
+    let queue = Queue::new(probe.clone());
+    let request = request(&etcd, "a").await;
+    queue.lock(request.clone(), INFINITE).await.unwrap_err();
+    until_keys(&etcd, "a", 0).await;
+    probe.rule(|_, _| Fate::Pass);
+    queue.lock(request, INFINITE).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_lease_ends_the_wait() {
+    let etcd = MemoryEtcd::new();
+    let queue = Queue::new(etcd.clone());
+    let held = queue
+        .lock(request(&etcd, "a").await, INFINITE)
+        .await
+        .unwrap();
+    let lease = grant(&etcd, 60).await;
+    let short = LockRequest::new(LockName::new("a").unwrap(), lease);
+    let revoke = async {
+        until_keys(&etcd, "a", 2).await;
+        etcd.lease_revoke(lease, INFINITE).await.unwrap();
+    };
+    let (result, ()) = tokio::join!(queue.lock(short, INFINITE), revoke);
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::LeaseNotFound);
+    unlock(&queue, held.key).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_somebody_deletes_ends_the_wait() {
+    let etcd = MemoryEtcd::new();
+    let queue = Queue::new(etcd.clone());
+    queue
+        .lock(request(&etcd, "a").await, INFINITE)
+        .await
+        .unwrap();
+    let waiting = request(&etcd, "a").await;
+    let delete = async {
+        until_keys(&etcd, "a", 2).await;
+        let key = waiting.key().as_bytes().clone();
+        etcd.txn(
+            TxnRequest::new().and_then(DeleteRequest::key(key)),
+            INFINITE,
+        )
+        .await
+        .unwrap();
+    };
+    let (result, ()) = tokio::join!(queue.lock(waiting.clone(), INFINITE), delete);
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Lost);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_lease_is_refused() {
+    let queue = Queue::new(MemoryEtcd::new());
+    let request = LockRequest::new(
+        LockName::new("a").unwrap(),
+        etcd_lock_core::LeaseId::new(77).unwrap(),
+    );
+    let error = queue.lock(request, INFINITE).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LeaseNotFound);
+}

@@ -1,0 +1,61 @@
+//! Finding the programs to run.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The variable that names the etcd to use.
+const VARIABLE: &str = "ETCD_LOCK_ETCD";
+
+/// The etcd named by the variable, or the first on the search path. On failure, how to get one.
+pub(super) fn etcd() -> Result<PathBuf, String> {
+    choose(env::var_os(VARIABLE), env::var_os("PATH"))
+}
+
+/// The kernel's helper for processes that must not outlive ours, where there is one.
+pub(super) fn setpriv() -> Option<PathBuf> {
+    first_on("setpriv", env::var_os("PATH"))
+}
+
+fn choose(named: Option<OsString>, path: Option<OsString>) -> Result<PathBuf, String> {
+    match named.map(PathBuf::from) {
+        Some(named) if named.is_file() => Ok(named),
+        Some(named) => Err(format!(
+            "{VARIABLE} is {}, which is no file",
+            named.display()
+        )),
+        None => first_on("etcd", path).ok_or_else(|| {
+            format!(
+                "this test needs an etcd, and there is none on PATH: run `cargo xtask test`, which installs one, or \
+                 install etcd 3.4 or newer (Debian: `apt-get install etcd-server`), or set {VARIABLE} to the program"
+            )
+        }),
+    }
+}
+
+fn first_on(name: &str, path: Option<OsString>) -> Option<PathBuf> {
+    env::split_paths(&path?)
+        .map(|dir| dir.join(name))
+        .find(|candidate| candidate.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_etcd_it_says_how_to_get_one() {
+        let help = choose(None, Some("/nowhere".into())).unwrap_err();
+        assert!(help.contains("cargo xtask test"), "{help}");
+        assert!(choose(None, None).is_err());
+    }
+
+    #[test]
+    fn the_variable_wins_and_must_be_right() {
+        let here = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let chosen = choose(Some(here.clone().into()), Some("/nowhere".into()));
+        assert_eq!(chosen, Ok(here));
+        let wrong = choose(Some("/no/such/etcd".into()), None).unwrap_err();
+        assert!(wrong.contains("/no/such/etcd"), "{wrong}");
+    }
+}

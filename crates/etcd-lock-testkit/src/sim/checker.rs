@@ -1,0 +1,344 @@
+//! The judge: it knows what the server did, hears what the processes claim, and finds where the two don't fit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Weak;
+
+use bytes::Bytes;
+use etcd_lock_core::watch::{Event, EventKind};
+use etcd_lock_core::{LockKey, Revision};
+use etcd_lock_session::FencingToken;
+
+use super::history::{Held, Note, WriteEnd};
+use super::process::Micros;
+use super::program::{name, resource};
+
+/// Who changed something on the server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Cause {
+    Expiry,
+    Process(usize),
+    /// Somebody who is none of the processes.
+    Stranger,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Checker {
+    locks: Vec<Lock>,
+    claims: Vec<Claim>,
+    writes: BTreeMap<u64, Write>,
+    /// Entries that strangers have removed, by create revision: their holders can't know before they are told.
+    taken_away: BTreeSet<Revision>,
+    owners: BTreeMap<i64, usize>,
+    violation: Option<String>,
+    pub(super) grants: u64,
+    pub(super) handovers: u64,
+    pub(super) commits: u64,
+}
+
+/// A lock as the server has it.
+#[derive(Debug, Default)]
+struct Lock {
+    queue: BTreeMap<Revision, Entry>,
+    /// Every entry that was ever the oldest.
+    held: BTreeMap<Revision, Bytes>,
+    tokens: BTreeSet<FencingToken>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: Bytes,
+    /// How often a grant was handed on inside its process while this waited, and which grant it was.
+    passed_over: (Revision, u64),
+}
+
+/// A process that thinks that it holds a lock.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) process: usize,
+    pub(super) since: Micros,
+    pub(super) held: Weak<dyn Held>,
+    grant: u64,
+    lock: usize,
+    created: Revision,
+    watched: bool,
+}
+
+#[derive(Debug)]
+struct Write {
+    lock: usize,
+    created: Revision,
+    committed: bool,
+    end: Option<WriteEnd>,
+}
+
+impl Checker {
+    pub(super) fn new(locks: usize) -> Self {
+        Self {
+            locks: (0..locks).map(|_| Lock::default()).collect(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) const fn violation(&self) -> Option<&String> {
+        self.violation.as_ref()
+    }
+
+    /// The first violation counts: the rest may follow from it.
+    pub(super) fn violated(&mut self, what: String) {
+        self.violation.get_or_insert(what);
+    }
+
+    /// A process has asked for a lease.
+    pub(super) fn lease(&mut self, lease: i64, process: usize) {
+        self.owners.insert(lease, process);
+    }
+
+    /// The server has changed something, in one revision.
+    pub(super) fn changed(&mut self, events: &[Event], cause: Cause) {
+        for event in events {
+            let key = &event.kv.key;
+            let entry = LockKey::new(key.clone()).ok().and_then(|key| key.parts());
+            if let Some((of, lease)) = entry {
+                let Some(lock) = self.number(of.as_bytes(), name) else {
+                    continue;
+                };
+                match event.kind {
+                    EventKind::Put => self.entered(lock, event),
+                    EventKind::Delete => self.left(lock, event, lease.get(), cause),
+                }
+            } else if let Some(lock) = self.number(key, resource) {
+                self.written(lock, &event.kv.value);
+            }
+        }
+        for lock in &mut self.locks {
+            if let Some((created, entry)) = lock.queue.first_key_value() {
+                lock.held.insert(*created, entry.key.clone());
+            }
+        }
+    }
+
+    /// Takes a note. `holds` says whether a holder claims to hold at this moment.
+    pub(super) fn note(&mut self, process: usize, at: Micros, note: Note, holds: bool) {
+        match note {
+            Note::Granted {
+                grant,
+                lock,
+                key,
+                token,
+                limit,
+                watched,
+                held,
+            } => {
+                self.granted(lock, &key, token, limit, holds);
+                self.claims.push(Claim {
+                    process,
+                    since: at,
+                    held,
+                    grant,
+                    lock,
+                    created: token.create_revision(),
+                    watched,
+                });
+            }
+            Note::Released { grant } => self.claims.retain(|claim| claim.grant != grant),
+            Note::Write { id, lock, created } => {
+                let write = Write {
+                    lock,
+                    created,
+                    committed: false,
+                    end: None,
+                };
+                self.writes.insert(id, write);
+            }
+            Note::WriteEnded { id, end } => self.write_ended(id, end),
+            _ => {}
+        }
+    }
+
+    /// The claims of a process end with it.
+    pub(super) fn died(&mut self, process: usize) {
+        self.claims.retain(|claim| claim.process != process);
+    }
+
+    /// The claims that were made until now.
+    pub(super) fn claims(&self, now: Micros) -> impl Iterator<Item = &Claim> {
+        self.claims.iter().filter(move |claim| claim.since <= now)
+    }
+
+    /// What is wrong with a claim that is made at this moment.
+    pub(super) fn contradiction(&self, claim: &Claim) -> Option<String> {
+        let first = self.locks[claim.lock].queue.first_key_value();
+        if first.is_some_and(|(created, _)| *created == claim.created)
+            || self.taken_away.contains(&claim.created)
+        {
+            return None;
+        }
+        Some(format!(
+            "exclusion: process {} claims lock {} with grant {} of revision {}, but the server has {:?} there",
+            claim.process, claim.lock, claim.grant, claim.created, first
+        ))
+    }
+
+    /// A process was told of a deletion on a watch stream.
+    pub(super) fn told(&mut self, process: usize, key: &Bytes, deleted: Revision) {
+        let watched = self
+            .claims
+            .iter()
+            .filter(|claim| claim.process == process && claim.watched && claim.created < deleted);
+        for claim in watched {
+            let lock = &self.locks[claim.lock];
+            if lock.held.get(&claim.created) == Some(key) {
+                self.taken_away.remove(&claim.created);
+            }
+        }
+    }
+
+    /// The entries of a queue, the oldest first.
+    pub(super) fn entries(&self, lock: usize) -> Vec<Bytes> {
+        let entries = self.locks[lock].queue.values();
+        entries.map(|entry| entry.key.clone()).collect()
+    }
+
+    pub(super) fn leases_of(&self, process: usize) -> Vec<i64> {
+        let owned = self.owners.iter().filter(|(_, owner)| **owner == process);
+        owned.map(|(lease, _)| *lease).collect()
+    }
+
+    pub(super) fn queues_are_empty(&self) -> bool {
+        self.locks.iter().all(|lock| lock.queue.is_empty())
+    }
+
+    pub(super) fn queues(&self) -> String {
+        format!(
+            "{:?}",
+            self.locks
+                .iter()
+                .map(|lock| &lock.queue)
+                .collect::<Vec<_>>()
+        )
+    }
+
+    /// At the end, nothing that was acknowledged may be missing, and nothing there that was refused.
+    pub(super) fn settle(&mut self) {
+        let wrong = self.writes.iter().find_map(|(id, write)| {
+            let told = write.end?;
+            match (told, write.committed) {
+                (WriteEnd::Done, false) => Some(format!("write {id} was acknowledged and is lost")),
+                (WriteEnd::Refused | WriteEnd::NotDone, true) => {
+                    Some(format!("write {id} ended with {told:?} and is there"))
+                }
+                _ => None,
+            }
+        });
+        if let Some(wrong) = wrong {
+            self.violated(wrong);
+        }
+    }
+
+    fn granted(
+        &mut self,
+        number: usize,
+        key: &LockKey,
+        token: FencingToken,
+        limit: u64,
+        holds: bool,
+    ) {
+        self.grants += 1;
+        let created = token.create_revision();
+        let taken_away = self.taken_away.contains(&created);
+        let lock = &mut self.locks[number];
+        let mut wrong = None;
+        if lock.held.get(&created) != Some(key.as_bytes()) {
+            wrong = Some(format!(
+                "order: {key} was granted with {token}, and was never the oldest"
+            ));
+        }
+        let last = lock.tokens.last().copied();
+        if holds && !taken_away && last.is_some_and(|last| last >= token) {
+            wrong = Some(format!("tokens: {token} was granted after {last:?}"));
+        }
+        if !lock.tokens.insert(token) {
+            wrong = Some(format!("tokens: {token} was granted twice"));
+        }
+        if token.handover() > 0 {
+            self.handovers += 1;
+            for (waiting, entry) in lock.queue.iter_mut().filter(|(other, _)| **other > created) {
+                let (of, times) = &mut entry.passed_over;
+                *times = if *of == created { *times + 1 } else { 1 };
+                *of = created;
+                // Whether others wait is asked early, so the limit may be reached twice.
+                if *times > limit * 2 {
+                    wrong = Some(format!(
+                        "hand-over: the entry of revision {waiting} was passed over {times} times, the limit is {limit}"
+                    ));
+                }
+            }
+        }
+        if let Some(wrong) = wrong {
+            self.violated(wrong);
+        }
+    }
+
+    fn entered(&mut self, lock: usize, event: &Event) {
+        let entry = Entry {
+            key: event.kv.key.clone(),
+            passed_over: (Revision::ZERO, 0),
+        };
+        let queue = &mut self.locks[lock].queue;
+        queue.entry(event.kv.create_revision).or_insert(entry);
+    }
+
+    fn left(&mut self, lock: usize, event: &Event, lease: i64, cause: Cause) {
+        let Some(before) = &event.prev_kv else {
+            return;
+        };
+        let created = before.create_revision;
+        self.locks[lock].queue.remove(&created);
+        match cause {
+            Cause::Expiry => {}
+            Cause::Stranger => {
+                self.taken_away.insert(created);
+            }
+            Cause::Process(process) => {
+                let owner = self.owners.get(&lease);
+                if owner != Some(&process) {
+                    self.violated(format!(
+                        "deletion: process {process} deleted the entry of revision {created}, which is of {owner:?}"
+                    ));
+                }
+            }
+        }
+    }
+
+    fn written(&mut self, lock: usize, value: &Bytes) {
+        let id = std::str::from_utf8(value)
+            .ok()
+            .and_then(|id| id.parse::<u64>().ok());
+        let Some((id, write)) = id.and_then(|id| Some((id, self.writes.get_mut(&id)?))) else {
+            return;
+        };
+        let first = self.locks[lock].queue.first_key_value();
+        let again = std::mem::replace(&mut write.committed, true);
+        self.commits += 1;
+        let (created, of) = (write.created, write.lock);
+        let is_holder = of == lock && first.is_some_and(|(holder, _)| *holder == created);
+        if again {
+            self.violated(format!("write {id} was committed twice"));
+        } else if !is_holder {
+            self.violated(format!(
+                "fencing: write {id} under revision {created} was committed while the server had {:?}",
+                self.locks[lock].queue.first_key_value()
+            ));
+        }
+    }
+
+    fn write_ended(&mut self, id: u64, end: WriteEnd) {
+        if let Some(write) = self.writes.get_mut(&id) {
+            write.end = Some(end);
+        }
+    }
+
+    fn number(&self, key: &[u8], of: impl Fn(usize) -> String) -> Option<usize> {
+        (0..self.locks.len()).find(|lock| of(*lock).as_bytes() == key)
+    }
+}

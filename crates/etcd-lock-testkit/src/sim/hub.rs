@@ -1,0 +1,165 @@
+//! A process's way out of its own runtime: everything that it says goes into an outbox, which the world empties.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use etcd_lock_core::kv::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
+use etcd_lock_core::lease::{
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
+    LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+};
+use etcd_lock_core::watch::{WatchRequest, WatchResponse};
+use etcd_lock_core::{LeaseId, LockRequest, LockResponse, Result};
+use tokio::sync::{mpsc, oneshot};
+
+use super::history::Note;
+
+/// A request that has one answer.
+#[derive(Clone, Debug)]
+pub(super) enum Call {
+    Grant(LeaseGrantRequest),
+    Leases,
+    Lock(LockRequest),
+    Range(RangeRequest),
+    Revoke(LeaseId),
+    TimeToLive(LeaseTimeToLiveRequest),
+    Txn(TxnRequest),
+}
+
+impl Call {
+    /// Whether a second execution is as good as none.
+    pub(super) fn is_idempotent(&self) -> bool {
+        match self {
+            Self::Grant(grant) => grant.id.is_some(),
+            Self::Txn(txn) => txn.idempotent,
+            Self::Lock(_) => false,
+            _ => true,
+        }
+    }
+
+    /// Whether it changes nothing, so that no failure leaves a doubt.
+    pub(super) const fn is_read(&self) -> bool {
+        matches!(self, Self::Range(_) | Self::TimeToLive(_) | Self::Leases)
+    }
+}
+
+/// The answer to a [`Call`].
+#[derive(Clone, Debug)]
+pub(super) enum Reply {
+    Grant(LeaseGrantResponse),
+    Leases(LeaseLeasesResponse),
+    Lock(LockResponse),
+    Range(RangeResponse),
+    Revoke(LeaseRevokeResponse),
+    TimeToLive(LeaseTimeToLiveResponse),
+    Txn(TxnResponse),
+}
+
+/// Where a stream's replies go.
+#[derive(Debug)]
+pub(super) enum StreamEnd {
+    KeepAlive(mpsc::UnboundedSender<Result<LeaseKeepAliveResponse>>),
+    Watch(mpsc::UnboundedSender<Result<WatchResponse>>),
+}
+
+/// What is said on a stream.
+#[derive(Clone, Debug)]
+pub(super) enum StreamItem {
+    KeepAlive(LeaseId),
+    Watch(WatchRequest),
+}
+
+/// Something that a process says.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    Call(u64, Call, oneshot::Sender<Result<Reply>>),
+    Cancel(u64),
+    Close(u64),
+    Note(Note),
+    Open(u64, StreamEnd),
+    Send(u64, StreamItem),
+}
+
+/// The outbox of one life of a process, and the switch that stops its runtime.
+#[derive(Debug, Default)]
+pub(super) struct Hub(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    outbox: Vec<Outgoing>,
+    last_id: u64,
+    /// Its runtime is to stop as soon as nothing is ready.
+    stop_when_idle: bool,
+    idle: bool,
+    main: Option<Waker>,
+    dead: bool,
+}
+
+impl Hub {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// A number for a call or a stream.
+    pub(super) fn next_id(&self) -> u64 {
+        let mut state = self.state();
+        state.last_id += 1;
+        state.last_id
+    }
+
+    /// Says something. The dead say nothing.
+    pub(super) fn say(&self, outgoing: Outgoing) {
+        let mut state = self.state();
+        if !state.dead {
+            state.outbox.push(outgoing);
+        }
+    }
+
+    pub(super) fn note(&self, note: Note) {
+        self.say(Outgoing::Note(note));
+    }
+
+    pub(super) fn take(&self) -> Vec<Outgoing> {
+        std::mem::take(&mut self.state().outbox)
+    }
+
+    pub(super) fn die(&self) {
+        let mut state = self.state();
+        state.dead = true;
+        state.outbox.clear();
+    }
+
+    /// Begins a run of the runtime.
+    pub(super) fn begin(&self) {
+        let mut state = self.state();
+        state.stop_when_idle = false;
+        state.idle = false;
+    }
+
+    /// The time of this run is up.
+    pub(super) fn stop_when_idle(&self) {
+        self.state().stop_when_idle = true;
+    }
+
+    /// The runtime is about to let time pass: it ends here when it was told to, or when it has said something.
+    pub(super) fn parks(&self) {
+        let mut state = self.state();
+        if state.stop_when_idle || !state.outbox.is_empty() {
+            state.idle = true;
+            if let Some(main) = state.main.take() {
+                main.wake();
+            }
+        }
+    }
+
+    /// Whether the run is over; otherwise `waker` is woken when it is.
+    pub(super) fn is_over(&self, waker: &Waker) -> bool {
+        let mut state = self.state();
+        state.main = Some(waker.clone());
+        state.idle
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

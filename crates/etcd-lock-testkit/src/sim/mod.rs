@@ -1,0 +1,108 @@
+//! A simulated world: processes with the real sessions, mutexes and queues, each on a runtime and a clock of its own; a
+//! network that loses, delays and doubles; the small etcd's model; and a checker that knows what the server did.
+//!
+//! One [`Scenario`] runs the same way each time, on one thread. [`Scenario::of`] makes one from a seed.
+//!
+//! | part | what it is |
+//! | --- | --- |
+//! | `scenario` | programs and faults as data |
+//! | `process`, `hub`, `transport` | a runtime that is run step by step, and its way out |
+//! | `program` | what runs in it |
+//! | `world`, `server` | time, network, faults; the model of etcd |
+//! | `history`, `checker` | what happened, and what is wrong with it |
+//! | `shrink` | the smallest scenario that still fails |
+
+mod checker;
+mod history;
+mod hub;
+mod panics;
+mod process;
+mod program;
+mod scenario;
+mod server;
+mod shrink;
+mod transport;
+mod world;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use self::scenario::Scenario;
+pub use self::shrink::shrink;
+use self::world::World;
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// What was wrong, if anything was.
+    pub violation: Option<String>,
+    /// A hash of everything that happened.
+    pub hash: u64,
+    /// Everything that happened, line by line, where that was asked for.
+    pub trace: Vec<String>,
+    /// What there was to see.
+    pub stats: Stats,
+}
+
+/// Numbers of one run, or of many.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// How many runs.
+    pub seeds: u64,
+    /// Grants that processes were told of.
+    pub grants: u64,
+    /// Those of them that were handed on inside a process.
+    pub handovers: u64,
+    /// Fenced writes that were committed.
+    pub writes: u64,
+    /// Faults, by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    simulated: u64,
+}
+
+impl Stats {
+    /// How much time has passed in the simulated worlds.
+    #[must_use]
+    pub const fn simulated(&self) -> Duration {
+        Duration::from_micros(self.simulated)
+    }
+
+    /// Adds the numbers of other runs.
+    pub fn add(&mut self, other: &Self) {
+        self.seeds += other.seeds;
+        self.grants += other.grants;
+        self.handovers += other.handovers;
+        self.writes += other.writes;
+        self.simulated += other.simulated;
+        for (kind, count) in &other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+    }
+
+    fn count(&mut self, fault: &'static str) {
+        *self.faults.entry(fault).or_default() += 1;
+    }
+}
+
+/// Runs a scenario.
+#[must_use]
+pub fn run(scenario: &Scenario) -> Outcome {
+    simulate(scenario, false)
+}
+
+/// Runs a scenario, and keeps a line for each thing that happens.
+#[must_use]
+pub fn trace(scenario: &Scenario) -> Outcome {
+    simulate(scenario, true)
+}
+
+fn simulate(scenario: &Scenario, keep_lines: bool) -> Outcome {
+    // Sessions choose their leases, and pauses their lengths, with the thread's generator.
+    fastrand::seed(scenario.seed);
+    panics::watch();
+    let outcome = World::new(scenario, keep_lines).run();
+    panics::forget();
+    outcome
+}

@@ -1,0 +1,390 @@
+//! What runs inside a simulated process: the steps of its program, over the real sessions, mutexes and queues.
+
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use etcd_lock_core::kv::{Compare, PutRequest, RangeRequest, TxnRequest};
+use etcd_lock_core::{
+    CallOptions, Client, Error, ErrorKind, LockName, LockRequest, LockResponse, Result, Timeout,
+    Transport, UnlockRequest,
+};
+use etcd_lock_session::{LockGuard, Mutex, Queue, Session, SessionOptions};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::time::sleep;
+
+use super::history::{Held, Note, WriteEnd};
+use super::hub::Hub;
+use super::scenario::{Acquire, End, How, Mode, Program, Step};
+use super::transport::{PATIENCE, SimTransport};
+use crate::poll::at_most;
+
+/// What a process keeps over a crash: how far its tasks have come.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    next: StdMutex<Vec<usize>>,
+    pub(super) close: Notify,
+}
+
+impl Progress {
+    /// The next step of a task, which counts as done from now on.
+    fn take(&self, task: usize) -> usize {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.len() <= task {
+            next.resize(task + 1, 0);
+        }
+        next[task] += 1;
+        next[task] - 1
+    }
+}
+
+/// Runs a program, waits until it is told to close, and leaves nothing behind.
+pub(super) async fn run(
+    hub: Arc<Hub>,
+    program: Program,
+    ttl_secs: u64,
+    progress: Arc<Progress>,
+    first_id: u64,
+) {
+    let transport = SimTransport(hub.clone());
+    let queue = Queue::new(transport.clone());
+    let client = match program.mode {
+        Mode::Plain => Client::new(transport),
+        _ => Client::new(queue.clone()),
+    };
+    let count = match program.mode {
+        Mode::Bare => program.tasks.len(),
+        _ => program.sessions,
+    };
+    let actor = Arc::new(Actor {
+        hub: hub.clone(),
+        mode: program.mode,
+        ttl: Duration::from_secs(ttl_secs),
+        client,
+        queue,
+        sessions: (0..count).map(|_| AsyncMutex::default()).collect(),
+        last_id: StdMutex::new(first_id),
+    });
+    let mut tasks = Vec::new();
+    for (number, steps) in program.tasks.into_iter().enumerate() {
+        let (actor, progress) = (actor.clone(), progress.clone());
+        tasks.push(tokio::spawn(async move {
+            loop {
+                let next = progress.take(number);
+                let Some(step) = steps.get(next) else { return };
+                actor.step(number, step).await;
+            }
+        }));
+    }
+    for task in tasks {
+        // One that panicked has said so already.
+        let _ = task.await;
+    }
+    hub.note(Note::Finished);
+    progress.close.notified().await;
+    for session in &actor.sessions {
+        if let Some(session) = session.lock().await.take() {
+            let _ = session.close().await;
+        }
+    }
+}
+
+struct Actor {
+    hub: Arc<Hub>,
+    mode: Mode,
+    ttl: Duration,
+    client: Client,
+    queue: Queue,
+    sessions: Vec<AsyncMutex<Option<Session>>>,
+    last_id: StdMutex<u64>,
+}
+
+impl Actor {
+    async fn step(&self, task: usize, step: &Step) {
+        match step {
+            Step::Sleep(millis) => sleep(Duration::from_millis(*millis)).await,
+            Step::CloseSession(session) => {
+                let index = if self.mode == Mode::Bare {
+                    task
+                } else {
+                    *session
+                };
+                let taken = self.sessions[index].lock().await.take();
+                if let Some(session) = taken {
+                    let closed = session.close().await;
+                    self.hub
+                        .note(Note::Said(format!("session closed: {closed:?}")));
+                }
+            }
+            Step::Acquire(acquire) => match self.mode {
+                Mode::Bare => self.bare(task, acquire).await,
+                Mode::Mutex(limit) => {
+                    let session = self.session(acquire.session, limit).await;
+                    self.mutex(&session, acquire).await;
+                }
+                Mode::Plain => {
+                    let session = self.open(0).await;
+                    self.mutex(&session, acquire).await;
+                    // The lease ends with the wait, and so does whatever a lost request may have left.
+                    drop(session);
+                }
+            },
+        }
+    }
+
+    /// A session that can be used, opened anew where the last one was lost.
+    async fn session(&self, index: usize, limit: u32) -> Session {
+        let mut slot = self.sessions[index].lock().await;
+        if let Some(session) = slot.as_ref().filter(|session| session.is_alive()) {
+            return session.clone();
+        }
+        let session = self.open(limit).await;
+        *slot = Some(session.clone());
+        session
+    }
+
+    async fn open(&self, limit: u32) -> Session {
+        loop {
+            let options = SessionOptions::new()
+                .with_ttl(self.ttl)
+                .with_handover_limit(limit)
+                .with_timeout(Duration::from_secs(2));
+            match options.open(&self.client).await {
+                Ok(session) => return session,
+                Err(_) => sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    async fn mutex(&self, session: &Session, acquire: &Acquire) {
+        let Ok(mutex) = Mutex::new(session, name(acquire.lock)) else {
+            return;
+        };
+        let wait = async {
+            match acquire.how {
+                How::Lock => mutex.lock().await,
+                How::Timeout(millis) => mutex.lock_timeout(Duration::from_millis(millis)).await,
+                How::Try => mutex.try_lock().await,
+            }
+        };
+        let Some(guard) = self.outcome(acquire, wait).await else {
+            return;
+        };
+        let guard = Arc::new(guard);
+        let held: Arc<dyn Held> = guard.clone();
+        let grant = self.next_id();
+        self.hub.note(Note::Granted {
+            grant,
+            lock: acquire.lock,
+            key: guard.key().clone(),
+            token: guard.token(),
+            limit: session_limit(self.mode),
+            watched: true,
+            held: Arc::downgrade(&held),
+        });
+        drop(held);
+        let hold = self.hold(acquire, |id, value| {
+            let guard = guard.clone();
+            async move { self.guarded_write(&guard, acquire.lock, id, value).await }
+        });
+        if acquire.stops {
+            if let Err(error) = guard.run(hold).await {
+                self.hub
+                    .note(Note::Said(format!("grant {grant} lost: {error}")));
+            }
+        } else {
+            hold.await;
+        }
+        self.hub.note(Note::Released { grant });
+        let Some(guard) = Arc::into_inner(guard) else {
+            return;
+        };
+        let released = match acquire.end {
+            End::Drop => {
+                drop(guard);
+                None
+            }
+            End::Unlock => Some(guard.unlock().await),
+            End::UnlockPolls(polls) => at_most(guard.unlock(), polls).await,
+        };
+        if let Some(Err(error)) = released {
+            self.hub
+                .note(Note::Said(format!("grant {grant} not released: {error}")));
+        }
+    }
+
+    async fn bare(&self, task: usize, acquire: &Acquire) {
+        let session = self.session(task, 0).await;
+        let Ok(name) = LockName::new(name(acquire.lock)) else {
+            return;
+        };
+        let request = LockRequest::new(name, session.lease());
+        let wait = async {
+            match acquire.how {
+                How::Lock => {
+                    let lock = self
+                        .queue
+                        .lock(request, CallOptions::new(Timeout::Infinity));
+                    // Nobody else ends the wait of a lease that is lost.
+                    tokio::select! {
+                        biased;
+                        granted = lock => granted,
+                        error = session.lost() => Err(error),
+                    }
+                }
+                How::Timeout(millis) => {
+                    let bound = Timeout::After(Duration::from_millis(millis));
+                    self.queue.lock(request, CallOptions::new(bound)).await
+                }
+                How::Try => self.queue.try_lock(request, PATIENCE).await,
+            }
+        };
+        let Some(reply) = self.outcome(acquire, wait).await else {
+            return;
+        };
+        let held: Arc<dyn Held> = Arc::new(BareHold(session.clone()));
+        let grant = self.next_id();
+        self.hub.note(Note::Granted {
+            grant,
+            lock: acquire.lock,
+            key: reply.key.clone(),
+            token: etcd_lock_session::FencingToken::new(reply.create_revision, 0),
+            limit: 0,
+            watched: false,
+            held: Arc::downgrade(&held),
+        });
+        self.hold(acquire, |id, value| {
+            self.bare_write(&reply, acquire.lock, id, value)
+        })
+        .await;
+        self.hub.note(Note::Released { grant });
+        drop(held);
+        let request =
+            UnlockRequest::new(reply.key.clone()).with_create_revision(reply.create_revision);
+        // The caller of a bare queue sees to it that a release is done.
+        while session.is_alive() && self.queue.unlock(request.clone(), PATIENCE).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits for a lock as told, and reports how that ends.
+    async fn outcome<T>(
+        &self,
+        acquire: &Acquire,
+        wait: impl Future<Output = Result<T>>,
+    ) -> Option<T> {
+        self.hub.note(Note::Asked { lock: acquire.lock });
+        let result = match acquire.polls {
+            Some(polls) => at_most(wait, polls).await,
+            None => Some(wait.await),
+        };
+        match result {
+            Some(Ok(grant)) => Some(grant),
+            Some(Err(error)) => {
+                self.hub.note(Note::Failed {
+                    lock: acquire.lock,
+                    error,
+                });
+                None
+            }
+            None => {
+                self.hub.note(Note::GaveUp { lock: acquire.lock });
+                None
+            }
+        }
+    }
+
+    /// Uses a lock: writes now and then.
+    async fn hold<F: Future<Output = ()>>(
+        &self,
+        acquire: &Acquire,
+        write: impl Fn(u64, Bytes) -> F,
+    ) {
+        let pause = Duration::from_millis(acquire.hold_ms / (acquire.writes + 1));
+        for _ in 0..acquire.writes {
+            sleep(pause).await;
+            let id = self.next_id();
+            write(id, Bytes::from(id.to_string())).await;
+        }
+        sleep(pause).await;
+    }
+
+    async fn guarded_write(&self, guard: &LockGuard, lock: usize, id: u64, value: Bytes) {
+        let created = guard.token().create_revision();
+        self.hub.note(Note::Write { id, lock, created });
+        let put = PutRequest::new(resource(lock), value);
+        let txn = guard.fenced_txn().and_then(put);
+        let written = txn.with_timeout(Duration::from_secs(3)).commit().await;
+        let end = match written {
+            Ok(reply) if reply.succeeded => WriteEnd::Done,
+            Ok(_) => WriteEnd::Refused,
+            Err(error) => failed(&error),
+        };
+        self.hub.note(Note::WriteEnded { id, end });
+    }
+
+    async fn bare_write(&self, reply: &LockResponse, lock: usize, id: u64, value: Bytes) {
+        let created = reply.create_revision;
+        self.hub.note(Note::Write { id, lock, created });
+        let key = reply.key.as_bytes().clone();
+        let txn = TxnRequest::new()
+            .when(Compare::create_revision(key.clone(), created))
+            .and_then(PutRequest::new(resource(lock), value))
+            .or_else(RangeRequest::key(key));
+        let end = match self.queue.txn(txn, PATIENCE).await {
+            Ok(reply) if reply.succeeded => WriteEnd::Done,
+            Ok(_) => WriteEnd::Refused,
+            Err(error) => failed(&error),
+        };
+        self.hub.note(Note::WriteEnded { id, end });
+    }
+
+    fn next_id(&self) -> u64 {
+        let mut last = self.last_id.lock().unwrap_or_else(PoisonError::into_inner);
+        *last += 1;
+        *last
+    }
+}
+
+/// A hold that only the lease tells about.
+#[derive(Debug)]
+struct BareHold(Session);
+
+impl Held for BareHold {
+    fn is_held(&self) -> bool {
+        self.0.is_alive()
+    }
+}
+
+impl Held for LockGuard {
+    fn is_held(&self) -> bool {
+        Self::is_held(self)
+    }
+}
+
+/// The lock with this number.
+pub(super) fn name(lock: usize) -> String {
+    format!("lock{lock}")
+}
+
+/// The key that the holder of a lock writes.
+pub(super) fn resource(lock: usize) -> String {
+    format!("resource-{lock}")
+}
+
+fn failed(error: &Error) -> WriteEnd {
+    if error.is_outcome_unknown() {
+        WriteEnd::Unknown
+    } else if error.kind() == ErrorKind::Lost {
+        WriteEnd::Refused
+    } else {
+        WriteEnd::NotDone
+    }
+}
+
+const fn session_limit(mode: Mode) -> u64 {
+    match mode {
+        Mode::Mutex(limit) => limit as u64,
+        _ => 0,
+    }
+}

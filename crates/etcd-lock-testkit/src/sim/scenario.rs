@@ -1,0 +1,274 @@
+//! What happens in one run, as data: programs of processes and a list of faults. The same scenario runs the same way each
+//! time, and what is data can be made smaller.
+
+use std::fmt;
+
+use fastrand::Rng;
+
+/// One run.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Scenario {
+    /// Seeds everything that is decided during the run.
+    pub seed: u64,
+    pub(super) ttl_secs: u64,
+    pub(super) locks: usize,
+    pub(super) processes: Vec<Program>,
+    pub(super) faults: Vec<Fault>,
+    pub(super) net: Net,
+    /// When the faults end.
+    pub(super) chaos_ms: u64,
+    /// How far a process may run ahead of the world while nothing is on its way.
+    pub(super) ahead_ms: u64,
+}
+
+/// What one process does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Program {
+    pub(super) mode: Mode,
+    pub(super) sessions: usize,
+    /// How fast its clock runs, in millionths of the world's.
+    pub(super) clock_ppm: u64,
+    pub(super) tasks: Vec<Vec<Step>>,
+}
+
+/// How a process takes locks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Mode {
+    /// Through the queue, each task with a lease of its own.
+    Bare,
+    /// Mutexes over the queue, with a limit of local hand-overs.
+    Mutex(u32),
+    /// Mutexes over the plain `Lock` RPC, each wait with a new lease.
+    Plain,
+}
+
+/// One step of a task.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Step {
+    Acquire(Acquire),
+    CloseSession(usize),
+    Sleep(u64),
+}
+
+/// Taking a lock, using it and giving it back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Acquire {
+    pub(super) lock: usize,
+    pub(super) session: usize,
+    pub(super) how: How,
+    /// Drop the wait after so many polls.
+    pub(super) polls: Option<usize>,
+    pub(super) hold_ms: u64,
+    pub(super) writes: u64,
+    /// Whether the holder stops when it learns that the lock is lost.
+    pub(super) stops: bool,
+    pub(super) end: End,
+}
+
+/// How long to wait for a lock.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum How {
+    Lock,
+    Timeout(u64),
+    Try,
+}
+
+/// How a hold ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum End {
+    Drop,
+    Unlock,
+    /// The release itself is dropped after so many polls.
+    UnlockPolls(usize),
+}
+
+/// Something bad that happens at a time, for a while.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Fault {
+    pub(super) at_ms: u64,
+    pub(super) for_ms: u64,
+    pub(super) kind: FaultKind,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum FaultKind {
+    Compact,
+    Crash(usize),
+    /// All streams of a process break.
+    Cut(usize),
+    /// Somebody deletes a key of a queue.
+    DeleteKey(usize),
+    Partition(usize),
+    Pause(usize),
+    /// The server restarts: streams break, requests under way fail.
+    Restart,
+    /// Somebody revokes a lease of a process.
+    Revoke(usize),
+    /// The server stops for a while, and then does what has come meanwhile.
+    Stall,
+}
+
+/// What the network does to single requests, in thousandths.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Net {
+    pub(super) refuse: u64,
+    pub(super) lose_request: u64,
+    pub(super) lose_reply: u64,
+    pub(super) delay: u64,
+    pub(super) duplicate: u64,
+}
+
+impl Scenario {
+    /// The scenario of a seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let locks = if rng.u8(..4) == 0 { 2 } else { 1 };
+        let chaos_ms = rng.u64(4_000..16_000);
+        let processes: Vec<_> = (0..rng.usize(2..=4))
+            .map(|_| program(&mut rng, locks))
+            .collect();
+        let count = rng.usize(..=6);
+        let faults = (0..count)
+            .map(|_| fault(&mut rng, processes.len(), locks, chaos_ms))
+            .collect();
+        Self {
+            seed,
+            ttl_secs: rng.u64(2..=5),
+            locks,
+            faults,
+            net: net(&mut rng),
+            chaos_ms,
+            ahead_ms: [5, 25, 100][rng.usize(..3)],
+            processes,
+        }
+    }
+}
+
+fn program(rng: &mut Rng, locks: usize) -> Program {
+    let mode = match rng.u8(..10) {
+        0 | 1 => Mode::Bare,
+        2 => Mode::Plain,
+        3 | 4 => Mode::Mutex(0),
+        5 | 6 => Mode::Mutex(1),
+        7 => Mode::Mutex(2),
+        _ => Mode::Mutex(512),
+    };
+    let sessions = if rng.u8(..4) == 0 { 2 } else { 1 };
+    let clock_ppm = if rng.bool() {
+        1_000_000
+    } else {
+        rng.u64(930_000..=1_070_000)
+    };
+    let tasks = (0..rng.usize(1..=3)).map(|_| {
+        let count = rng.usize(1..=4);
+        (0..count).map(|_| step(rng, locks, sessions)).collect()
+    });
+    let tasks = tasks.collect();
+    Program {
+        mode,
+        sessions,
+        clock_ppm,
+        tasks,
+    }
+}
+
+fn step(rng: &mut Rng, locks: usize, sessions: usize) -> Step {
+    match rng.u8(..12) {
+        0 => Step::Sleep(rng.u64(..2_000)),
+        1 => Step::CloseSession(rng.usize(..sessions)),
+        _ => Step::Acquire(Acquire {
+            lock: rng.usize(..locks),
+            session: rng.usize(..sessions),
+            how: match rng.u8(..8) {
+                0 => How::Try,
+                1 | 2 => How::Timeout(rng.u64(1..3_000)),
+                _ => How::Lock,
+            },
+            polls: (rng.u8(..5) == 0).then(|| rng.usize(..8)),
+            hold_ms: match rng.u8(..4) {
+                0 => 0,
+                1 => rng.u64(..3_000),
+                _ => rng.u64(..200),
+            },
+            writes: rng.u64(..3),
+            stops: rng.bool(),
+            end: match rng.u8(..6) {
+                0 | 1 => End::Drop,
+                2 => End::UnlockPolls(rng.usize(..4)),
+                _ => End::Unlock,
+            },
+        }),
+    }
+}
+
+fn fault(rng: &mut Rng, processes: usize, locks: usize, chaos_ms: u64) -> Fault {
+    let process = rng.usize(..processes);
+    let kind = match rng.u8(..24) {
+        0 => FaultKind::Compact,
+        1..=3 => FaultKind::Crash(process),
+        4..=6 => FaultKind::Cut(process),
+        7..=10 => FaultKind::Partition(process),
+        11..=14 => FaultKind::Pause(process),
+        15 | 16 => FaultKind::Restart,
+        17..=19 => FaultKind::DeleteKey(rng.usize(..locks)),
+        20 | 21 => FaultKind::Revoke(process),
+        _ => FaultKind::Stall,
+    };
+    Fault {
+        at_ms: rng.u64(..chaos_ms),
+        for_ms: rng.u64(1..6_000),
+        kind,
+    }
+}
+
+/// A third of the networks are good, so that rare faults are also seen without the noise of others.
+fn net(rng: &mut Rng) -> Net {
+    if rng.u8(..3) == 0 {
+        return Net::default();
+    }
+    let mut rate = |most: u64| if rng.bool() { rng.u64(..most) } else { 0 };
+    Net {
+        refuse: rate(60),
+        lose_request: rate(80),
+        lose_reply: rate(120),
+        delay: rate(150),
+        duplicate: rate(150),
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            seed,
+            ttl_secs,
+            chaos_ms,
+            ahead_ms,
+            net,
+            ..
+        } = self;
+        writeln!(
+            f,
+            "seed {seed}: leases of {ttl_secs} s, faults until {chaos_ms} ms, {ahead_ms} ms ahead, {net:?}"
+        )?;
+        for (number, process) in self.processes.iter().enumerate() {
+            let Program {
+                mode,
+                sessions,
+                clock_ppm,
+                ..
+            } = process;
+            writeln!(
+                f,
+                "process {number}: {mode:?}, {sessions} session(s), clock at {clock_ppm} ppm"
+            )?;
+            for (task, steps) in process.tasks.iter().enumerate() {
+                writeln!(f, "  task {task}: {steps:?}")?;
+            }
+        }
+        for fault in &self.faults {
+            writeln!(f, "{fault:?}")?;
+        }
+        Ok(())
+    }
+}

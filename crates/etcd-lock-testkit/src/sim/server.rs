@@ -1,0 +1,237 @@
+//! The server of the simulated world: the small etcd's model, with who asked for what.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use etcd_lock_core::kv::RangeRequest;
+use etcd_lock_core::watch::{Event, WatchBody, WatchResponse};
+use etcd_lock_core::{Error, ErrorKind, LeaseId, LockRequest, LockResponse, Result, Revision};
+use etcd_lock_memory::Status;
+use etcd_lock_memory::model::{LockCall, LockWait, Model, StreamId};
+use etcd_lock_proto::{etcdserverpb as pb, v3lockpb};
+
+use super::hub::{Call, Reply, StreamItem};
+use super::process::Micros;
+
+/// A call or a stream of one life of a process.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Who {
+    pub(super) process: usize,
+    pub(super) life: u32,
+    pub(super) id: u64,
+}
+
+/// What a stream answers.
+#[derive(Clone, Debug)]
+pub(super) enum Down {
+    KeepAlive(Result<etcd_lock_core::lease::LeaseKeepAliveResponse>),
+    Watch(Result<WatchResponse>),
+}
+
+pub(super) struct Server {
+    model: Model,
+    recorder: StreamId,
+    streams: BTreeMap<Who, StreamId>,
+    clients: BTreeMap<StreamId, Who>,
+    locks: BTreeMap<LockCall, (Who, LockRequest)>,
+}
+
+impl Server {
+    pub(super) fn new() -> Self {
+        let mut model = Model::default();
+        let recorder = model.open_watch_stream();
+        let all = pb::WatchCreateRequest {
+            key: vec![0].into(),
+            range_end: vec![0].into(),
+            prev_kv: true,
+            ..pb::WatchCreateRequest::default()
+        };
+        let union = pb::watch_request::RequestUnion::CreateRequest(all);
+        let request = pb::WatchRequest {
+            request_union: Some(union),
+        };
+        model.watch(recorder, request);
+        Self {
+            model,
+            recorder,
+            streams: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            locks: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn advance(&mut self, now: Micros) {
+        self.model.advance(Duration::from_micros(now));
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Micros> {
+        let deadline = self.model.next_deadline()?;
+        u64::try_from(deadline.as_micros()).ok()
+    }
+
+    /// Executes a call; a `Lock` that waits has no answer yet.
+    pub(super) fn execute(&mut self, who: Who, call: &Call) -> Option<Result<Reply>> {
+        let model = &mut self.model;
+        Some(match call.clone() {
+            Call::Grant(request) => answer(model.lease_grant(&request.into()), Reply::Grant),
+            Call::Leases => model.lease_leases().try_into().map(Reply::Leases),
+            Call::Range(request) => answer(model.range(&request.into()), Reply::Range),
+            Call::Revoke(lease) => answer(model.lease_revoke(&lease.into()), Reply::Revoke),
+            Call::TimeToLive(request) => model
+                .lease_time_to_live(&request.into())
+                .try_into()
+                .map(Reply::TimeToLive),
+            Call::Txn(request) => answer(model.txn(&request.into()), Reply::Txn),
+            Call::Lock(request) => {
+                let asked = v3lockpb::LockRequest::from(request.clone());
+                match model.lock_with_care(&asked) {
+                    LockWait::Done(answer) => self.locked(&request, answer),
+                    LockWait::Waiting(call) => {
+                        self.locks.insert(call, (who, request));
+                        return None;
+                    }
+                }
+            }
+        })
+    }
+
+    /// The answers to calls of `Lock` that have waited.
+    pub(super) fn answered_locks(&mut self) -> Vec<(Who, Result<Reply>)> {
+        let calls: Vec<_> = self.model.answered_locks().collect();
+        let mut answers = Vec::new();
+        for call in calls {
+            let answer = self.model.take_lock(call);
+            if let (Some(answer), Some((who, request))) = (answer, self.locks.remove(&call)) {
+                answers.push((who, self.locked(&request, answer)));
+            }
+        }
+        answers
+    }
+
+    /// The client has given up a call: only those of `Lock` have something to undo.
+    pub(super) fn cancel(&mut self, who: Who) {
+        let call = self.locks.iter().find(|(_, (waiting, _))| *waiting == who);
+        if let Some(call) = call.map(|(call, _)| *call) {
+            self.locks.remove(&call);
+            self.model.cancel_lock(call);
+        }
+    }
+
+    /// All calls of `Lock` that wait, which fail now.
+    pub(super) fn fail_locks(&mut self) -> Vec<Who> {
+        let waiting: Vec<_> = self.locks.values().map(|(who, _)| *who).collect();
+        for who in &waiting {
+            self.cancel(*who);
+        }
+        waiting
+    }
+
+    /// Takes what a client says on a stream: keep-alives are answered at once.
+    pub(super) fn on_stream(&mut self, who: Who, item: StreamItem) -> Option<Down> {
+        match item {
+            StreamItem::KeepAlive(lease) => {
+                let reply = self.model.lease_keep_alive(&lease.into());
+                Some(Down::KeepAlive(reply.try_into()))
+            }
+            StreamItem::Watch(request) => {
+                let stream = self.streams.entry(who).or_insert_with(|| {
+                    let stream = self.model.open_watch_stream();
+                    self.clients.insert(stream, who);
+                    stream
+                });
+                self.model.watch(*stream, request.into());
+                None
+            }
+        }
+    }
+
+    pub(super) fn close_stream(&mut self, who: Who) {
+        if let Some(stream) = self.streams.remove(&who) {
+            self.clients.remove(&stream);
+            self.model.close_watch_stream(stream);
+        }
+    }
+
+    /// What has changed since this was last asked, one list for each revision.
+    pub(super) fn changes(&mut self) -> Vec<Vec<Event>> {
+        let mut changes = Vec::new();
+        while let Some(reply) = self.model.next_watch_response(self.recorder) {
+            if let Ok(WatchBody::Events(events)) =
+                WatchResponse::try_from(reply).map(|reply| reply.body)
+            {
+                changes.push(events);
+            }
+        }
+        changes
+    }
+
+    /// What clients are to be told on their watch streams.
+    pub(super) fn watch_replies(&mut self) -> Vec<(Who, Down)> {
+        let mut replies = Vec::new();
+        for stream in self.model.take_dirty_streams() {
+            let Some(who) = self.clients.get(&stream) else {
+                continue;
+            };
+            while let Some(reply) = self.model.next_watch_response(stream) {
+                replies.push((*who, Down::Watch(reply.try_into())));
+            }
+        }
+        replies
+    }
+
+    pub(super) fn compact(&mut self) {
+        let revision = self.model.revision();
+        // Refused where that was done already.
+        let _ = self.model.compact(&pb::CompactionRequest {
+            revision,
+            physical: false,
+        });
+    }
+
+    pub(super) fn revoke(&mut self, lease: LeaseId) {
+        // One that is gone already has ended, too.
+        let _ = self.model.lease_revoke(&lease.into());
+    }
+
+    pub(super) fn delete(&mut self, key: bytes::Bytes) {
+        let request = pb::DeleteRangeRequest {
+            key,
+            ..pb::DeleteRangeRequest::default()
+        };
+        // Only an empty key is refused.
+        let _ = self.model.delete_range(&request);
+    }
+
+    pub(super) fn leases(&self) -> Vec<i64> {
+        let leases = self.model.lease_leases().leases;
+        leases.iter().map(|lease| lease.id).collect()
+    }
+
+    pub(super) fn has_streams(&self) -> bool {
+        !self.streams.is_empty()
+    }
+
+    fn locked(
+        &mut self,
+        request: &LockRequest,
+        answer: Result<v3lockpb::LockResponse, Status>,
+    ) -> Result<Reply> {
+        let reply = answer?;
+        let key = request.key();
+        let own = pb::RangeRequest::from(RangeRequest::key(key.as_bytes().clone()));
+        let kvs = self.model.range(&own)?.kvs;
+        let Some(kv) = kvs.first() else {
+            return Err(Error::new(ErrorKind::LeaseNotFound, "the key is gone"));
+        };
+        let created = Revision::new(kv.create_revision)?;
+        let header = reply.header.unwrap_or_default().try_into()?;
+        Ok(Reply::Lock(LockResponse::new(header, key, created)))
+    }
+}
+
+fn answer<M, C>(answer: Result<M, Status>, reply: impl FnOnce(C) -> Reply) -> Result<Reply>
+where
+    C: TryFrom<M, Error = Error>,
+{
+    C::try_from(answer?).map(reply)
+}

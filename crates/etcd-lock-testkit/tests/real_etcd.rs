@@ -1,0 +1,116 @@
+//! The fixture itself: what it starts answers, and what it started is gone afterwards.
+
+#![allow(clippy::unwrap_used, reason = "it is test code, helpers included")]
+
+use std::future::pending;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use etcd_lock_testkit::RealEtcd;
+use tokio::net::TcpStream;
+
+#[tokio::test]
+async fn starts_on_ports_of_its_own_and_answers() {
+    let mut first = RealEtcd::start().await;
+    let mut second = RealEtcd::start().await;
+    assert_ne!(first.endpoints(), second.endpoints());
+    assert!(first.members()[0].is_healthy().await);
+    assert!(second.members()[0].is_healthy().await);
+}
+
+#[tokio::test]
+async fn nothing_listens_after_it_is_dropped() {
+    let etcd = RealEtcd::start().await;
+    let endpoint = etcd.endpoints().remove(0);
+    let address = endpoint.strip_prefix("http://").unwrap().to_owned();
+    assert!(TcpStream::connect(&address).await.is_ok());
+
+    drop(etcd);
+
+    assert!(TcpStream::connect(&address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_killed_member_comes_back_on_the_same_port() {
+    let mut etcd = RealEtcd::start().await;
+    let endpoints = etcd.endpoints();
+    etcd.members()[0].kill();
+    assert!(!etcd.members()[0].is_healthy().await);
+
+    etcd.members()[0].restart().await;
+
+    assert!(etcd.members()[0].is_healthy().await);
+    assert_eq!(etcd.endpoints(), endpoints);
+}
+
+#[tokio::test]
+async fn a_paused_member_says_nothing_until_it_is_resumed() {
+    let mut etcd = RealEtcd::start().await;
+    let member = &etcd.members()[0];
+    member.pause();
+    assert!(!member.is_healthy().await);
+
+    member.resume();
+
+    assert!(member.is_healthy().await);
+}
+
+#[tokio::test]
+async fn a_cluster_goes_on_without_one_of_its_members() {
+    let mut etcd = RealEtcd::cluster(3).await;
+    assert_eq!(etcd.endpoints().len(), 3);
+    let members = etcd.members();
+    members[0].kill();
+
+    // An election may be under way, which takes a second or two.
+    for member in &members[1..] {
+        while !member.is_healthy().await {}
+    }
+
+    members[0].restart().await;
+    assert!(members[0].is_healthy().await);
+}
+
+/// What `Drop` can't do: a test process that is killed leaves no etcd behind either, and the next test removes its data.
+#[tokio::test]
+async fn a_killed_process_leaves_nothing_behind() {
+    if std::env::var_os(VICTIM).is_some() {
+        let etcd = RealEtcd::start().await;
+        println!("\n{}\n{}", etcd.endpoints()[0], etcd.dir().display());
+        return pending().await;
+    }
+    let (mut victim, address, data) = victim();
+    assert!(TcpStream::connect(&address).await.is_ok());
+
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    while TcpStream::connect(&address).await.is_ok() {}
+    assert!(data.exists());
+
+    RealEtcd::start().await;
+    assert!(!data.exists());
+}
+
+const VICTIM: &str = "ETCD_LOCK_TESTKIT_VICTIM";
+
+/// Another process of this program in the middle of the test above, where its etcd listens, and has its data.
+fn victim() -> (Child, String, PathBuf) {
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "a_killed_process_leaves_nothing_behind",
+            "--nocapture",
+        ])
+        .env(VICTIM, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(victim.stdout.take().unwrap());
+    let mut lines = output.lines().map(Result::unwrap);
+    let address = lines
+        .find_map(|line| Some(line.strip_prefix("http://")?.to_owned()))
+        .unwrap();
+    let data = lines.next().unwrap().into();
+    (victim, address, data)
+}

@@ -1,0 +1,95 @@
+//! Connections to a real etcd.
+
+use etcd_lock_core::{Client, Registry, Result};
+use etcd_lock_grpc::{GrpcTransport, Options as GrpcOptions};
+use etcd_lock_session::Queue;
+
+/// How a connection is made.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+#[non_exhaustive]
+pub struct Options {
+    grpc: GrpcOptions,
+    server_side_locks: bool,
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How the gRPC connections behave, and who they log in as.
+    ///
+    /// ```
+    /// use etcd_lock::{Options, connect, grpc};
+    ///
+    /// let grpc = grpc::Options::new().with_login("worker", "its password");
+    /// let client = connect(["127.0.0.1:2379"], Options::new().with_grpc(grpc))?;
+    /// # Ok::<(), etcd_lock::Error>(())
+    /// ```
+    pub fn with_grpc(mut self, options: GrpcOptions) -> Self {
+        self.grpc = options;
+        self
+    }
+
+    /// Whether locks are taken by etcd's `Lock` RPC instead of by our own wait queue: slower, and with hazards that a
+    /// client can only soften. Off by default.
+    pub fn server_side_locks(mut self, on: bool) -> Self {
+        self.server_side_locks = on;
+        self
+    }
+}
+
+/// Opens a connection and gives it a name. Nothing is sent before the first request.
+///
+/// ```
+/// use etcd_lock::{ErrorKind, Options, close, open};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), etcd_lock::Error> {
+/// open("orders", ["127.0.0.1:2379"], Options::new()).await?;
+/// let again = open("orders", ["127.0.0.1:2379"], Options::new()).await;
+/// assert_eq!(again.unwrap_err().kind(), ErrorKind::AlreadyOpen);
+/// close("orders")?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// `InvalidArgument` when an endpoint isn't a URL or there is none, `AlreadyOpen` when the name is in use.
+///
+/// # Cancel safety
+/// Nothing is left behind.
+pub async fn open(
+    name: impl Into<String>,
+    endpoints: impl IntoIterator<Item = impl AsRef<str>>,
+    options: Options,
+) -> Result<Client> {
+    let client = connect(endpoints, options)?;
+    Registry::global().open(name, client.clone())?;
+    Ok(client)
+}
+
+/// A connection without a name. Nothing is sent before the first request.
+///
+/// ```
+/// use etcd_lock::{Options, connect};
+///
+/// let client = connect(["http://127.0.0.1:2379", "http://127.0.0.1:22379"], Options::new())?;
+/// # Ok::<(), etcd_lock::Error>(())
+/// ```
+///
+/// # Errors
+/// `InvalidArgument` when an endpoint isn't a URL or there is none.
+pub fn connect(
+    endpoints: impl IntoIterator<Item = impl AsRef<str>>,
+    options: Options,
+) -> Result<Client> {
+    let transport = GrpcTransport::connect(endpoints, options.grpc)?;
+    Ok(if options.server_side_locks {
+        Client::new(transport)
+    } else {
+        Client::new(Queue::new(transport))
+    })
+}

@@ -1,0 +1,47 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "grpc")]
+mod connect;
+mod eetcd;
+pub mod lease;
+mod names;
+
+pub use etcd_lock_core as core;
+#[cfg(feature = "grpc")]
+pub use etcd_lock_grpc as grpc;
+#[cfg(feature = "memory")]
+pub use etcd_lock_memory as memory;
+pub use etcd_lock_session as session;
+
+#[cfg(feature = "grpc")]
+pub use connect::{Options, connect, open};
+pub use names::{close, info};
+
+#[doc(inline)]
+pub use eetcd::{lock, lock_with, new, unlock, with_key, with_lease, with_name, with_timeout};
+
+#[doc(inline)]
+pub use etcd_lock_core::{
+    Client, Context, Error, ErrorKind, LeaseId, LockKey, LockName, LockResponse, Registry, Result,
+    Revision, Timeout, Transport, Ttl, UnlockResponse, kv,
+};
+#[cfg(feature = "blocking")]
+pub use etcd_lock_session::blocking;
+#[doc(inline)]
+pub use etcd_lock_session::{
+    FencedTxn, FencingToken, LockGuard, Mutex, Owner, Place, Queue, QueueView, Session,
+    SessionOptions, queue,
+};
+
+/// Longer pages.
+pub mod _documentation {
+    #[doc = include_str!("docs/guarantees.md")]
+    pub mod guarantees {}
+
+    #[doc = include_str!("docs/migrating_from_eetcd.md")]
+    pub mod migrating_from_eetcd {}
+
+    #[doc = include_str!("docs/observability.md")]
+    pub mod observability {}
+}

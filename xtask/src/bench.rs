@@ -1,0 +1,16 @@
+//! `cargo xtask bench`: how fast it is beside its peers, on an etcd of its own.
+
+use xshell::{Shell, cmd};
+
+use crate::{Result, etcd};
+
+/// Gets an etcd where there is none, and measures. The arguments are the measuring program's.
+pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result {
+    etcd::provide(sh)?;
+    cmd!(
+        sh,
+        "cargo run --release --quiet --package etcd-lock-bench -- {arguments...}"
+    )
+    .run()?;
+    Ok(())
+}

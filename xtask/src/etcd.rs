@@ -1,0 +1,87 @@
+//! Getting an etcd to test on.
+
+use std::env;
+use std::path::PathBuf;
+
+use xshell::{Shell, cmd};
+
+use crate::Result;
+
+/// What the tests run: the server, and the program that others lock with.
+const PROGRAMS: [&str; 2] = ["etcd", "etcdctl"];
+
+/// Names the server to test on, instead of one on the search path.
+const SERVER_VARIABLE: &str = "ETCD_LOCK_ETCD";
+
+/// Makes sure that etcd is there: finds it, or installs Debian's packages, or fails and says what to do.
+pub(crate) fn provide(sh: &Shell) -> Result {
+    if missing().is_empty() {
+        return Ok(());
+    }
+    eprintln!(
+        "no {} on PATH, so Debian's packages are installed",
+        missing().join(" and no ")
+    );
+    install(sh).map_err(|reason| format!("{reason}\n{}", what_to_do()))?;
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.join(" and no ");
+    Err(format!("there is still no {missing} on PATH\n{}", what_to_do()).into())
+}
+
+fn install(sh: &Shell) -> Result {
+    if !is_on_path("apt-get") {
+        return Err("there is no apt-get on this machine".into());
+    }
+    // The package may start a server on the default ports. The tests use ports of their own, so it is no concern.
+    let (env, first) = env_as_root(sh)?;
+    let apt_get = [
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+        "--quiet",
+        "--yes",
+    ];
+    cmd!(sh, "{env} {first...} {apt_get...} update").run()?;
+    let packages = ["--no-install-recommends", "etcd-server", "etcd-client"];
+    cmd!(sh, "{env} {first...} {apt_get...} install {packages...}").run()?;
+    Ok(())
+}
+
+/// The program `env` as root runs it, with its first arguments. It never asks for a password.
+fn env_as_root(sh: &Shell) -> Result<(&'static str, &'static [&'static str])> {
+    if cmd!(sh, "id -u").quiet().read()? == "0" {
+        return Ok(("env", &[]));
+    }
+    let sudo = cmd!(sh, "sudo --non-interactive true");
+    if is_on_path("sudo") && sudo.quiet().ignore_stderr().run().is_ok() {
+        return Ok(("sudo", &["--non-interactive", "env"]));
+    }
+    Err("installing needs root, or sudo without a password".into())
+}
+
+fn missing() -> Vec<&'static str> {
+    let named = env::var_os(SERVER_VARIABLE).is_some();
+    PROGRAMS
+        .into_iter()
+        .filter(|&program| !(is_on_path(program) || named && program == "etcd"))
+        .collect()
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .map(|dir: PathBuf| dir.join(program))
+        .any(|candidate| candidate.is_file())
+}
+
+fn what_to_do() -> String {
+    format!(
+        "The tests need etcd 3.4 or newer. One of these gets it:\n  \
+         on Debian or Ubuntu: sudo apt-get install etcd-server etcd-client\n  \
+         elsewhere: install etcd and etcdctl from your system's packages or etcd's releases, and put both on PATH\n  \
+         with a server at hand: set {SERVER_VARIABLE} to the etcd program (etcdctl is still needed on PATH)\n\
+         and then run `cargo xtask test` again."
+    )
+}

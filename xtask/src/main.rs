@@ -1,0 +1,92 @@
+//! What the developers of etcd-lock do with `cargo xtask`.
+
+mod bench;
+mod ci;
+mod codegen;
+mod etcd;
+mod sim;
+mod test;
+mod tidy;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xshell::Shell;
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// The tasks of the etcd-lock workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure how fast it is beside its peers and the floor that etcd sets.
+    Bench {
+        /// `--json FILE`, `--rounds N`, `--only WORD`: see `cargo xtask bench -- --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Check everything that must pass before a change is taken: `lint`, then `test`.
+    Ci,
+    /// Generate the code of etcd-lock-proto from the .proto files.
+    Codegen {
+        /// Write nothing, fail when the committed files are not up to date.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check all that can be checked without running the code: generated files, format, lints, documentation, tidy.
+    Lint,
+    /// Simulate processes that lock, crash, stall and lose messages: one world for each seed.
+    Sim {
+        /// How many seeds.
+        #[arg(long, default_value_t = 20_000)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        start: u64,
+        /// Print all that happens in this one seed, made smaller where it fails.
+        #[arg(long, conflicts_with_all = ["seeds", "start"])]
+        replay: Option<u64>,
+        /// Put one deliberate bug after the other into a copy of the sources: each must be noticed.
+        #[arg(long, conflicts_with_all = ["seeds", "start", "replay"])]
+        mutants: bool,
+    },
+    /// Run all tests, on a real etcd, too: it is found or installed first.
+    Test,
+    /// Check the rules that no compiler checks: arrows between crates, manifests, licences, what files contain.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result {
+    let sh = Shell::new()?;
+    sh.change_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    match command {
+        Command::Bench { arguments } => bench::run(&sh, &arguments),
+        Command::Ci => ci::run(&sh),
+        Command::Codegen { check } => codegen::run(&sh, check),
+        Command::Lint => ci::lint(&sh),
+        Command::Sim { mutants: true, .. } => sim::mutants(&sh),
+        Command::Sim {
+            replay: Some(seed), ..
+        } => sim::replay(&sh, seed),
+        Command::Sim { seeds, start, .. } => sim::run(&sh, seeds, start),
+        Command::Test => test::run(&sh),
+        Command::Tidy => tidy::run(&sh),
+    }
+}

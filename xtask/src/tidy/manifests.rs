@@ -1,0 +1,101 @@
+//! What every `Cargo.toml` must say: one version, one MSRV, one table of dependencies.
+
+use xshell::Shell;
+
+use crate::Result;
+
+/// What a member takes from the workspace instead of saying it again.
+const SHARED: [&str; 4] = [
+    "version.workspace = true",
+    "edition.workspace = true",
+    "rust-version.workspace = true",
+    "license.workspace = true",
+];
+
+pub(super) fn check(sh: &Shell, files: &[String]) -> Result<Vec<String>> {
+    let root = sh.read_file("Cargo.toml")?;
+    let version = package_value(&root, "version");
+    let mut problems = unpinned(&root, version);
+    for file in files.iter().filter(|file| is_member(file)) {
+        let manifest = sh.read_file(file)?;
+        problems.extend(member_problems(file, &manifest));
+    }
+    Ok(problems)
+}
+
+/// The value of a key of `[workspace.package]`, the only place where it is given.
+pub(super) fn package_value<'a>(root: &'a str, key: &str) -> &'a str {
+    root.lines()
+        .find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix('='))
+        .map_or("", |value| value.trim().trim_matches('"'))
+}
+
+fn is_member(file: &str) -> bool {
+    file.starts_with("crates/") && file.ends_with("/Cargo.toml")
+}
+
+/// Siblings are released together, so each wants exactly its own version of the others. The testkit never is.
+fn unpinned(root: &str, version: &str) -> Vec<String> {
+    let pin = format!("version = \"={version}\"");
+    root.lines()
+        .filter(|line| line.contains("path = \"crates/") && !line.contains("etcd-lock-testkit"))
+        .filter(|line| !line.contains(&pin))
+        .map(|line| format!("Cargo.toml: a sibling without {pin}: {line}"))
+        .collect()
+}
+
+fn member_problems(file: &str, manifest: &str) -> Vec<String> {
+    let mut problems: Vec<_> = SHARED
+        .into_iter()
+        .filter(|shared| !manifest.lines().any(|line| line == *shared))
+        .map(|shared| format!("{file}: lacks `{shared}`"))
+        .collect();
+    if !manifest.contains("[lints]\nworkspace = true") {
+        problems.push(format!("{file}: lacks the workspace's lints"));
+    }
+    let own = manifest.lines().filter(|line| is_own_dependency(line));
+    problems.extend(own.map(|line| format!("{file}: not from the workspace's table: {line}")));
+    problems
+}
+
+/// Whether a line says where a dependency comes from, which is the root manifest's business.
+fn is_own_dependency(line: &str) -> bool {
+    let Some((_, value)) = line.split_once(" = {") else {
+        return false;
+    };
+    ["version =", "path =", "git ="]
+        .iter()
+        .any(|key| value.contains(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_from_the_root() {
+        let root = "[workspace.package]\nversion = \"0.1.0\"\nrust-version = \"1.88\"\n";
+        assert_eq!(package_value(root, "version"), "0.1.0");
+        assert_eq!(package_value(root, "rust-version"), "1.88");
+    }
+
+    #[test]
+    fn siblings_are_pinned() {
+        let pinned = "a = { path = \"crates/a\", version = \"=0.1.0\" }";
+        assert_eq!(unpinned(pinned, "0.1.0").len(), 0);
+        assert_eq!(unpinned(pinned, "0.2.0").len(), 1);
+        assert_eq!(unpinned("a = { path = \"crates/a\" }", "0.1.0").len(), 1);
+    }
+
+    #[test]
+    fn members_take_everything_from_the_workspace() {
+        let good = format!(
+            "{}\n[dependencies]\nbytes.workspace = true\n[lints]\nworkspace = true\n",
+            SHARED.join("\n")
+        );
+        assert_eq!(member_problems("x", &good), [""; 0]);
+        assert_eq!(member_problems("x", "").len(), SHARED.len() + 1);
+        let own = format!("{good}[dependencies]\nbytes = {{ version = \"1\" }}");
+        assert_eq!(member_problems("x", &own).len(), 1);
+    }
+}

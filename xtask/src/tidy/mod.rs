@@ -1,0 +1,39 @@
+//! `cargo xtask tidy`: the rules of this workspace that no compiler checks.
+
+mod arrows;
+mod manifests;
+mod project;
+mod text;
+
+use xshell::{Shell, cmd};
+
+use crate::Result;
+
+/// Checks all of them, and reports everything that is wrong at once.
+pub(crate) fn run(sh: &Shell) -> Result {
+    let files = files(sh)?;
+    let mut problems = arrows::check(sh)?;
+    problems.extend(manifests::check(sh, &files)?);
+    problems.extend(project::check(sh, &files)?);
+    problems.extend(text::check(sh, &files)?);
+    if problems.is_empty() {
+        eprintln!(
+            "tidy: {} files and the arrows between the crates are as they should be",
+            files.len()
+        );
+        return Ok(());
+    }
+    Err(format!("{}\ntidy: {} problems", problems.join("\n"), problems.len()).into())
+}
+
+/// What is committed or about to be, as paths from the root of the workspace.
+fn files(sh: &Shell) -> Result<Vec<String>> {
+    let listed = cmd!(sh, "git ls-files --cached --others --exclude-standard")
+        .quiet()
+        .read()?;
+    Ok(listed
+        .lines()
+        .filter(|file| sh.path_exists(file))
+        .map(ToOwned::to_owned)
+        .collect())
+}
