@@ -8,7 +8,7 @@ use etcd_lock_core::{CallOptions, Error, ErrorKind, LockKey, Result, Revision, T
 
 use tracing::{Instrument, debug_span};
 
-use crate::mutex::Held;
+use crate::grant::Held;
 use crate::{FencingToken, metrics};
 
 /// A lock that is held for as long as this lives, and for as long as etcd can be trusted to think so.
@@ -61,7 +61,7 @@ impl LockGuard {
     #[must_use]
     pub fn is_held(&self) -> bool {
         let held = self.held.as_ref();
-        held.is_some_and(|held| held.session().is_alive() && held.grant.is_whole())
+        held.is_some_and(|held| held.session.is_alive() && held.grant.is_whole())
     }
 
     /// Waits until the lock can no longer be relied on, and says why.
@@ -74,7 +74,7 @@ impl LockGuard {
         };
         tokio::select! {
             biased;
-            error = held.session().lost() => error,
+            error = held.session.lost() => error,
             () = self.deleted(held) => key_gone(&self.key),
         }
     }
@@ -121,7 +121,7 @@ impl LockGuard {
     /// Returns when the key was deleted.
     async fn deleted(&self, held: &Held) {
         let mut seen = self.token.create_revision();
-        let follower = held.session().queue().follow(&self.key);
+        let follower = held.session.queue().follow(&self.key);
         loop {
             let news = follower.news(self.key.as_bytes());
             if news.deleted > self.token.create_revision() {
@@ -144,7 +144,7 @@ impl LockGuard {
     async fn created_now(&self, held: &Held) -> Result<(Revision, Revision)> {
         let request = RangeRequest::key(self.key.as_bytes().clone()).keys_only();
         let reply = held
-            .session()
+            .session
             .transport()
             .range(request, CallOptions::default())
             .await?;
@@ -169,7 +169,7 @@ impl fmt::Debug for LockGuard {
 impl Drop for LockGuard {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
-            let runtime = held.session().runtime().clone();
+            let runtime = held.session.runtime().clone();
             runtime.spawn(async move {
                 if let Err(error) = held.release().await {
                     tracing::debug!(%error, "could not release a dropped lock");
@@ -228,7 +228,7 @@ impl FencedTxn<'_> {
             .when(Compare::create_revision(key.clone(), created))
             .or_else(RangeRequest::key(key.clone()).keys_only());
         let call = CallOptions::new(timeout.checked()?);
-        let mut reply = held.session().transport().txn(txn, call).await?;
+        let mut reply = held.session.transport().txn(txn, call).await?;
         if reply.succeeded {
             return Ok(reply);
         }

@@ -11,6 +11,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
+use crate::local::Locals;
 use crate::metrics;
 
 /// How a kept lease is doing.
@@ -49,19 +50,18 @@ pub(crate) struct Keeper {
     /// Cancelled when the lease is lost: all who wait for that are woken in the order in which they came.
     pub(crate) lost: CancellationToken,
     pub(crate) stop: CancellationToken,
+    /// Whose waits end with the session.
+    pub(crate) locals: Arc<Locals>,
 }
 
 impl Keeper {
     pub(crate) async fn keep(&self) {
-        let error = tokio::select! {
+        tokio::select! {
             biased;
-            () = self.stop.cancelled() => return,
-            error = self.until_lost() => error,
-        };
-        tracing::warn!(lease.id = %self.lease, %error, "session lost");
-        metrics::session_lost(&error);
-        self.life.send_replace(Life::Lost(error));
-        self.lost.cancel();
+            () = self.stop.cancelled() => {}
+            error = self.until_lost() => self.lose(error),
+        }
+        self.locals.close();
     }
 
     /// Ends the lease. One that is gone already is no error.
@@ -71,6 +71,13 @@ impl Keeper {
             Err(error) if error.kind() != ErrorKind::LeaseNotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    fn lose(&self, error: Error) {
+        tracing::warn!(lease.id = %self.lease, %error, "session lost");
+        metrics::session_lost(&error);
+        self.life.send_replace(Life::Lost(error));
+        self.lost.cancel();
     }
 
     async fn until_lost(&self) -> Error {
@@ -131,5 +138,12 @@ impl Keeper {
             Life::Until(deadline) => deadline,
             Life::Lost(_) => Instant::now(),
         }
+    }
+}
+
+/// Also when the runtime that it ran on has ended.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.locals.close();
     }
 }

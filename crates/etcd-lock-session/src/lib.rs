@@ -14,11 +14,13 @@
 mod backoff;
 #[cfg(feature = "blocking")]
 pub mod blocking;
+mod grant;
 mod guard;
 mod inspect;
 mod keep_alives;
 mod keeper;
 pub mod lease;
+mod local;
 mod metrics;
 mod mutex;
 mod owner;

@@ -1,8 +1,7 @@
 //! A lease that is kept alive, and what this process knows about it.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -17,8 +16,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::keeper::{Keeper, Life};
+use crate::local::{Local, Locals};
 use crate::metrics;
-use crate::mutex::Local;
 use crate::{Owner, Queue};
 
 /// How a session is opened.
@@ -255,26 +254,18 @@ impl Session {
 
     /// Why the session can't be used, or nothing where it can.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.0.stop.is_cancelled() {
-            return Err(closed());
-        }
         if self.is_alive() {
             Ok(())
+        } else if self.0.stop.is_cancelled() {
+            Err(closed())
         } else {
             Err(self.why_lost())
         }
     }
 
-    /// The queue of this session's tasks for one lock.
+    /// What this session's tasks share about one lock.
     pub(crate) fn local(&self, name: &LockName) -> Arc<Local> {
-        let mut locals = self.0.locals.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(local) = locals.get(name).and_then(Weak::upgrade) {
-            return local;
-        }
-        locals.retain(|_, local| local.strong_count() > 0);
-        let local = Arc::new(Local::default());
-        locals.insert(name.clone(), Arc::downgrade(&local));
-        local
+        self.0.locals.of(name)
     }
 
     /// Whether the lease may be there still: other than for [`is_alive`](Self::is_alive), a closed one may.
@@ -304,6 +295,7 @@ impl Session {
         let (sender, life) = watch::channel(life);
         let lost = CancellationToken::new();
         let stop = CancellationToken::new();
+        let locals = Arc::new(Locals::default());
         let keeper = Keeper {
             transport: client.transport().clone(),
             lease,
@@ -312,6 +304,7 @@ impl Session {
             life: sender,
             lost: lost.clone(),
             stop: stop.clone(),
+            locals: locals.clone(),
         };
         let keeper = tokio::spawn(async move {
             keeper.keep().await;
@@ -325,7 +318,7 @@ impl Session {
             ttl,
             life,
             lost,
-            locals: Mutex::default(),
+            locals,
             keeper: Mutex::new(Some(keeper)),
             runtime: Handle::current(),
             _stop_on_drop: stop.clone().drop_guard(),
@@ -352,7 +345,7 @@ struct Inner {
     ttl: Ttl,
     life: watch::Receiver<Life>,
     lost: CancellationToken,
-    locals: Mutex<HashMap<LockName, Weak<Local>>>,
+    locals: Arc<Locals>,
     keeper: Mutex<Option<JoinHandle<Result<()>>>>,
     runtime: Handle,
     _stop_on_drop: DropGuard,

@@ -100,6 +100,13 @@ impl Follower {
         self.changed.notified().await;
     }
 
+    /// The last deletion of one of the followed keys that was seen, or zero.
+    pub(crate) fn deleted(&self, key: &Bytes) -> Revision {
+        let state = self.shared.state();
+        let entry = state.entries.get(key);
+        entry.map_or(Revision::ZERO, |entry| entry.news.deleted)
+    }
+
     /// What is known of one of the followed keys.
     pub(crate) fn news(&self, key: &Bytes) -> News {
         let state = self.shared.state();

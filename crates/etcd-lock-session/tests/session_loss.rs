@@ -73,6 +73,45 @@ async fn a_wait_ends_with_its_session() {
     assert_eq!(ended.unwrap_err().kind(), ErrorKind::Lost);
 }
 
+/// Those who wait for a turn among the tasks of the session as well as the one that waits on etcd.
+#[tokio::test(start_paused = true)]
+async fn all_waits_of_a_closed_session_end() {
+    let etcd = MemoryEtcd::new();
+    let holder = Session::open(&etcd.client(), TTL).await.unwrap();
+    let _guard = Mutex::new(&holder, "a").unwrap().lock().await.unwrap();
+    let session = Session::open(&etcd.client(), TTL).await.unwrap();
+    let waits = (0..3).map(|_| {
+        let mutex = Mutex::new(&session, "a").unwrap();
+        tokio::spawn(async move { mutex.lock().await.unwrap_err().kind() })
+    });
+    let waits: Vec<_> = waits.collect();
+    until_keys(&etcd, "a", 2).await;
+    session.close().await.unwrap();
+    for wait in waits {
+        assert_eq!(wait.await.unwrap(), ErrorKind::Closed);
+    }
+    until_keys(&etcd, "a", 1).await;
+}
+
+/// Nobody keeps the session alive then, and nobody would tell who waits on another runtime.
+#[test]
+fn waits_end_with_the_runtime_of_their_session() {
+    let of_the_session = tokio::runtime::Runtime::new().unwrap();
+    let etcd = MemoryEtcd::new();
+    let (mutex, guard) = of_the_session.block_on(async {
+        let session = Session::open(&etcd.client(), TTL).await.unwrap();
+        let mutex = Mutex::new(&session, "a").unwrap();
+        let guard = mutex.lock().await.unwrap();
+        (mutex, guard)
+    });
+    let of_the_waiter = tokio::runtime::Runtime::new().unwrap();
+    let wait = of_the_waiter.spawn(async move { mutex.lock().await.unwrap_err().kind() });
+    of_the_session.shutdown_timeout(Duration::from_secs(1));
+    let ended = of_the_waiter.block_on(wait).unwrap();
+    assert_eq!(ended, ErrorKind::Closed);
+    drop(guard);
+}
+
 #[tokio::test(start_paused = true)]
 async fn clock_of_lease_counts_from_send() {
     let etcd = MemoryEtcd::new();
