@@ -55,6 +55,18 @@ impl Watches {
             entry.news.granted = created;
         }
     }
+
+    /// Notes who stood before an entry of ours in a long line, for as long as its key is watched.
+    pub(crate) fn note_neighbour(&self, own: &Bytes, neighbour: Option<&Bytes>) {
+        if let Some(entry) = self.shared.state().entries.get_mut(own) {
+            entry.neighbour = neighbour.cloned();
+        }
+    }
+
+    /// Who stood before an entry of ours when its line was last read.
+    pub(crate) fn neighbour(&self, own: &Bytes) -> Option<Bytes> {
+        self.shared.state().entries.get(own)?.neighbour.clone()
+    }
 }
 
 impl Drop for Watches {
@@ -278,6 +290,7 @@ impl State {
 struct Entry {
     id: i64,
     news: News,
+    neighbour: Option<Bytes>,
     followers: Vec<Arc<Notify>>,
 }
 

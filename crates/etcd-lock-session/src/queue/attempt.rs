@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use etcd_lock_core::kv::{Compare, OpResponse, PutRequest, RangeRequest, TxnRequest, TxnResponse};
 use etcd_lock_core::lease::LeaseTimeToLiveRequest;
 use etcd_lock_core::{
@@ -36,6 +37,8 @@ pub(super) struct Attempt {
     deadline: Option<Instant>,
     permit: Option<KeyPermit>,
     entry: Entry,
+    /// The one entry that was asked for on entering, where the whole queue was not.
+    neighbour: Option<Bytes>,
 }
 
 /// What is known of our entry in the queue.
@@ -68,6 +71,7 @@ impl Attempt {
             deadline,
             permit: Some(permit),
             entry: Entry::None,
+            neighbour: None,
         }
     }
 
@@ -75,7 +79,7 @@ impl Attempt {
     /// this process comes in a moment.
     pub(super) async fn enter(&mut self) -> Result<Line> {
         let inner = self.inner.clone();
-        let txn = enter(&self.request, &self.key);
+        let txn = self.entering();
         let (name, key) = (self.request.name.clone(), self.key.as_bytes().clone());
         let options = self.options();
         self.enter_by(Box::pin(async move {
@@ -90,7 +94,7 @@ impl Attempt {
     /// The same at once.
     pub(super) async fn enter_alone(&mut self) -> Result<Line> {
         let transport = self.inner.transport.clone();
-        let txn = enter(&self.request, &self.key);
+        let txn = enter(&self.request, &self.key, Line::newest(&self.request.name));
         let options = self.options();
         self.enter_by(Box::pin(async move { transport.txn(txn, options).await }))
             .await
@@ -101,28 +105,36 @@ impl Attempt {
         self.entered(&result);
         let reply = result?;
         let created = self.created()?;
-        let Some(OpResponse::Range(newest)) = reply.responses.get(1) else {
+        let Some(OpResponse::Range(read)) = reply.responses.get(1) else {
             return Err(odd(
                 "the transaction that enters the queue was answered without a range",
             ));
         };
-        metrics::entered_queue(newest.count);
         // Only right after our own put are the newest entries those around ours.
-        let line = if reply.succeeded {
-            Line::read(
-                reply.header,
-                &self.request.name,
-                created,
-                &newest.kvs,
-                newest.more,
-            )
-        } else {
-            None
+        let line = match &self.neighbour {
+            _ if !reply.succeeded => None,
+            Some(neighbour) => Line::behind(reply.header, neighbour, created, &read.kvs),
+            None => {
+                metrics::entered_queue(read.count);
+                let name = &self.request.name;
+                Line::read(reply.header, name, created, &read.kvs, read.more)
+            }
         };
         match line {
             Some(line) => Ok(line),
             None => self.look(created).await,
         }
+    }
+
+    /// Who stood before us in a long line will stand there again where everybody comes back: asking for one key costs etcd
+    /// far less than reading the queue.
+    fn entering(&mut self) -> TxnRequest {
+        self.neighbour = self.inner.watches.neighbour(self.key.as_bytes());
+        let look = match &self.neighbour {
+            Some(neighbour) => RangeRequest::key(neighbour.clone()).keys_only(),
+            None => Line::newest(&self.request.name),
+        };
+        enter(&self.request, &self.key, look)
     }
 
     /// Waits until nobody stands before us.
@@ -132,6 +144,9 @@ impl Attempt {
             let ahead = line.ahead.iter().map(|(key, _)| key.clone());
             let keys = std::iter::once(self.key.as_bytes().clone()).chain(ahead);
             let follower = self.inner.watches.follow(keys);
+            self.inner
+                .watches
+                .note_neighbour(self.key.as_bytes(), line.neighbour());
             match self.wait_for(&line, created, &follower).await? {
                 Some(header) => return Ok(self.granted(header)),
                 None => line = self.look_again(created).await?,
@@ -188,7 +203,7 @@ impl Attempt {
                 }
                 if news.deleted > *created {
                     // A local holder's release shows that nobody stood before it.
-                    passed_on |= news.granted == *created;
+                    passed_on |= line.adjacent && news.granted == *created;
                     if news.header.revision > last.revision {
                         last = news.header;
                     }
@@ -338,6 +353,7 @@ impl Drop for Attempt {
             runtime: self.runtime.clone(),
             deadline: None,
             permit: self.permit.take(),
+            neighbour: None,
             entry: Entry::None,
         };
         // Not waited for: a runtime that is shutting down drops it, and the end of the lease removes the entry.
@@ -407,16 +423,15 @@ impl Attempt {
     }
 }
 
-fn enter(request: &LockRequest, key: &LockKey) -> TxnRequest {
+fn enter(request: &LockRequest, key: &LockKey, look: RangeRequest) -> TxnRequest {
     let key = key.as_bytes();
     let put = PutRequest::new(key.clone(), request.value.clone()).with_lease(request.lease);
-    let newest = Line::newest(&request.name);
     TxnRequest::new()
         .when(Compare::create_revision(key.clone(), Revision::ZERO))
         .and_then(put)
-        .and_then(newest.clone())
+        .and_then(look.clone())
         .or_else(RangeRequest::key(key.clone()).keys_only())
-        .or_else(newest)
+        .or_else(look)
         // Done twice, the second finds the first's entry and changes nothing.
         .idempotent()
 }

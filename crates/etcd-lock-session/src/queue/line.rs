@@ -20,6 +20,8 @@ pub(crate) struct Line {
     pub(crate) ahead: Vec<(Bytes, Revision)>,
     /// Whether nobody stands before those.
     pub(crate) complete: bool,
+    /// Whether nobody stands between those and us.
+    pub(crate) adjacent: bool,
 }
 
 impl Line {
@@ -48,7 +50,31 @@ impl Line {
             header,
             ahead,
             complete,
+            adjacent: true,
         })
+    }
+
+    /// The line as far as one key tells that was read with the put of our own entry: `None` where it isn't there.
+    pub(crate) fn behind(
+        header: ResponseHeader,
+        key: &Bytes,
+        created: Revision,
+        kvs: &[KeyValue],
+    ) -> Option<Self> {
+        let kv = kvs.first().filter(|kv| kv.key == *key)?;
+        Some(Self {
+            header,
+            ahead: vec![(kv.key.clone(), kv.create_revision)],
+            complete: false,
+            // Every entry has a revision of its own, so that there is room for none between two that follow each other.
+            adjacent: created.get() - kv.create_revision.get() == 1,
+        })
+    }
+
+    /// In a long line, who stands right before us.
+    pub(crate) fn neighbour(&self) -> Option<&Bytes> {
+        let (key, _) = self.ahead.first().filter(|_| !self.complete)?;
+        Some(key)
     }
 
     /// Nobody stands before us: the lock is ours.
