@@ -140,6 +140,8 @@ impl Attempt {
     /// Waits until nobody stands before us.
     pub(super) async fn wait(&mut self, mut line: Line) -> Result<LockResponse> {
         let created = self.created()?;
+        let (inner, name) = (self.inner.clone(), self.request.name.clone());
+        let _standing = inner.riders.stand(&name);
         while !line.is_empty() {
             let ahead = line.ahead.iter().map(|(key, _)| key.clone());
             let keys = std::iter::once(self.key.as_bytes().clone()).chain(ahead);

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use etcd_lock_core::kv::{Compare, DeleteRequest, Op, TxnRequest, TxnResponse};
 use etcd_lock_core::{Error, LockKey, LockName, Result, Revision};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How long an entry waits for a release to travel with. Its place in the queue is later by as much.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -32,15 +32,16 @@ impl Riders {
     /// One hold of it has ended.
     pub(super) fn forget_held(&self, key: &LockKey) {
         let Some((name, _)) = key.parts() else { return };
-        let mut stops = self.stops();
-        let Some(stop) = stops.get_mut(&name) else {
-            return;
-        };
-        stop.holds -= 1;
-        if stop.holds == 0 {
-            // Who still waits goes alone.
-            stops.remove(&name);
-        }
+        self.change(&name, |stop| {
+            stop.holds -= 1;
+            stop.ended = Some(Instant::now());
+        });
+    }
+
+    /// An entry of this process stands in the queue, until what this returns is dropped.
+    pub(super) fn stand<'a>(&'a self, name: &'a LockName) -> Standing<'a> {
+        self.stops().entry(name.clone()).or_default().standing += 1;
+        Standing { riders: self, name }
     }
 
     /// Waits to be taken along: the transaction's reply, or nothing where it has to be sent alone.
@@ -74,7 +75,7 @@ impl Riders {
 
     fn wait(&self, name: &LockName, key: &Bytes, enter: &TxnRequest) -> Option<(u64, Reply)> {
         let mut stops = self.stops();
-        let stop = stops.get_mut(name)?;
+        let stop = stops.get_mut(name).filter(|stop| stop.is_served())?;
         let (reply, received) = oneshot::channel();
         stop.last += 1;
         let rider = Rider {
@@ -92,6 +93,18 @@ impl Riders {
         stop.is_some_and(|stop| stop.waiting.remove(&number).is_some())
     }
 
+    /// Changes a stop, and removes it where it has no more use. Who still waits goes alone.
+    fn change(&self, name: &LockName, change: impl FnOnce(&mut Stop)) {
+        let mut stops = self.stops();
+        let Some(stop) = stops.get_mut(name) else {
+            return;
+        };
+        change(stop);
+        if stop.holds + stop.standing == 0 {
+            stops.remove(name);
+        }
+    }
+
     fn stops(&self) -> MutexGuard<'_, HashMap<LockName, Stop>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -101,9 +114,34 @@ impl Riders {
 struct Stop {
     /// How many holds of this process there are: more than one only when all but one are lost already.
     holds: usize,
+    /// How many entries of this process wait in the queue.
+    standing: usize,
+    /// When the last hold ended.
+    ended: Option<Instant>,
     /// In the order of their numbers.
     waiting: BTreeMap<u64, Rider>,
     last: u64,
+}
+
+impl Stop {
+    /// Whether a release of this process may come in a moment: it holds the lock, or has just passed it on, perhaps to
+    /// another of its own who stands in the queue and has not heard of it yet.
+    fn is_served(&self) -> bool {
+        self.holds > 0 || self.ended.is_some_and(|at| at.elapsed() < MOMENT)
+    }
+}
+
+/// An entry of this process that stands in a queue.
+#[derive(Debug)]
+pub(super) struct Standing<'a> {
+    riders: &'a Riders,
+    name: &'a LockName,
+}
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        self.riders.change(self.name, |stop| stop.standing -= 1);
+    }
 }
 
 type Reply = oneshot::Receiver<Result<TxnResponse>>;
