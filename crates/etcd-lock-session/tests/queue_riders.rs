@@ -37,6 +37,33 @@ async fn a_release_and_the_next_entry_are_one_request() {
     );
 }
 
+/// Between the end of one hold and the news of it to the next of the same process, nobody of the process holds the lock.
+#[tokio::test(start_paused = true)]
+async fn an_entry_waits_for_the_release_of_who_is_told_next() {
+    let probe = Probe::new(&MemoryEtcd::new());
+    let queue = Queue::new(probe.clone());
+    let first = queue.lock(request(&probe.etcd, "a").await, INFINITE).await;
+    let (second, third) = (
+        request(&probe.etcd, "a").await,
+        request(&probe.etcd, "a").await,
+    );
+    let waiting = queue.clone();
+    let second = tokio::spawn(async move { waiting.lock(second, INFINITE).await });
+    until_keys(&probe.etcd, "a", 2).await;
+    sleep(SHORT * 10).await;
+
+    unlock(&queue, first.unwrap().key).await;
+    let told = async {
+        let second = second.await.unwrap().unwrap();
+        unlock(&queue, second.key).await;
+    };
+    let (third, ()) = tokio::join!(queue.lock(third, INFINITE), told);
+
+    // Two to enter, one to release, one to release and enter; and the second reads before it believes its new watch.
+    assert_eq!(probe.txns(), 5);
+    unlock(&queue, third.unwrap().key).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_a_release_an_entry_goes_alone() {
     let probe = Probe::new(&MemoryEtcd::new());

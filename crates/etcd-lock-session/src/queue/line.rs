@@ -178,6 +178,23 @@ mod tests {
     }
 
     #[test]
+    fn a_neighbour_is_the_last_before_us_only_without_room_between() {
+        let key = Bytes::from("a/8");
+        let behind = |created| {
+            let mut kv = KeyValue::new("a/8", "");
+            kv.create_revision = Revision::new(created).unwrap();
+            let ours = Revision::new(50).unwrap();
+            let line = Line::behind(ResponseHeader::default(), &key, ours, &[kv]).unwrap();
+            assert!(!line.is_empty() && !line.complete);
+            line.adjacent
+        };
+        assert!(behind(49));
+        assert!(!behind(48));
+        let ours = Revision::new(50).unwrap();
+        assert!(Line::behind(ResponseHeader::default(), &key, ours, &[]).is_none());
+    }
+
+    #[test]
     fn later_entries_are_not_before_us() {
         assert_eq!(
             line(&[("a/b", 60), ("a/9", 50), ("a/8", 40)], false),
