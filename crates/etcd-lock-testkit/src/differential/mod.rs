@@ -17,6 +17,7 @@ mod strategy;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use etcd_lock_memory::model::Version;
@@ -31,6 +32,8 @@ use crate::RealEtcd;
 
 /// How long a failing sequence may be made smaller, in milliseconds.
 const SHRINKING: u32 = 20_000;
+
+const STACK: usize = 64 << 20;
 
 /// What to compare, and for how long.
 #[derive(Clone, Debug)]
@@ -82,7 +85,16 @@ impl Comparison {
         self.run(|_| since.elapsed() < time)
     }
 
-    fn run(&self, goes_on: impl Fn(&Report) -> bool) -> Report {
+    /// On a thread of its own: strategies inside strategies take more stack than a test's thread has.
+    fn run(&self, goes_on: impl Fn(&Report) -> bool + Send) -> Report {
+        thread::scope(|scope| {
+            let worker = thread::Builder::new().stack_size(STACK);
+            let worker = worker.spawn_scoped(scope, || self.run_here(goes_on));
+            worker.unwrap().join().unwrap()
+        })
+    }
+
+    fn run_here(&self, goes_on: impl Fn(&Report) -> bool) -> Report {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let etcd = runtime.block_on(RealEtcd::of_program(&self.etcd));
         let large = runtime.block_on(Large::connect(etcd));
