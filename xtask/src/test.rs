@@ -7,6 +7,7 @@ use crate::{Result, etcd};
 /// Gets an etcd where there is none, and runs unit, conformance, end-to-end and documentation tests.
 pub(crate) fn run(sh: &Shell) -> Result {
     etcd::provide(sh)?;
+    etcd::provide_35(sh)?;
     if has_nextest(sh) {
         cmd!(
             sh,

@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | [`backend`], [`backends`] | what a check runs on: the trait, and the ones that we have |
 //! | [`mod@conformance`] | the checks, by what they are about |
+//! | [`differential`] | whether the small etcd answers as a real one does |
 //! | [`lab`], [`party`], [`store`], [`watcher`], [`poll`] | what checks are written with |
 //! | [`sim`] | a simulated world of processes, faults and a checker |
 //! | [`real_etcd`] | an etcd process of our own, to be paused, killed and restarted |
@@ -22,6 +23,7 @@
 pub mod backend;
 pub mod backends;
 pub mod conformance;
+pub mod differential;
 pub mod lab;
 pub mod party;
 pub mod poll;

@@ -15,6 +15,8 @@ pub(super) struct History {
     /// The keys that are there now, by folder and create revision: a queue is a folder, and who stands where in it is
     /// asked all the time.
     folders: BTreeMap<Bytes, BTreeSet<(i64, Bytes)>>,
+    /// The keys that the revision `compacted` changed: those that it put are still there to be told of.
+    changed_last: Vec<Bytes>,
     /// The keys that each revision changed, from the one after `compacted` on.
     log: VecDeque<Vec<Bytes>>,
 }
@@ -43,6 +45,7 @@ impl Default for History {
             compacted: 0,
             keys,
             folders,
+            changed_last: Vec::new(),
             log: VecDeque::from([Vec::new()]),
         }
     }
@@ -150,9 +153,13 @@ impl History {
 
     /// Everything that happened to a range from a revision on, in order.
     pub(super) fn since(&self, range: &KeyRange, revision: i64) -> Vec<Change> {
-        let first = revision.max(self.compacted + 1);
-        let skipped = usize::try_from(first - self.compacted - 1).unwrap_or(0);
-        let numbered = (first..).zip(self.log.iter().skip(skipped));
+        if revision > self.revision {
+            return Vec::new();
+        }
+        let first = revision.max(self.compacted);
+        let skipped = usize::try_from(first - self.compacted).unwrap_or(0);
+        let logged = std::iter::once(&self.changed_last).chain(&self.log);
+        let numbered = (first..).zip(logged.skip(skipped));
         let changes = numbered.flat_map(|(revision, keys)| {
             let within = keys.iter().filter(|key| range.contains(key));
             within.filter_map(move |key| self.changed_at(key, revision))
@@ -164,9 +171,11 @@ impl History {
     pub(super) fn compact(&mut self, revision: i64) {
         while self.compacted < revision {
             self.compacted += 1;
-            for key in self.log.pop_front().unwrap_or_default() {
-                self.prune(&key);
+            let changed = self.log.pop_front().unwrap_or_default();
+            for key in &changed {
+                self.prune(key);
             }
+            self.changed_last = changed;
         }
     }
 

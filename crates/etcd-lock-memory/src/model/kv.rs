@@ -21,7 +21,8 @@ impl Model {
     pub fn put(&mut self, request: &pb::PutRequest) -> Result<pb::PutResponse, Status> {
         check_put(request)?;
         check_size(request)?;
-        self.check_put_now(request)?;
+        self.check_lease(request)?;
+        self.check_ignored(request)?;
         let mut changes = Vec::new();
         let mut reply = self.apply_put(request, &mut changes);
         self.commit(changes);
@@ -65,14 +66,19 @@ impl Model {
         })
     }
 
-    /// What of a put depends on the state: checked before anything is written.
-    pub(super) fn check_put_now(&self, request: &pb::PutRequest) -> Result<(), Status> {
+    /// Whether the lease that a put names is there.
+    pub(super) fn check_lease(&self, request: &pb::PutRequest) -> Result<(), Status> {
+        if request.lease != 0 && !self.leases.contains(request.lease) {
+            return Err(Status::lease_not_found());
+        }
+        Ok(())
+    }
+
+    /// Whether there is a key of which a put keeps what it is to ignore.
+    pub(super) fn check_ignored(&self, request: &pb::PutRequest) -> Result<(), Status> {
         let needs_key = request.ignore_value || request.ignore_lease;
         if needs_key && self.history.get(&request.key).is_none() {
             return Err(Status::key_not_found());
-        }
-        if request.lease != 0 && !self.leases.contains(request.lease) {
-            return Err(Status::lease_not_found());
         }
         Ok(())
     }

@@ -12,6 +12,9 @@ use crate::status::{Code, Status};
 /// The longest time to live, in seconds (`maxLeaseTTL` in etcd's `lessor.go`).
 const MAX_TTL: i64 = 9_000_000_000;
 
+/// Below all numbers that are picked for leases.
+const FIRST_ID: i64 = 0x694d_0e7c_d10c_0000;
+
 impl Model {
     /// Grants a lease: at least two seconds, as etcd does with its default election timeout.
     ///
@@ -191,13 +194,13 @@ impl Leases {
         Some(lease)
     }
 
-    /// A number that looks like etcd's: large, positive, and not guessed from its neighbour.
+    /// A number like etcd's: large, positive, and greater than those before, so that keys of locks sort as there.
     fn free_id(&mut self) -> i64 {
         loop {
             self.last_id += 1;
-            let scrambled = self.last_id.wrapping_mul(0x2545_f491_4f6c_dd1d) & i64::MAX;
-            if scrambled != 0 && !self.contains(scrambled) {
-                return scrambled;
+            let id = FIRST_ID + self.last_id;
+            if !self.contains(id) {
+                return id;
             }
         }
     }

@@ -141,7 +141,7 @@ impl Model {
             lease = self.lease_grant(&hidden)?.id;
         }
         let prefix = joined(&request.name, b"/");
-        let key = joined(&prefix, format!("{lease:x}").as_bytes());
+        let key = joined(&prefix, in_hex(lease).as_bytes());
         if let Some(created) = self.created(&key) {
             return Ok(Entry {
                 prefix,
@@ -157,7 +157,7 @@ impl Model {
             ..pb::PutRequest::default()
         };
         kv::check_size(&put)?;
-        self.check_put_now(&put)?;
+        self.check_lease(&put)?;
         let mut changes = Vec::new();
         self.apply_put(&put, &mut changes);
         self.commit(changes);
@@ -295,6 +295,12 @@ fn unlist(lists: &mut BTreeMap<Bytes, BTreeSet<LockCall>>, key: &Bytes, call: Lo
 
 fn expired() -> Status {
     Status::new(Code::Unknown, "mutex: session is expired")
+}
+
+/// As Go writes it: a number below zero with a sign.
+fn in_hex(lease: i64) -> String {
+    let sign = if lease < 0 { "-" } else { "" };
+    format!("{sign}{:x}", lease.unsigned_abs())
 }
 
 fn joined(a: &[u8], b: &[u8]) -> Bytes {

@@ -17,7 +17,9 @@ impl Model {
     /// For an empty key, and for revisions that are compacted or yet to come.
     pub fn range(&self, request: &pb::RangeRequest) -> Result<pb::RangeResponse, Status> {
         check(request)?;
-        check_revision(&self.history, request)?;
+        if request.revision > 0 {
+            check_revision(&self.history, request)?;
+        }
         let mut reply = read(&self.history, request, self.history.revision());
         reply.header = self.header();
         Ok(reply)
@@ -32,11 +34,12 @@ pub(super) fn check(request: &pb::RangeRequest) -> Result<(), Status> {
     }
 }
 
+/// A transaction doesn't take a revision below zero for now, as a read by itself does.
 pub(super) fn check_revision(history: &History, request: &pb::RangeRequest) -> Result<(), Status> {
     if request.revision > history.revision() {
         return Err(Status::future());
     }
-    if request.revision > 0 && request.revision < history.compacted() {
+    if request.revision != 0 && request.revision < history.compacted() {
         return Err(Status::compacted());
     }
     Ok(())

@@ -26,7 +26,9 @@ impl Model {
         check_once(&request.failure)?;
         kv::check_size(request)?;
         let path = path(&self.history, request);
-        self.check_now(request, &mut path.iter().copied())?;
+        let mut taken = Vec::new();
+        branches(request, &mut path.iter().copied(), &mut taken);
+        self.check_now(&taken)?;
         let mut changes = Vec::new();
         let mut reply = self.apply(request, &mut path.iter().copied(), &mut changes);
         self.commit(changes);
@@ -34,18 +36,17 @@ impl Model {
         Ok(reply)
     }
 
-    /// What of the branches taken depends on the state.
-    fn check_now(
-        &self,
-        request: &pb::TxnRequest,
-        path: &mut dyn Iterator<Item = bool>,
-    ) -> Result<(), Status> {
-        for op in branch(request, path) {
-            match &op.request {
-                Some(Request::RequestRange(read)) => range::check_revision(&self.history, read)?,
-                Some(Request::RequestPut(put)) => self.check_put_now(put)?,
-                Some(Request::RequestTxn(txn)) => self.check_now(txn, path)?,
-                Some(Request::RequestDeleteRange(_)) | None => {}
+    /// What of the branches taken depends on the state: all puts before all reads (`checkRequests` in etcd's `apply.go`).
+    fn check_now(&self, taken: &[&Request]) -> Result<(), Status> {
+        for op in taken {
+            if let Request::RequestPut(put) = op {
+                self.check_ignored(put)?;
+                self.check_lease(put)?;
+            }
+        }
+        for op in taken {
+            if let Request::RequestRange(read) = op {
+                range::check_revision(&self.history, read)?;
             }
         }
         Ok(())
@@ -132,14 +133,22 @@ fn path(history: &History, request: &pb::TxnRequest) -> Vec<bool> {
     path
 }
 
-fn branch<'a>(
+/// The operations of all branches taken.
+fn branches<'a>(
     request: &'a pb::TxnRequest,
     path: &mut dyn Iterator<Item = bool>,
-) -> &'a [pb::RequestOp] {
-    if path.next().unwrap_or(false) {
+    taken: &mut Vec<&'a Request>,
+) {
+    let ops = if path.next().unwrap_or(false) {
         &request.success
     } else {
         &request.failure
+    };
+    for op in ops.iter().filter_map(|op| op.request.as_ref()) {
+        match op {
+            Request::RequestTxn(nested) => branches(nested, path, taken),
+            _ => taken.push(op),
+        }
     }
 }
 

@@ -109,6 +109,7 @@ impl Model {
                 }),
                 ..pb::WatchResponse::default()
             };
+            self.watches.keep_id(stream, watch_id);
             return self.watches.push(stream, compacted);
         }
         let watch = Watch {
@@ -173,8 +174,16 @@ type WatchRef = (StreamId, i64);
 #[derive(Clone, Debug, Default)]
 struct Stream {
     watches: BTreeMap<i64, Watch>,
+    /// Watches that came too late for their start: their ids stay taken until they are cancelled.
+    ended: BTreeSet<i64>,
     replies: VecDeque<pb::WatchResponse>,
     next_id: i64,
+}
+
+impl Stream {
+    fn has_id(&self, id: i64) -> bool {
+        self.watches.contains_key(&id) || self.ended.contains(&id)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -254,13 +263,19 @@ impl Watches {
     fn pick_id(&mut self, stream: StreamId, asked: i64) -> Option<i64> {
         let stream = self.streams.get_mut(&stream)?;
         if asked != 0 {
-            return (!stream.watches.contains_key(&asked)).then_some(asked);
+            return (!stream.has_id(asked)).then_some(asked);
         }
-        while stream.watches.contains_key(&stream.next_id) {
+        while stream.has_id(stream.next_id) {
             stream.next_id += 1;
         }
         stream.next_id += 1;
         Some(stream.next_id - 1)
+    }
+
+    fn keep_id(&mut self, stream: StreamId, id: i64) {
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            stream.ended.insert(id);
+        }
     }
 
     fn add(&mut self, stream: StreamId, id: i64, watch: Watch) {
@@ -281,11 +296,12 @@ impl Watches {
     }
 
     fn remove(&mut self, stream: StreamId, id: i64) -> bool {
-        let watch = self
-            .streams
-            .get_mut(&stream)
-            .and_then(|stream| stream.watches.remove(&id));
-        let Some(watch) = watch else { return false };
+        let Some(its) = self.streams.get_mut(&stream) else {
+            return false;
+        };
+        let Some(watch) = its.watches.remove(&id) else {
+            return its.ended.remove(&id);
+        };
         self.forget(&watch.range, (stream, id));
         true
     }

@@ -43,6 +43,14 @@ impl Member {
         health::is_healthy(self.client_port).await
     }
 
+    /// What it measures of itself, in Prometheus' format.
+    ///
+    /// # Panics
+    /// When it doesn't answer.
+    pub async fn metrics(&self) -> String {
+        health::metrics(self.client_port).await.unwrap()
+    }
+
     /// Stops it in its tracks, as a long pause of its machine would: its connections stay open and nothing answers.
     pub fn pause(&self) {
         self.signal(Signal::SIGSTOP);

@@ -6,7 +6,7 @@ mod member;
 mod program;
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -42,7 +42,15 @@ impl RealEtcd {
     /// # Panics
     /// As [`start`](Self::start).
     pub async fn with_flags(flags: &[&str]) -> Self {
-        Self::launch(1, flags).await
+        Self::launch(&default_program(), 1, flags).await
+    }
+
+    /// As [`start`](Self::start), of another program than the one that is found by itself.
+    ///
+    /// # Panics
+    /// When it doesn't start.
+    pub async fn of_program(program: &Path) -> Self {
+        Self::launch(program, 1, &[]).await
     }
 
     /// Starts a cluster, and returns when all its members answer.
@@ -50,13 +58,21 @@ impl RealEtcd {
     /// # Panics
     /// As [`start`](Self::start).
     pub async fn cluster(size: usize) -> Self {
-        Self::launch(size, &[]).await
+        Self::launch(&default_program(), size, &[]).await
     }
 
     /// The client URLs of all members.
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
         self.members.iter().map(Member::endpoint).collect()
+    }
+
+    /// What the first member measures of itself, in Prometheus' format.
+    ///
+    /// # Panics
+    /// When it doesn't answer.
+    pub async fn metrics(&self) -> String {
+        self.members[0].metrics().await
     }
 
     /// Where its data and logs are.
@@ -71,14 +87,13 @@ impl RealEtcd {
         &mut self.members
     }
 
-    async fn launch(size: usize, flags: &[&str]) -> Self {
-        let program = program::etcd().unwrap_or_else(|missing| panic!("{missing}"));
+    async fn launch(program: &Path, size: usize, flags: &[&str]) -> Self {
         for _ in 1..ATTEMPTS {
-            if let Ok(etcd) = Self::try_start(&program, size, flags).await {
+            if let Ok(etcd) = Self::try_start(program, size, flags).await {
                 return etcd;
             }
         }
-        Self::try_start(&program, size, flags)
+        Self::try_start(program, size, flags)
             .await
             .unwrap_or_else(|log| panic!("etcd did not start; the end of its log:\n{log}"))
     }
@@ -101,6 +116,24 @@ impl RealEtcd {
         }
         Ok(Self { members, dir })
     }
+}
+
+/// The etcd that tests use where they don't name one.
+///
+/// # Panics
+/// When there is none on this machine, saying how to get one.
+#[must_use]
+pub fn default_program() -> PathBuf {
+    program::etcd().unwrap_or_else(|missing| panic!("{missing}"))
+}
+
+/// An etcd 3.5, for tests that need one.
+///
+/// # Panics
+/// When none is named, saying how to get one.
+#[must_use]
+pub fn program_35() -> PathBuf {
+    program::etcd_35().unwrap_or_else(|missing| panic!("{missing}"))
 }
 
 /// All are held before the first is let go, so that they differ.

