@@ -1,4 +1,5 @@
-//! What the comparison with a real etcd has found, each with the answer that etcd 3.4.23 and 3.5.1 give.
+//! Answers in which the small etcd once differed from a real one, or might have: the comparison with etcd 3.4.23 and 3.5.1
+//! found most of them.
 
 #![allow(clippy::unwrap_used, reason = "it is test code, helpers included")]
 

@@ -63,9 +63,14 @@ impl Watches {
         }
     }
 
-    /// Who stood before an entry of ours when its line was last read.
+    /// Who stood before an entry of ours when its line was last read, where that was somebody of another process: the
+    /// release of one of this process is a grant by itself, but only if the line was read.
     pub(crate) fn neighbour(&self, own: &Bytes) -> Option<Bytes> {
-        self.shared.state().entries.get(own)?.neighbour.clone()
+        let state = self.shared.state();
+        let neighbour = state.entries.get(own)?.neighbour.as_ref()?;
+        let watched = state.entries.get(neighbour);
+        let is_ours = watched.is_some_and(|entry| entry.news.granted > Revision::ZERO);
+        (!is_ours).then(|| neighbour.clone())
     }
 }
 

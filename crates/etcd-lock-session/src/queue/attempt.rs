@@ -113,7 +113,7 @@ impl Attempt {
         // Only right after our own put are the newest entries those around ours.
         let line = match &self.neighbour {
             _ if !reply.succeeded => None,
-            Some(neighbour) => Line::behind(reply.header, neighbour, created, &read.kvs),
+            Some(neighbour) => Line::behind(reply.header, neighbour, &read.kvs),
             None => {
                 metrics::entered_queue(read.count);
                 let name = &self.request.name;

@@ -55,19 +55,13 @@ impl Line {
     }
 
     /// The line as far as one key tells that was read with the put of our own entry: `None` where it isn't there.
-    pub(crate) fn behind(
-        header: ResponseHeader,
-        key: &Bytes,
-        created: Revision,
-        kvs: &[KeyValue],
-    ) -> Option<Self> {
+    pub(crate) fn behind(header: ResponseHeader, key: &Bytes, kvs: &[KeyValue]) -> Option<Self> {
         let kv = kvs.first().filter(|kv| kv.key == *key)?;
         Some(Self {
             header,
             ahead: vec![(kv.key.clone(), kv.create_revision)],
             complete: false,
-            // Every entry has a revision of its own, so that there is room for none between two that follow each other.
-            adjacent: created.get() - kv.create_revision.get() == 1,
+            adjacent: false,
         })
     }
 
@@ -178,20 +172,12 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_is_the_last_before_us_only_without_room_between() {
+    fn one_key_tells_nothing_of_the_others() {
         let key = Bytes::from("a/8");
-        let behind = |created| {
-            let mut kv = KeyValue::new("a/8", "");
-            kv.create_revision = Revision::new(created).unwrap();
-            let ours = Revision::new(50).unwrap();
-            let line = Line::behind(ResponseHeader::default(), &key, ours, &[kv]).unwrap();
-            assert!(!line.is_empty() && !line.complete);
-            line.adjacent
-        };
-        assert!(behind(49));
-        assert!(!behind(48));
-        let ours = Revision::new(50).unwrap();
-        assert!(Line::behind(ResponseHeader::default(), &key, ours, &[]).is_none());
+        let kvs = [KeyValue::new("a/8", "")];
+        let line = Line::behind(ResponseHeader::default(), &key, &kvs).unwrap();
+        assert!(!line.is_empty() && !line.complete && !line.adjacent);
+        assert!(Line::behind(ResponseHeader::default(), &key, &[]).is_none());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! both, and every answer is compared.
 //!
 //! A sequence begins with both empty and all that was before compacted, so one etcd process serves for all of them.
-//! Numbers that differ are replaced ([`numbers`]). Steps are taken one after the other, and after each one etcd is waited
+//! Numbers that differ are replaced (`numbers`). Steps are taken one after the other, and after each one etcd is waited
 //! for until it has told all that the model tells. A sequence that ends differently is made smaller by proptest.
 
 mod call;
