@@ -1,6 +1,7 @@
 //! Getting an etcd to test on.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use xshell::{Shell, cmd};
@@ -22,7 +23,8 @@ pub(crate) fn provide(sh: &Shell) -> Result {
         "no {} on PATH, so Debian's packages are installed",
         missing().join(" and no ")
     );
-    install(sh).map_err(|reason| format!("{reason}\n{}", what_to_do()))?;
+    install(sh, &["etcd-server", "etcd-client"])
+        .map_err(|reason| format!("{reason}\n{}", what_to_do()))?;
     let missing = missing();
     if missing.is_empty() {
         return Ok(());
@@ -31,11 +33,17 @@ pub(crate) fn provide(sh: &Shell) -> Result {
     Err(format!("there is still no {missing} on PATH\n{}", what_to_do()).into())
 }
 
-fn install(sh: &Shell) -> Result {
+/// The server to test on.
+pub(crate) fn server() -> OsString {
+    env::var_os(SERVER_VARIABLE).unwrap_or_else(|| "etcd".into())
+}
+
+/// Installs Debian's packages, where that needs no password.
+pub(crate) fn install(sh: &Shell, packages: &[&str]) -> Result {
     if !is_on_path("apt-get") {
         return Err("there is no apt-get on this machine".into());
     }
-    // The package may start a server on the default ports. The tests use ports of their own, so it is no concern.
+    // etcd's package may start a server on the default ports. The tests use ports of their own, so it is no concern.
     let (env, first) = env_as_root(sh)?;
     let apt_get = [
         "DEBIAN_FRONTEND=noninteractive",
@@ -44,8 +52,11 @@ fn install(sh: &Shell) -> Result {
         "--yes",
     ];
     cmd!(sh, "{env} {first...} {apt_get...} update").run()?;
-    let packages = ["--no-install-recommends", "etcd-server", "etcd-client"];
-    cmd!(sh, "{env} {first...} {apt_get...} install {packages...}").run()?;
+    cmd!(
+        sh,
+        "{env} {first...} {apt_get...} install --no-install-recommends {packages...}"
+    )
+    .run()?;
     Ok(())
 }
 
@@ -69,7 +80,8 @@ fn missing() -> Vec<&'static str> {
         .collect()
 }
 
-fn is_on_path(program: &str) -> bool {
+/// Whether a program is on the search path.
+pub(crate) fn is_on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .map(|dir: PathBuf| dir.join(program))
