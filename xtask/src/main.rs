@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod clients;
 mod codegen;
 mod differential;
 mod etcd;
@@ -71,7 +72,11 @@ enum Command {
         mutants: bool,
     },
     /// Run all tests, on a real etcd, too: it is found or installed first.
-    Test,
+    Test {
+        /// Run only clients of other languages, unchanged, on the small etcd; they are installed first.
+        #[arg(long)]
+        clients: bool,
+    },
     /// Check the rules that no compiler checks: arrows between crates, manifests, licences, what files contain.
     Tidy,
 }
@@ -104,7 +109,8 @@ fn run(command: Command) -> Result {
             replay: Some(seed), ..
         } => sim::replay(&sh, seed),
         Command::Sim { seeds, start, .. } => sim::run(&sh, seeds, start),
-        Command::Test => test::run(&sh),
+        Command::Test { clients: true } => clients::run(&sh),
+        Command::Test { clients: false } => test::run(&sh),
         Command::Tidy => tidy::run(&sh),
     }
 }

@@ -30,8 +30,11 @@ pub(super) fn package_value<'a>(root: &'a str, key: &str) -> &'a str {
         .map_or("", |value| value.trim().trim_matches('"'))
 }
 
+/// Whether it is right in the folder of a crate: what lies deeper is a workspace of its own.
 fn is_member(file: &str) -> bool {
-    file.starts_with("crates/") && file.ends_with("/Cargo.toml")
+    file.strip_prefix("crates/")
+        .and_then(|rest| rest.strip_suffix("/Cargo.toml"))
+        .is_some_and(|folder| !folder.contains('/'))
 }
 
 /// Siblings are released together, so each wants exactly its own version of the others. The testkit never is.
@@ -77,6 +80,13 @@ mod tests {
         let root = "[workspace.package]\nversion = \"0.1.0\"\nrust-version = \"1.88\"\n";
         assert_eq!(package_value(root, "version"), "0.1.0");
         assert_eq!(package_value(root, "rust-version"), "1.88");
+    }
+
+    #[test]
+    fn only_crates_of_the_workspace_are_members() {
+        assert!(is_member("crates/a/Cargo.toml"));
+        assert!(!is_member("crates/a/clients/rust/Cargo.toml"));
+        assert!(!is_member("Cargo.toml"));
     }
 
     #[test]

@@ -31,10 +31,10 @@ pub(super) fn check(sh: &Shell, files: &[String]) -> Result<Vec<String>> {
     Ok(problems)
 }
 
-/// The lock file is cargo's, the licences are not ours to write, and a patch begins its empty lines with a blank.
+/// Lock files are their tools', the licences are not ours to write, and a patch begins its empty lines with a blank.
 fn is_text_of_ours(file: &str) -> bool {
-    let others = ["Cargo.lock", "LICENSE-APACHE", "LICENSE-MIT"];
-    let kinds = [".png", ".svg", ".gif", ".patch"];
+    let others = ["LICENSE-APACHE", "LICENSE-MIT"];
+    let kinds = ["Cargo.lock", ".png", ".svg", ".gif", ".patch"];
     !(others.contains(&file) || kinds.iter().any(|suffix| file.ends_with(suffix)))
 }
 
