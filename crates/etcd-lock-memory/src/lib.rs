@@ -17,6 +17,30 @@
 //! # }
 //! ```
 //!
+//! On a paused clock the end of a lease is waited for in no time, and comes at the same moment in every run:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use etcd_lock_core::{Timeout, lease, lock, lock_with, new};
+//! use etcd_lock_memory::MemoryEtcd;
+//! use tokio::time::Instant;
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), etcd_lock_core::Error> {
+//! let client = MemoryEtcd::new().client();
+//! let dead = lease::grant(&client, Duration::from_secs(60)).await?;
+//! lock_with(&client, "report", dead.id).await?;
+//!
+//! let began = Instant::now();
+//! let next = lease::grant(&client, Duration::from_secs(600)).await?;
+//! let wait = new(&client).with_name("report").with_lease(next.id);
+//! lock(wait.with_timeout(Timeout::Infinity)).await?;
+//! assert_eq!(began.elapsed().as_secs(), 60);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! | part | what it is |
 //! | --- | --- |
 //! | [`model`] | the state machine: no clock, no async, no chance |

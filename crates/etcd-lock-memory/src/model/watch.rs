@@ -11,6 +11,9 @@ use pb::watch_request::RequestUnion;
 use super::Model;
 use super::history::{Change, KeyRange};
 
+/// How many replies may wait to be taken out of a stream.
+const MAX_REPLIES: usize = 10_000;
+
 /// A watch stream.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct StreamId(u64);
@@ -253,9 +256,36 @@ impl Watches {
     }
 
     fn push(&mut self, stream: StreamId, reply: pb::WatchResponse) {
+        if self.waiting(stream) >= MAX_REPLIES {
+            self.overrun(stream, &reply);
+        }
         if let Some(to) = self.streams.get_mut(&stream) {
             to.replies.push_back(reply);
             self.dirty.insert(stream);
+        }
+    }
+
+    fn waiting(&self, stream: StreamId) -> usize {
+        self.streams
+            .get(&stream)
+            .map_or(0, |stream| stream.replies.len())
+    }
+
+    /// Cancels all watches of a stream that nobody reads, in place of what waits there.
+    fn overrun(&mut self, stream: StreamId, reply: &pb::WatchResponse) {
+        let Some(slow) = self.streams.get_mut(&stream) else {
+            return;
+        };
+        let cancelled = |&watch_id: &i64| pb::WatchResponse {
+            header: reply.header,
+            watch_id,
+            canceled: true,
+            cancel_reason: "etcd-lock: the watch stream is read too slowly".to_owned(),
+            ..pb::WatchResponse::default()
+        };
+        slow.replies = slow.watches.keys().map(cancelled).collect();
+        for (id, watch) in std::mem::take(&mut slow.watches) {
+            self.forget(&watch.range, (stream, id));
         }
     }
 

@@ -12,6 +12,7 @@ use crate::transport::PendingLock;
 #[tonic::async_trait]
 impl Lock for Served {
     async fn lock(&self, request: Request<pb::LockRequest>) -> Result<Response<pb::LockResponse>> {
+        let _open = self.locks.enter(request.remote_addr())?;
         let answer = match self.etcd.with(|model| model.lock(request.get_ref())) {
             LockWait::Done(answer) => answer,
             LockWait::Waiting(call) => {

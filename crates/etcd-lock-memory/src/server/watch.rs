@@ -9,10 +9,8 @@ use pb::watch_server::Watch;
 use tonic::{Request, Response, Result, Status, Streaming};
 
 use super::Served;
+use super::limits::MAX_WATCHES;
 use crate::transport::WatchStream;
-
-/// How many watches one stream may have: more than any client of ours, and a bound for those that lost count.
-const MAX_WATCHES: usize = 100_000;
 
 #[tonic::async_trait]
 impl Watch for Served {
