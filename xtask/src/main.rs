@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod etcd;
+mod model;
 mod sim;
 mod test;
 mod tidy;
@@ -42,6 +43,8 @@ enum Command {
     },
     /// Check all that can be checked without running the code: generated files, format, lints, documentation, tidy.
     Lint,
+    /// Check the model of the lock protocol exhaustively, and that it notices deliberate bugs.
+    Model,
     /// Simulate processes that lock, crash, stall and lose messages: one world for each seed.
     Sim {
         /// How many seeds.
@@ -81,6 +84,7 @@ fn run(command: Command) -> Result {
         Command::Ci => ci::run(&sh),
         Command::Codegen { check } => codegen::run(&sh, check),
         Command::Lint => ci::lint(&sh),
+        Command::Model => model::run(&sh),
         Command::Sim { mutants: true, .. } => sim::mutants(&sh),
         Command::Sim {
             replay: Some(seed), ..

@@ -12,6 +12,7 @@
 //! | [`backend`], [`backends`] | what a check runs on: the trait, and the ones that we have |
 //! | [`mod@conformance`] | the checks, by what they are about |
 //! | [`lab`], [`party`], [`store`], [`watcher`], [`poll`] | what checks are written with |
+//! | [`protocol`] | a model of the lock protocol that is checked exhaustively |
 //! | [`sim`] | a simulated world of processes, faults and a checker |
 //! | [`real_etcd`] | an etcd process of our own, to be paused, killed and restarted |
 #![allow(
@@ -25,6 +26,7 @@ pub mod conformance;
 pub mod lab;
 pub mod party;
 pub mod poll;
+pub mod protocol;
 pub mod real_etcd;
 pub mod sim;
 pub mod store;
