@@ -6,6 +6,7 @@ mod clients;
 mod codegen;
 mod differential;
 mod etcd;
+mod model;
 mod sim;
 mod test;
 mod tidy;
@@ -56,6 +57,8 @@ enum Command {
     },
     /// Check all that can be checked without running the code: generated files, format, lints, documentation, tidy.
     Lint,
+    /// Check the model of the lock protocol exhaustively, and that it notices deliberate bugs.
+    Model,
     /// Simulate processes that lock, crash, stall and lose messages: one world for each seed.
     Sim {
         /// How many seeds.
@@ -104,6 +107,7 @@ fn run(command: Command) -> Result {
             seed,
         } => differential::run(&sh, minutes, &etcd, seed),
         Command::Lint => ci::lint(&sh),
+        Command::Model => model::run(&sh),
         Command::Sim { mutants: true, .. } => sim::mutants(&sh),
         Command::Sim {
             replay: Some(seed), ..

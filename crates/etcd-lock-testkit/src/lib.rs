@@ -13,6 +13,7 @@
 //! | [`mod@conformance`] | the checks, by what they are about |
 //! | [`differential`] | whether the small etcd answers as a real one does |
 //! | [`lab`], [`party`], [`store`], [`watcher`], [`poll`] | what checks are written with |
+//! | [`protocol`] | a model of the lock protocol that is checked exhaustively |
 //! | [`sim`] | a simulated world of processes, faults and a checker |
 //! | [`real_etcd`] | an etcd process of our own, to be paused, killed and restarted |
 #![allow(
@@ -27,6 +28,7 @@ pub mod differential;
 pub mod lab;
 pub mod party;
 pub mod poll;
+pub mod protocol;
 pub mod real_etcd;
 pub mod sim;
 pub mod store;
