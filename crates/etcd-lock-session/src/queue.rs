@@ -6,6 +6,7 @@
 mod attempt;
 mod keys;
 mod line;
+mod lookout;
 mod riders;
 
 use std::collections::HashMap;
@@ -32,6 +33,7 @@ use tracing::{Instrument, debug_span};
 
 use self::attempt::Attempt;
 use self::keys::KeyLocks;
+use self::lookout::{Doubts, Lookout};
 use self::riders::{Rider, Riders};
 use crate::keep_alives::KeepAlives;
 use crate::watches::{Follower, Watches};
@@ -63,6 +65,7 @@ impl Queue {
             watches: Watches::new(transport.clone()),
             transport,
             keys: KeyLocks::default(),
+            doubts: Doubts::default(),
             held: Mutex::default(),
             riders: Riders::default(),
         }))
@@ -174,6 +177,7 @@ struct Inner {
     keep_alives: KeepAlives,
     watches: Watches,
     keys: KeyLocks,
+    doubts: Doubts,
     /// The grants of this queue that were not released yet, by key.
     held: Mutex<HashMap<LockKey, Revision>>,
     riders: Riders,
@@ -207,11 +211,25 @@ impl Inner {
             None => self.delete(&key, created, options).await?,
             Some(rider) => {
                 // On its own, since dropping a release must not take the rider along.
-                let travel = self.clone().delete_with(rider, key, created);
+                let travel = self.clone().delete_with(rider, key.clone(), created);
                 tokio::spawn(travel).await.unwrap_or_else(|_| Err(over()))?
             }
         };
+        self.look_after(&key);
         Ok(UnlockResponse::new(reply.header))
+    }
+
+    /// Where a request to enter may still be executed, now that our entry is gone: removes what it makes.
+    fn look_after(self: &Arc<Self>, key: &LockKey) {
+        let Some(until) = self.doubts.take(key) else {
+            return;
+        };
+        let lookout = Lookout {
+            inner: self.clone(),
+            key: key.clone(),
+            permit: None,
+        };
+        tokio::spawn(lookout.linger(until));
     }
 
     /// Deletes a key and makes somebody's entry, in one transaction where that is possible.

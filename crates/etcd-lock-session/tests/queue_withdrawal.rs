@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::{Fate, INFINITE, Probe, grant, keys, request, unlock, until_keys};
@@ -118,6 +119,26 @@ async fn late_enter_is_withdrawn() {
     assert!(keys(&etcd, "a").await.is_empty());
     tokio::time::sleep(Duration::from_millis(3_001)).await;
     assert_eq!(keys(&etcd, "a").await.len(), 1, "the entry came late");
+    until_keys(&etcd, "a", 0).await;
+}
+
+/// The first copy of the request is executed when the second has been answered, and what it was granted released.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_comes_after_the_release_leaves_no_entry() {
+    let etcd = MemoryEtcd::new();
+    let probe = Probe::new(&etcd);
+    let entered = AtomicUsize::new(0);
+    probe.rule(move |_, what| match what {
+        "put" if entered.fetch_add(1, SeqCst) == 0 => Fate::Late(Duration::from_secs(3)),
+        _ => Fate::Pass,
+    });
+    let queue = Queue::new(probe);
+    let asked = request(&etcd, "a").await;
+    let held = queue.lock(asked, INFINITE).await.unwrap();
+    unlock(&queue, held.key).await;
+    assert!(keys(&etcd, "a").await.is_empty());
+    tokio::time::sleep(Duration::from_millis(3_001)).await;
+    assert_eq!(keys(&etcd, "a").await.len(), 1, "the copy came late");
     until_keys(&etcd, "a", 0).await;
 }
 

@@ -12,10 +12,11 @@ use etcd_lock_core::{
 };
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::keys::KeyPermit;
 use super::line::Line;
+use super::lookout::Lookout;
 use super::{Inner, REQUEST, REQUEST_TIMEOUT};
 use crate::backoff::Backoff;
 use crate::metrics;
@@ -24,9 +25,8 @@ use crate::watches::Follower;
 /// How often the line is read anew although no event came: etcd versions are known that lose watch events.
 const SILENCE: Duration = Duration::from_secs(15);
 
-/// How long after an entry of unknown outcome was given up its key is looked after. A request that a stalled server
-/// executes later than that leaves an entry that only the end of its lease removes.
-const LINGER: Duration = Duration::from_secs(30);
+/// How often a request to enter is sent again that got no answer.
+const REPEATS: usize = 3;
 
 /// An attempt under way. Dropping it withdraws the entry in the background.
 pub(super) struct Attempt {
@@ -78,32 +78,63 @@ impl Attempt {
     /// Puts our entry into the queue and reads who stands before it, in one transaction: that of a release where one of
     /// this process comes in a moment.
     pub(super) async fn enter(&mut self) -> Result<Line> {
-        let inner = self.inner.clone();
         let txn = self.entering();
-        let (name, key) = (self.request.name.clone(), self.key.as_bytes().clone());
-        let options = self.options();
-        self.enter_by(Box::pin(async move {
-            match inner.riders.ride(&name, &key, &txn).await {
-                Some(reply) => reply,
-                None => inner.transport.txn(txn, options).await,
-            }
-        }))
-        .await
+        let call = |attempt: &Self| -> BoxFuture<'static, Result<TxnResponse>> {
+            let (inner, txn, options) = (attempt.inner.clone(), txn.clone(), attempt.options());
+            let (name, key) = (attempt.request.name.clone(), attempt.key.as_bytes().clone());
+            Box::pin(async move {
+                match inner.riders.ride(&name, &key, &txn).await {
+                    Some(reply) => reply,
+                    None => inner.transport.txn(txn, options).await,
+                }
+            })
+        };
+        let reply = self.insist(call).await?;
+        self.line(reply).await
     }
 
     /// The same at once.
     pub(super) async fn enter_alone(&mut self) -> Result<Line> {
-        let transport = self.inner.transport.clone();
         let txn = enter(&self.request, &self.key, Line::newest(&self.request.name));
-        let options = self.options();
-        self.enter_by(Box::pin(async move { transport.txn(txn, options).await }))
-            .await
+        let call = |attempt: &Self| -> BoxFuture<'static, Result<TxnResponse>> {
+            let (inner, txn, options) = (attempt.inner.clone(), txn.clone(), attempt.options());
+            Box::pin(async move { inner.transport.txn(txn, options).await })
+        };
+        let reply = self.insist(call).await?;
+        self.line(reply).await
     }
 
-    async fn enter_by(&mut self, call: BoxFuture<'static, Result<TxnResponse>>) -> Result<Line> {
-        let result = self.entry_call(call).await;
-        self.entered(&result);
-        let reply = result?;
+    /// Sends again what got no answer. That is not left to the transport: a copy that a stalled server executes after the
+    /// release of what the other copy was granted makes an entry that somebody has to look for.
+    async fn insist(
+        &mut self,
+        call: impl Fn(&Self) -> BoxFuture<'static, Result<TxnResponse>>,
+    ) -> Result<TxnResponse> {
+        let mut backoff = Backoff::new();
+        let mut in_doubt = false;
+        let mut repeats = 0;
+        loop {
+            let sent = call(self);
+            let result = self.entry_call(sent).await;
+            self.entered(&result);
+            let error = match result {
+                Err(error) if in_doubt || error.is_outcome_unknown() => error,
+                settled => return settled,
+            };
+            // That the last copy was refused says nothing of those before.
+            in_doubt = true;
+            self.entry = Entry::Unknown;
+            if repeats == REPEATS || !error.is_unavailable() {
+                return Err(error.with_outcome_unknown());
+            }
+            tracing::debug!(%error, key = %self.key, "no answer on entering a queue, asking again");
+            repeats += 1;
+            backoff.pause().await;
+        }
+    }
+
+    /// What the reply to entering tells of the line.
+    async fn line(&mut self, reply: TxnResponse) -> Result<Line> {
         let created = self.created()?;
         let Some(OpResponse::Range(read)) = reply.responses.get(1) else {
             return Err(odd(
@@ -173,6 +204,7 @@ impl Attempt {
             self.inner.delete(&self.key, created, REQUEST).await?;
         }
         self.entry = Entry::None;
+        self.inner.look_after(&self.key);
         Ok(())
     }
 
@@ -323,6 +355,9 @@ impl Attempt {
             Err(error) if error.is_outcome_unknown() => Entry::Unknown,
             Err(_) => Entry::None,
         };
+        if matches!(self.entry, Entry::Unknown) {
+            self.inner.doubts.note(&self.key);
+        }
     }
 
     /// A request ends with the attempt at the latest, so that its error, which says more, comes before the attempt's.
@@ -370,58 +405,17 @@ impl Attempt {
             self.entered(&result);
             entry = std::mem::replace(&mut self.entry, Entry::None);
         }
-        match entry {
-            Entry::Made(created) => {
-                self.delete_for_sure(created).await;
-            }
-            Entry::Unknown => self.linger().await,
-            _ => {}
+        let lookout = Lookout {
+            inner: self.inner.clone(),
+            key: self.key.clone(),
+            permit: self.permit.take(),
+        };
+        if let Entry::Made(created) = entry {
+            lookout.delete(created).await;
         }
-    }
-
-    /// Deletes until a server has confirmed it, or the lease must have ended anyway. Whether it was gone before.
-    async fn delete_for_sure(&mut self, created: Revision) -> bool {
-        let mut backoff = Backoff::new();
-        let give_up = Instant::now() + LINGER;
-        loop {
-            match self.inner.delete(&self.key, created, REQUEST).await {
-                Ok(reply) => return !reply.succeeded,
-                Err(error) if Instant::now() > give_up => {
-                    tracing::warn!(%error, key = %self.key, "could not withdraw a queue entry");
-                    return false;
-                }
-                Err(_) => backoff.pause().await,
-            }
+        if let Some(until) = self.inner.doubts.take(&self.key) {
+            lookout.linger(until).await;
         }
-    }
-
-    /// Looks for an entry that may still appear, and removes it. Other attempts on the key go first.
-    async fn linger(mut self) {
-        let give_up = Instant::now() + LINGER;
-        let mut pause = Duration::from_millis(10);
-        while Instant::now() < give_up {
-            let created = self.stray().await;
-            if let Ok(Some(created)) = created {
-                let was_gone = self.delete_for_sure(created).await;
-                // Then it was a hold that was released just now, and ours may still come.
-                if !was_gone {
-                    return;
-                }
-            }
-            self.permit = None;
-            sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
-            self.permit = Some(self.inner.keys.acquire(&self.key).await);
-        }
-    }
-
-    /// The create revision of an entry under our key that nobody in this process holds.
-    async fn stray(&mut self) -> Result<Option<Revision>> {
-        let own = RangeRequest::key(self.key.as_bytes().clone()).keys_only();
-        let reply = self.inner.transport.range(own, REQUEST).await?;
-        let created = reply.kvs.first().map(|kv| kv.create_revision);
-        let held = self.inner.held().get(&self.key).copied();
-        Ok(created.filter(|created| Some(*created) != held))
     }
 }
 
@@ -434,8 +428,6 @@ fn enter(request: &LockRequest, key: &LockKey, look: RangeRequest) -> TxnRequest
         .and_then(look.clone())
         .or_else(RangeRequest::key(key.clone()).keys_only())
         .or_else(look)
-        // Done twice, the second finds the first's entry and changes nothing.
-        .idempotent()
 }
 
 fn odd(text: &str) -> Error {

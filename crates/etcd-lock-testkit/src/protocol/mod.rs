@@ -8,17 +8,14 @@
 //! | `Process::hear` | `Attempt::entered`; an entry that is there already is taken over |
 //! | `BecomeFirst`, `BeTold` | `Attempt::wait`: the news of the grant may be old when it is heard |
 //! | `Process::give_up`, `leave` | `Drop for Attempt`, `clean_up`; `Release` and `insist` at the end of a hold |
-//! | `Process::fail`, `TidyUp` | `Entry::Unknown`, `linger`; the key's permit lets it look only while no attempt is busy |
-//! | `Repeat` | a transport that sends an idempotent transaction again; see below |
+//! | `Process::fail`, `TidyUp` | `Entry::Unknown`, `Doubts`, `Lookout`; the key's permit lets it look only while no attempt is busy |
+//! | `Repeat` | `Attempt::insist` sends again what got no answer |
 //! | `Server::delete`, `Server::write` | `Inner::delete`, `FencedTxn::commit`: both compare the create revision |
 //! | `Notice` | the watch of the own key, `Attempt::look`, `Session::lost` |
 //!
 //! A request may be lost, or executed long after its caller has gone; a reply may be lost; a lease may end at any moment,
 //! which stands for pauses, partitions and crashes. Every run is finite, so what holds wherever nothing more can happen is
 //! what every run comes to.
-//!
-//! The model looks after the key of an entry that was sent twice until no copy of it can come any more. The code does so
-//! only when the last copy's outcome is unknown, too: what can come of that is [`Bug::RepeatForgotten`].
 //!
 //! Left out: local hand-overs, entries that travel with a release, the details of watches and lines, and time, so also
 //! that a key is looked after for a limited time only: the model takes that to be longer than any request takes.
