@@ -48,11 +48,12 @@
 //! | `Server` | the same served over gRPC (feature `server`) |
 //!
 //! What is modelled: keys with revisions, history and compaction; ranges, puts, deletes and transactions with every
-//! comparison; leases; watches; locks as the `Lock` service has them. Sequences of requests made up by chance are asked of
-//! the model and of etcd 3.4 and 3.5, and the answers compared (`cargo xtask differential`). What is not modelled: members, elections of a leader, users,
-//! TLS, alarms, snapshots, the disk. A lease ends at its deadline to the nanosecond, where etcd takes up to half a second
-//! more. A transaction that deletes all keys from one on and puts one of them is refused, where etcd changes that key twice
-//! at one revision. The last 10,000 revisions of history are kept at least, and 20,000 at most.
+//! comparison; leases; watches; locks as the `Lock` service has them. Sequences of requests made up by chance are asked
+//! of the model and of etcd 3.4 and 3.5, and the answers compared (`cargo xtask differential`). What is not modelled:
+//! members, elections of a leader, users, TLS, alarms, snapshots, the disk. A lease ends at its deadline to the
+//! nanosecond, where etcd takes up to half a second more. A transaction that deletes all keys from one on and puts one
+//! of them is refused, where etcd changes that key twice at one revision. The last 10,000 revisions of history are kept
+//! at least, and 20,000 at most.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
