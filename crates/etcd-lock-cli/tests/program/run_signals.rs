@@ -106,8 +106,9 @@ async fn an_interrupt_typed_at_a_terminal_comes_once() {
     let mut terminal = tokio::process::Command::new("env");
     terminal.args(["--default-signal", "script"]);
     terminal.args(["--quiet", "--return", "/dev/null", "--command"]);
+    // A shell that stayed in between would be ended by the interrupt.
     terminal.arg(format!(
-        "{program} --embedded run signal sh {}",
+        "exec {program} --embedded run signal sh {}",
         file.path().display()
     ));
     let mut terminal = Program::start(terminal);
