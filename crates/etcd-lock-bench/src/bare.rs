@@ -73,6 +73,17 @@ impl Bare {
         reply.unwrap();
     }
 
+    /// Makes an entry of a queue, and no more.
+    pub(crate) async fn put_entry(&self, name: &str) {
+        let put = pb::PutRequest {
+            key: Bytes::from(format!("{name}/{:x}", self.lease)),
+            lease: self.lease,
+            ..Default::default()
+        };
+        let reply = KvClient::new(self.channel.clone()).put(put).await;
+        reply.unwrap();
+    }
+
     /// Ends the lease.
     pub(crate) async fn close(self) {
         let request = pb::LeaseRevokeRequest { id: self.lease };

@@ -40,7 +40,8 @@ struct Args {
     only: Option<String>,
 }
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+// One thread for whoever contends, ours or not, leaves etcd the other core of a small machine.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
     let mut bench = Bench::start(args.rounds.max(1)).await;

@@ -16,6 +16,10 @@ use crate::auth::Auth;
 /// How much may be on its way to us unread on one connection: one slow reader of a watch must not stop the others.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
+/// How many calls may be under way on one connection; more wait in here. etcd takes memory for each that it answers, and
+/// does not give it back soon.
+const CALLS: usize = 128;
+
 /// All endpoints of one etcd.
 #[derive(Debug)]
 pub(crate) struct Peers {
@@ -125,7 +129,10 @@ impl Peer {
     /// The connection for calls that are answered at once. It is made when it is first used, since it needs a runtime.
     pub(crate) fn short(&self) -> Channel {
         self.short
-            .get_or_init(|| self.endpoint.connect_lazy())
+            .get_or_init(|| {
+                let endpoint = self.endpoint.clone().concurrency_limit(CALLS);
+                endpoint.connect_lazy()
+            })
             .clone()
     }
 

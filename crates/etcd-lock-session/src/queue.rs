@@ -8,6 +8,7 @@ mod keys;
 mod line;
 mod lookout;
 mod riders;
+mod roll;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -35,6 +36,7 @@ use self::attempt::Attempt;
 use self::keys::KeyLocks;
 use self::lookout::{Doubts, Lookout};
 use self::riders::{Rider, Riders};
+use self::roll::Rolls;
 use crate::keep_alives::KeepAlives;
 use crate::watches::{Follower, Watches};
 
@@ -68,6 +70,7 @@ impl Queue {
             doubts: Doubts::default(),
             held: Mutex::default(),
             riders: Riders::default(),
+            rolls: Rolls::default(),
         }))
     }
 
@@ -112,7 +115,9 @@ impl Transport for Queue {
     async fn lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
         let span = debug_span!("lock.queue", lock.name = %request.name, lease.id = %request.lease);
         within(options.timeout, async {
+            let name = request.name.clone();
             let mut attempt = Attempt::start(&self.0, request, options.timeout).await;
+            let _standing = self.0.riders.stand(&name);
             let line = attempt.enter().await?;
             attempt.wait(line).await
         })
@@ -181,6 +186,7 @@ struct Inner {
     /// The grants of this queue that were not released yet, by key.
     held: Mutex<HashMap<LockKey, Revision>>,
     riders: Riders,
+    rolls: Rolls,
 }
 
 impl Inner {

@@ -15,8 +15,9 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until};
 
 use super::keys::KeyPermit;
-use super::line::Line;
+use super::line::{Line, NEAR};
 use super::lookout::Lookout;
+use super::roll::{Roll, Rolls};
 use super::{Inner, REQUEST, REQUEST_TIMEOUT};
 use crate::backoff::Backoff;
 use crate::metrics;
@@ -37,8 +38,29 @@ pub(super) struct Attempt {
     deadline: Option<Instant>,
     permit: Option<KeyPermit>,
     entry: Entry,
-    /// The one entry that was asked for on entering, where the whole queue was not.
-    neighbour: Option<Bytes>,
+    asked: Asked,
+}
+
+/// What the request to enter asks of the queue.
+#[derive(Clone, Debug)]
+enum Asked {
+    /// The newest entries.
+    Newest,
+    /// One entry: who stood before us in a long line will stand there again where everybody comes back, and to ask for one
+    /// key costs etcd far less than to read the queue.
+    Neighbour(Bytes),
+    /// Nothing: many of this process stand there, and one read for all of them tells.
+    Nothing,
+}
+
+/// What the events of a line say.
+enum Turn {
+    /// Everybody before us is gone: what told of the last of them.
+    Ours(ResponseHeader),
+    /// Those that were watched are gone, and the line has to be read to know of others.
+    Near,
+    /// The events may not tell all: the line has to be read again.
+    Far,
 }
 
 /// What is known of our entry in the queue.
@@ -71,13 +93,14 @@ impl Attempt {
             deadline,
             permit: Some(permit),
             entry: Entry::None,
-            neighbour: None,
+            asked: Asked::Newest,
         }
     }
 
     /// Puts our entry into the queue and reads who stands before it, in one transaction: that of a release where one of
     /// this process comes in a moment.
     pub(super) async fn enter(&mut self) -> Result<Line> {
+        self.asked = self.asks();
         let txn = self.entering();
         let call = |attempt: &Self| -> BoxFuture<'static, Result<TxnResponse>> {
             let (inner, txn, options) = (attempt.inner.clone(), txn.clone(), attempt.options());
@@ -95,7 +118,7 @@ impl Attempt {
 
     /// The same at once.
     pub(super) async fn enter_alone(&mut self) -> Result<Line> {
-        let txn = enter(&self.request, &self.key, Line::newest(&self.request.name));
+        let txn = self.entering();
         let call = |attempt: &Self| -> BoxFuture<'static, Result<TxnResponse>> {
             let (inner, txn, options) = (attempt.inner.clone(), txn.clone(), attempt.options());
             Box::pin(async move { inner.transport.txn(txn, options).await })
@@ -136,43 +159,63 @@ impl Attempt {
     /// What the reply to entering tells of the line.
     async fn line(&mut self, reply: TxnResponse) -> Result<Line> {
         let created = self.created()?;
-        let Some(OpResponse::Range(read)) = reply.responses.get(1) else {
-            return Err(odd(
-                "the transaction that enters the queue was answered without a range",
-            ));
+        let read = match reply.responses.get(1) {
+            Some(OpResponse::Range(read)) => Some(read),
+            _ => None,
         };
         // Only right after our own put are the newest entries those around ours.
-        let line = match &self.neighbour {
+        let line = match (&self.asked, read) {
+            (Asked::Nothing, _) => return self.look_with_others(created).await,
+            (_, None) => {
+                return Err(odd(
+                    "the transaction that enters the queue was answered without a range",
+                ));
+            }
             _ if !reply.succeeded => None,
-            Some(neighbour) => Line::behind(reply.header, neighbour, &read.kvs),
-            None => {
+            (Asked::Neighbour(neighbour), Some(read)) => {
+                Line::behind(reply.header, neighbour, &read.kvs)
+            }
+            (Asked::Newest, Some(read)) => {
                 metrics::entered_queue(read.count);
-                let name = &self.request.name;
-                Line::read(reply.header, name, created, &read.kvs, read.more)
+                Roll::read(reply.header, &self.request.name, &read.kvs, read.more).line(created)
             }
         };
         match line {
             Some(line) => Ok(line),
-            None => self.look(created).await,
+            None => self.look_again(created).await,
         }
     }
 
-    /// Who stood before us in a long line will stand there again where everybody comes back: asking for one key costs etcd
-    /// far less than reading the queue.
-    fn entering(&mut self) -> TxnRequest {
-        self.neighbour = self.inner.watches.neighbour(self.key.as_bytes());
-        let look = match &self.neighbour {
-            Some(neighbour) => RangeRequest::key(neighbour.clone()).keys_only(),
-            None => Line::newest(&self.request.name),
+    fn asks(&self) -> Asked {
+        if self.inner.riders.standing(&self.request.name) > NEAR {
+            return Asked::Nothing;
+        }
+        let neighbour = self.inner.watches.neighbour(self.key.as_bytes());
+        neighbour.map_or(Asked::Newest, Asked::Neighbour)
+    }
+
+    fn entering(&self) -> TxnRequest {
+        let look = match &self.asked {
+            Asked::Newest => Some(Roll::newest(&self.request.name)),
+            Asked::Neighbour(key) => Some(RangeRequest::key(key.clone()).keys_only()),
+            Asked::Nothing => None,
         };
-        enter(&self.request, &self.key, look)
+        let key = self.key.as_bytes();
+        let put =
+            PutRequest::new(key.clone(), self.request.value.clone()).with_lease(self.request.lease);
+        let txn = TxnRequest::new()
+            .when(Compare::create_revision(key.clone(), Revision::ZERO))
+            .and_then(put)
+            .or_else(RangeRequest::key(key.clone()).keys_only());
+        match look {
+            Some(look) => txn.and_then(look.clone()).or_else(look),
+            None => txn,
+        }
     }
 
     /// Waits until nobody stands before us.
     pub(super) async fn wait(&mut self, mut line: Line) -> Result<LockResponse> {
         let created = self.created()?;
-        let (inner, name) = (self.inner.clone(), self.request.name.clone());
-        let _standing = inner.riders.stand(&name);
         while !line.is_empty() {
             let ahead = line.ahead.iter().map(|(key, _)| key.clone());
             let keys = std::iter::once(self.key.as_bytes().clone()).chain(ahead);
@@ -180,10 +223,11 @@ impl Attempt {
             self.inner
                 .watches
                 .note_neighbour(self.key.as_bytes(), line.neighbour());
-            match self.wait_for(&line, created, &follower).await? {
-                Some(header) => return Ok(self.granted(header)),
-                None => line = self.look_again(created).await?,
-            }
+            line = match self.wait_for(&line, created, &follower).await? {
+                Turn::Ours(header) => return Ok(self.granted(header)),
+                Turn::Near => self.look_again(created).await?,
+                Turn::Far => self.look_with_others(created).await?,
+            };
         }
         Ok(self.granted(line.header))
     }
@@ -208,13 +252,13 @@ impl Attempt {
         Ok(())
     }
 
-    /// Waits on the events of a line: its header when the last of it is gone, or `None` when it has to be read again.
+    /// Waits on the events of a line.
     async fn wait_for(
         &mut self,
         line: &Line,
         created: Revision,
         follower: &Follower,
-    ) -> Result<Option<ResponseHeader>> {
+    ) -> Result<Turn> {
         let silence = Instant::now() + SILENCE;
         loop {
             let own = follower.news(self.key.as_bytes());
@@ -249,16 +293,42 @@ impl Attempt {
             if left == 0 {
                 // Only of an up to date watch is silence a sign that our own entry stands.
                 let stands = own_covered && own.proven;
-                return Ok((passed_on && stands).then_some(last));
+                return Ok(match passed_on && stands {
+                    true => Turn::Ours(last),
+                    false => Turn::Near,
+                });
             }
             if !covered {
-                return Ok(None);
+                return Ok(Turn::Far);
             }
             tokio::select! {
                 biased;
                 () = follower.changed() => {}
-                () = sleep_until(silence) => return Ok(None),
+                () = sleep_until(silence) => return Ok(Turn::Far),
             }
+        }
+    }
+
+    /// Reads the line when it may not be our turn for long: in one read with others of this process where there are many.
+    async fn look_with_others(&mut self, created: Revision) -> Result<Line> {
+        if self.inner.riders.standing(&self.request.name) <= NEAR {
+            return self.look_again(created).await;
+        }
+        let roll = match Rolls::next(&self.inner, &self.request.name).await {
+            Ok(roll) => roll,
+            Err(error) => {
+                tracing::debug!(%error, key = %self.key, "can't read the queue with others, trying alone");
+                return self.look_again(created).await;
+            }
+        };
+        match roll.has(self.key.as_bytes(), created) {
+            Some(false) => return Err(self.gone().await),
+            Some(true) => {}
+            None => return self.look_again(created).await,
+        }
+        match roll.line(created) {
+            Some(line) => Ok(line),
+            None => self.look_again(created).await,
         }
     }
 
@@ -279,12 +349,12 @@ impl Attempt {
     /// Reads who stands before us, and makes sure that we still stand there ourselves.
     async fn look(&mut self, created: Revision) -> Result<Line> {
         if let Some(line) = self
-            .look_with(created, Line::before(&self.request.name, created))
+            .look_with(created, Roll::before(&self.request.name, created))
             .await?
         {
             return Ok(line);
         }
-        let all = Line::all_before(&self.request.name, created);
+        let all = Roll::all_before(&self.request.name, created);
         let line = self.look_with(created, all).await?;
         line.ok_or_else(|| odd("a read without a limit was cut short"))
     }
@@ -299,13 +369,8 @@ impl Attempt {
         let Some(OpResponse::Range(range)) = reply.responses.get(1) else {
             return Err(odd("the read of the queue was answered without a range"));
         };
-        Ok(Line::read(
-            reply.header,
-            &self.request.name,
-            created,
-            &range.kvs,
-            range.more,
-        ))
+        let roll = Roll::read(reply.header, &self.request.name, &range.kvs, range.more);
+        Ok(roll.line(created))
     }
 
     /// Why our entry is gone: with its lease, or by somebody's hand.
@@ -390,7 +455,7 @@ impl Drop for Attempt {
             runtime: self.runtime.clone(),
             deadline: None,
             permit: self.permit.take(),
-            neighbour: None,
+            asked: Asked::Newest,
             entry: Entry::None,
         };
         // Not waited for: a runtime that is shutting down drops it, and the end of the lease removes the entry.
@@ -417,17 +482,6 @@ impl Attempt {
             lookout.linger(until).await;
         }
     }
-}
-
-fn enter(request: &LockRequest, key: &LockKey, look: RangeRequest) -> TxnRequest {
-    let key = key.as_bytes();
-    let put = PutRequest::new(key.clone(), request.value.clone()).with_lease(request.lease);
-    TxnRequest::new()
-        .when(Compare::create_revision(key.clone(), Revision::ZERO))
-        .and_then(put)
-        .and_then(look.clone())
-        .or_else(RangeRequest::key(key.clone()).keys_only())
-        .or_else(look)
 }
 
 fn odd(text: &str) -> Error {

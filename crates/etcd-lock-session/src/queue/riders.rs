@@ -38,10 +38,15 @@ impl Riders {
         });
     }
 
-    /// An entry of this process stands in the queue, until what this returns is dropped.
+    /// Somebody of this process enters the queue or stands there, until what this returns is dropped.
     pub(super) fn stand<'a>(&'a self, name: &'a LockName) -> Standing<'a> {
         self.stops().entry(name.clone()).or_default().standing += 1;
         Standing { riders: self, name }
+    }
+
+    /// How many of this process there are.
+    pub(super) fn standing(&self, name: &LockName) -> usize {
+        self.stops().get(name).map_or(0, |stop| stop.standing)
     }
 
     /// Waits to be taken along: the transaction's reply, or nothing where it has to be sent alone.
@@ -114,7 +119,7 @@ impl Riders {
 struct Stop {
     /// How many holds of this process there are: more than one only when all but one are lost already.
     holds: usize,
-    /// How many entries of this process wait in the queue.
+    /// How many of this process enter the queue or wait there.
     standing: usize,
     /// When the last hold ended.
     ended: Option<Instant>,
@@ -131,7 +136,7 @@ impl Stop {
     }
 }
 
-/// An entry of this process that stands in a queue.
+/// Somebody of this process who takes part in a queue.
 #[derive(Debug)]
 pub(super) struct Standing<'a> {
     riders: &'a Riders,
