@@ -33,9 +33,15 @@ pub(crate) fn replay(sh: &Shell, seed: u64) -> Result {
     Ok(())
 }
 
-/// Builds the simulation with one deliberate bug after the other, from a copy of the sources, and has it find each.
-pub(crate) fn mutants(sh: &Shell) -> Result {
-    let mut patches = sh.read_dir(MUTANTS)?;
+/// Builds the simulation with one deliberate bug after the other, from a copy of the sources, and has it find each: those
+/// that are named, or all.
+pub(crate) fn mutants(sh: &Shell, names: &[String]) -> Result {
+    let mut patches = if names.is_empty() {
+        sh.read_dir(MUTANTS)?
+    } else {
+        let path = |name| sh.current_dir().join(MUTANTS).join(format!("{name}.patch"));
+        names.iter().map(path).collect()
+    };
     patches.sort();
     let root = sh.current_dir();
     let copy = root.join("target/mutants/source");
