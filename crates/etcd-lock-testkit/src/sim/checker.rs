@@ -42,6 +42,8 @@ struct Lock {
     /// Every entry that was ever the oldest.
     held: BTreeMap<Revision, Bytes>,
     tokens: BTreeSet<FencingToken>,
+    /// When somebody last came to hold it, was told so or gave it back.
+    moved: Micros,
 }
 
 #[derive(Debug)]
@@ -94,7 +96,7 @@ impl Checker {
     }
 
     /// The server has changed something, in one revision.
-    pub(super) fn changed(&mut self, events: &[Event], cause: Cause) {
+    pub(super) fn changed(&mut self, at: Micros, events: &[Event], cause: Cause) {
         for event in events {
             let key = &event.kv.key;
             let entry = LockKey::new(key.clone()).ok().and_then(|key| key.parts());
@@ -111,8 +113,10 @@ impl Checker {
             }
         }
         for lock in &mut self.locks {
-            if let Some((created, entry)) = lock.queue.first_key_value() {
-                lock.held.insert(*created, entry.key.clone());
+            if let Some((created, entry)) = lock.queue.first_key_value()
+                && lock.held.insert(*created, entry.key.clone()).is_none()
+            {
+                lock.moved = at;
             }
         }
     }
@@ -129,6 +133,7 @@ impl Checker {
                 watched,
                 held,
             } => {
+                self.locks[lock].moved = at;
                 self.granted(lock, &key, token, limit, holds);
                 self.claims.push(Claim {
                     process,
@@ -140,7 +145,11 @@ impl Checker {
                     watched,
                 });
             }
-            Note::Released { grant } => self.claims.retain(|claim| claim.grant != grant),
+            Note::Released { grant } => {
+                for claim in self.claims.extract_if(.., |claim| claim.grant == grant) {
+                    self.locks[claim.lock].moved = at;
+                }
+            }
             Note::Write { id, lock, created } => {
                 let write = Write {
                     lock,
@@ -206,6 +215,12 @@ impl Checker {
 
     pub(super) fn queues_are_empty(&self) -> bool {
         self.locks.iter().all(|lock| lock.queue.is_empty())
+    }
+
+    /// The lock, if there is one, where somebody stands first since before then and nothing comes of it.
+    pub(super) fn stuck_since(&self, before: Micros) -> Option<usize> {
+        let stuck = |lock: &Lock| !lock.queue.is_empty() && lock.moved < before;
+        self.locks.iter().position(stuck)
     }
 
     pub(super) fn queues(&self) -> String {

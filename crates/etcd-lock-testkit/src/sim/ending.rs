@@ -9,6 +9,10 @@ const PATIENCE: Micros = 120_000_000;
 /// How long after the last caller lost interest entries may stay: as long as the queue looks after doubtful ones.
 const WITHDRAWAL: Micros = 45_000_000;
 
+/// How long it may take, while nothing goes wrong, until who stands first holds the lock, or gives it back, or is removed:
+/// holds are shorter, and so are the lives of leases. Lines are read anew after 15 s of silence: that must not be needed.
+const STANDSTILL: Micros = 10_000_000;
+
 /// How long after its end a process may need to be gone with all its tasks, leases and streams.
 const WINDING_UP: Micros = 60_000_000;
 
@@ -68,7 +72,22 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn close(&mut self) {
+    /// Nobody stands first for long without anything coming of it.
+    pub(super) fn check_progress(&mut self) {
+        let Some(before) = self.now.checked_sub(STANDSTILL) else {
+            return;
+        };
+        if self.calm_from < before
+            && let Some(lock) = self.checker.stuck_since(before)
+        {
+            let queues = self.checker.queues();
+            self.checker.violated(format!(
+                "standstill: nothing comes of who stands first for lock {lock}, queues are {queues}"
+            ));
+        }
+    }
+
+    fn close(&mut self) {
         self.log.add(self.now, format_args!("CLOSING"));
         self.phase = Phase::Closing { since: self.now };
         for number in 0..self.hosts.len() {

@@ -7,6 +7,7 @@ use super::ending::Phase;
 use super::network::Fate;
 use super::process::Micros;
 use super::scenario::{Fault, FaultKind, Net};
+use super::transport::lost;
 use super::world::{Event, World};
 
 impl World<'_> {
@@ -16,6 +17,7 @@ impl World<'_> {
         }
         self.log.add(self.now, format_args!("FAULT {fault:?}"));
         let until = self.now + fault.for_ms * 1_000;
+        self.disturb(until);
         match fault.kind {
             FaultKind::Compact => {
                 self.stats.count("compaction");
@@ -37,12 +39,9 @@ impl World<'_> {
                 host.partitioned_until = host.partitioned_until.max(until);
                 self.at(until, Event::Reconnect(process));
             }
-            FaultKind::Pause(process) => {
-                self.stats.count("pause");
-                let host = &mut self.hosts[process];
-                host.paused = true;
-                host.paused_until = host.paused_until.max(until);
-                self.at(until, Event::Resume(process));
+            FaultKind::Pause(process) => self.pause(process, until),
+            FaultKind::PauseAtGrant(process) => {
+                self.hosts[process].pause_at_grant = Some(fault.for_ms * 1_000);
             }
             FaultKind::Restart => self.restart_server(until),
             FaultKind::Revoke(process) => {
@@ -73,6 +72,7 @@ impl World<'_> {
             self.at(gone_at, Event::StreamClose(who));
             self.at(gone_at, Event::Cancel(who));
         }
+        self.disturb(gone_at);
         self.checker.died(number);
         self.hosts[number].finished = false;
         self.hosts[number].paused = false;
@@ -80,16 +80,44 @@ impl World<'_> {
         self.at(until, Event::Restart(number));
     }
 
-    /// Breaks all streams of a process.
+    /// Stops a process. What it has said already is on its way.
+    pub(super) fn pause(&mut self, number: usize, until: Micros) {
+        if self.phase != Phase::Chaos {
+            return;
+        }
+        self.stats.count("pause");
+        self.disturb(until);
+        let host = &mut self.hosts[number];
+        host.paused = true;
+        host.paused_until = host.paused_until.max(until);
+        self.at(until, Event::Resume(number));
+    }
+
+    /// Breaks the connections of a process: all streams, waiting calls, and some of the others, which may still be executed.
     pub(super) fn cut(&mut self, number: usize) {
         let Some(process) = &mut self.hosts[number].process else {
             return;
         };
         self.stats.count("streams cut");
         let streams = std::mem::take(&mut process.streams);
+        let calls: Vec<_> = process.calls.keys().copied().collect();
         for id in streams.into_keys() {
             let who = self.who(number, id);
             self.server.close_stream(who);
+        }
+        for id in calls {
+            let who = self.who(number, id);
+            let waits = self.server.lets_wait(who);
+            if waits {
+                self.hang_up(who, self.now);
+            }
+            if waits || self.rng.bool() {
+                self.stats.count("request cut");
+                self.at(
+                    self.now,
+                    Event::Reply(who, Err(lost("the connection broke"))),
+                );
+            }
         }
         self.wake(number);
     }

@@ -19,13 +19,14 @@ pub(super) struct Host {
     /// Stopped, until it is made to go on at this time or later.
     pub(super) paused: bool,
     pub(super) paused_until: Micros,
+    /// For how long it is to stop at its next grant.
+    pub(super) pause_at_grant: Option<Micros>,
     pub(super) partitioned_until: Micros,
 }
 
 impl World<'_> {
     pub(super) fn start(&mut self, number: usize) {
         let program = self.scenario.processes[number].clone();
-        let ttl = self.scenario.ttl_secs;
         let host = &mut self.hosts[number];
         host.life += 1;
         host.finished = false;
@@ -33,7 +34,7 @@ impl World<'_> {
         let first_id = (u64::try_from(number).unwrap_or(0) + 1) * 1_000_000 + life * 10_000;
         let clock_ppm = program.clock_ppm;
         let process = Process::start(self.now, clock_ppm, |hub| {
-            Box::pin(program::run(hub, program, ttl, progress, first_id))
+            Box::pin(program::run(hub, program, progress, first_id))
         });
         match process {
             Ok(process) => host.process = Some(process),
@@ -138,7 +139,11 @@ impl World<'_> {
             }
             _ => {}
         }
+        let granted = matches!(note, Note::Granted { .. });
         self.checker.note(number, at, note, holds);
+        if granted && let Some(length) = self.hosts[number].pause_at_grant.take() {
+            self.pause(number, at + length);
+        }
     }
 
     /// Lets a process act on what it was just told, unless it is stopped.

@@ -35,7 +35,14 @@ impl World<'_> {
         }
         self.stats.count("delay");
         let most = [50_000, 500_000, 4_000_000][self.rng.usize(..3)];
-        self.rng.u64(..most)
+        let delay = self.rng.u64(..most);
+        self.disturb(self.now + delay);
+        delay
+    }
+
+    /// What a fault does lasts until then.
+    pub(super) fn disturb(&mut self, until: Micros) {
+        self.calm_from = self.calm_from.max(until);
     }
 
     /// Puts a request on its way, whatever becomes of it.
@@ -47,7 +54,12 @@ impl World<'_> {
         }
         if self.hosts[who.process].partitioned_until > at || self.chance(self.net.lose_request) {
             self.stats.count("request lost");
-            return self.fail(who, at);
+            self.fail(who, at);
+            return;
+        }
+        if self.chance(self.net.strand) {
+            self.stats.count("executed late");
+            return self.strand(who, at, call);
         }
         if self.chance(self.net.refuse) {
             self.stats.count("request refused");
@@ -69,28 +81,56 @@ impl World<'_> {
         self.at(arrives, Event::Arrive { who, call, fate });
     }
 
-    /// A second copy of a request, as a transport makes it that repeats what may be repeated.
-    pub(super) fn duplicate(&mut self, who: Who, arrives: Micros, call: Call) {
-        let copy = arrives.saturating_sub(self.rng.u64(..1_000)).max(self.now);
-        self.at(
-            copy,
-            Event::Arrive {
-                who,
-                call,
-                fate: Fate::Copy,
-            },
-        );
+    /// A second copy of a request, as a transport makes it that repeats what may be repeated: it arrives before the one
+    /// that is answered, or long after.
+    fn duplicate(&mut self, who: Who, arrives: Micros, call: Call) {
+        let copy = if self.rng.bool() {
+            arrives.saturating_sub(self.rng.u64(..1_000)).max(self.now)
+        } else {
+            arrives + self.long()
+        };
+        let fate = Fate::Copy;
+        self.at(copy, Event::Arrive { who, call, fate });
+    }
+
+    /// A request that sits in a stalled server while its connection breaks: it is executed when its caller has long been
+    /// told that nobody knows.
+    fn strand(&mut self, who: Who, at: Micros, call: Call) {
+        let told = at + self.rng.u64(1_000..300_000);
+        self.at(told, Event::Reply(who, Err(lost("the connection broke"))));
+        let arrives = told + self.long();
+        self.disturb(arrives);
+        if matches!(call, Call::Lock(_)) {
+            self.hang_up(who, arrives);
+        }
+        let fate = Fate::Copy;
+        self.at(arrives, Event::Arrive { who, call, fate });
+    }
+
+    /// Milliseconds or seconds, but less than anybody looks after a request of unknown outcome.
+    fn long(&mut self) -> Micros {
+        let most = [5_000, 300_000, 10_000_000][self.rng.usize(..3)];
+        self.rng.u64(..most)
+    }
+
+    /// The server notices by and by that nobody waits for a call any more.
+    pub(super) fn hang_up(&mut self, who: Who, at: Micros) {
+        let noticed = at + self.rng.u64(..2_000_000);
+        self.disturb(noticed);
+        self.at(noticed, Event::Cancel(who));
     }
 
     /// A request that nobody answers: its caller learns that sooner or later.
-    pub(super) fn fail(&mut self, who: Who, at: Micros) {
+    pub(super) fn fail(&mut self, who: Who, at: Micros) -> Micros {
         let after = if self.rng.bool() {
             self.rng.u64(1_000..300_000)
         } else {
             self.rng.u64(300_000..12_000_000)
         };
         let reply = Err(lost("no answer came"));
+        self.disturb(at + after);
         self.at(at + after, Event::Reply(who, reply));
+        at + after
     }
 
     pub(super) fn arrive(&mut self, who: Who, call: Call, fate: Fate) {
@@ -119,13 +159,23 @@ impl World<'_> {
                 self.at(arrives, Event::Reply(who, answer));
             }
             Fate::Copy => {}
-            Fate::Lose => self.fail(who, self.now),
+            Fate::Lose => {
+                let told = self.fail(who, self.now);
+                // A member that was stopped takes note of its caller's end before it takes note of the grant.
+                if let Ok(Reply::Lock(reply)) = answer
+                    && self.rng.bool()
+                {
+                    self.server.has_not_noticed(who, reply.key);
+                    self.hang_up(who, told);
+                }
+            }
         }
     }
 
     pub(super) fn reply(&mut self, who: Who, result: Result<Reply>) {
         if self.hosts[who.process].partitioned_until > self.now && result.is_ok() {
-            return self.fail(who, self.now);
+            self.fail(who, self.now);
+            return;
         }
         let call = self
             .process(who)
@@ -224,7 +274,7 @@ impl World<'_> {
         for events in self.server.changes() {
             self.log
                 .add(self.now, format_args!("changed by {cause:?}: {events:?}"));
-            self.checker.changed(&events, cause);
+            self.checker.changed(self.now, &events, cause);
             self.claims_due = true;
         }
         for (who, answer) in self.server.answered_locks() {

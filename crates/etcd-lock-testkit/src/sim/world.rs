@@ -36,6 +36,8 @@ pub(super) struct World<'a> {
     pub(super) stalled_until: Micros,
     pub(super) hosts: Vec<Host>,
     pub(super) phase: Phase,
+    /// When the last effect of any fault so far is over.
+    pub(super) calm_from: Micros,
     pub(super) checker: Checker,
     pub(super) claims_due: bool,
     pub(super) log: Log,
@@ -71,6 +73,7 @@ impl<'a> World<'a> {
             stalled_until: 0,
             hosts: scenario.processes.iter().map(|_| Host::default()).collect(),
             phase: Phase::Chaos,
+            calm_from: 0,
             checker: Checker::new(scenario.locks),
             claims_due: false,
             log: Log::new(keep_lines),
@@ -137,6 +140,7 @@ impl<'a> World<'a> {
         }
         self.check_claims();
         self.check_phase();
+        self.check_progress();
         if let Some(panic) = super::panics::take() {
             self.checker.violated(format!("panic: {panic}"));
         }
