@@ -8,9 +8,13 @@ use etcd_lock_core::watch::{Event, EventKind};
 use etcd_lock_core::{LockKey, Revision};
 use etcd_lock_session::FencingToken;
 
-use super::history::{Held, Note, WriteEnd};
+use super::history::{Held, Note};
 use super::process::Micros;
 use super::program::{name, resource};
+use super::writes::Writes;
+
+#[cfg(test)]
+mod tests;
 
 /// Who changed something on the server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,7 +29,7 @@ pub(super) enum Cause {
 pub(super) struct Checker {
     locks: Vec<Lock>,
     claims: Vec<Claim>,
-    writes: BTreeMap<u64, Write>,
+    writes: Writes,
     /// Entries that strangers have removed, by create revision: their holders can't know before they are told.
     taken_away: BTreeSet<Revision>,
     owners: BTreeMap<i64, usize>,
@@ -63,14 +67,6 @@ pub(super) struct Claim {
     lock: usize,
     created: Revision,
     watched: bool,
-}
-
-#[derive(Debug)]
-struct Write {
-    lock: usize,
-    created: Revision,
-    committed: bool,
-    end: Option<WriteEnd>,
 }
 
 impl Checker {
@@ -150,16 +146,8 @@ impl Checker {
                     self.locks[claim.lock].moved = at;
                 }
             }
-            Note::Write { id, lock, created } => {
-                let write = Write {
-                    lock,
-                    created,
-                    committed: false,
-                    end: None,
-                };
-                self.writes.insert(id, write);
-            }
-            Note::WriteEnded { id, end } => self.write_ended(id, end),
+            Note::Write { id, lock, created } => self.writes.began(id, lock, created),
+            Note::WriteEnded { id, end } => self.writes.ended(id, end),
             _ => {}
         }
     }
@@ -233,19 +221,9 @@ impl Checker {
         )
     }
 
-    /// At the end, nothing that was acknowledged may be missing, and nothing there that was refused.
+    /// The end: nothing happens any more.
     pub(super) fn settle(&mut self) {
-        let wrong = self.writes.iter().find_map(|(id, write)| {
-            let told = write.end?;
-            match (told, write.committed) {
-                (WriteEnd::Done, false) => Some(format!("write {id} was acknowledged and is lost")),
-                (WriteEnd::Refused | WriteEnd::NotDone, true) => {
-                    Some(format!("write {id} ended with {told:?} and is there"))
-                }
-                _ => None,
-            }
-        });
-        if let Some(wrong) = wrong {
+        if let Some(wrong) = self.writes.settle() {
             self.violated(wrong);
         }
     }
@@ -326,30 +304,14 @@ impl Checker {
     }
 
     fn written(&mut self, lock: usize, value: &Bytes) {
-        let id = std::str::from_utf8(value)
-            .ok()
-            .and_then(|id| id.parse::<u64>().ok());
-        let Some((id, write)) = id.and_then(|id| Some((id, self.writes.get_mut(&id)?))) else {
+        let first = self.locks[lock].queue.first_key_value();
+        let holder = first.map(|(created, _)| *created);
+        let Some(committed) = self.writes.committed(lock, value, holder) else {
             return;
         };
-        let first = self.locks[lock].queue.first_key_value();
-        let again = std::mem::replace(&mut write.committed, true);
         self.commits += 1;
-        let (created, of) = (write.created, write.lock);
-        let is_holder = of == lock && first.is_some_and(|(holder, _)| *holder == created);
-        if again {
-            self.violated(format!("write {id} was committed twice"));
-        } else if !is_holder {
-            self.violated(format!(
-                "fencing: write {id} under revision {created} was committed while the server had {:?}",
-                self.locks[lock].queue.first_key_value()
-            ));
-        }
-    }
-
-    fn write_ended(&mut self, id: u64, end: WriteEnd) {
-        if let Some(write) = self.writes.get_mut(&id) {
-            write.end = Some(end);
+        if let Err(wrong) = committed {
+            self.violated(wrong);
         }
     }
 

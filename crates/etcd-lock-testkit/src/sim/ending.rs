@@ -96,3 +96,79 @@ impl World<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use etcd_lock_core::kv::{PutRequest, TxnRequest};
+    use etcd_lock_core::lease::LeaseGrantRequest;
+    use etcd_lock_core::{LeaseId, Ttl};
+
+    use super::super::hub::Call;
+    use super::super::scenario::{Mode, Net, Program, Scenario, Step};
+    use super::super::server::Who;
+    use super::*;
+
+    /// How a run ends whose one process takes these steps, when somebody has made these calls before.
+    fn verdict(steps: Vec<Step>, before: &[Call]) -> Option<String> {
+        let program = Program {
+            mode: Mode::Bare,
+            ttls: vec![2],
+            clock_ppm: 1_000_000,
+            tasks: vec![steps],
+        };
+        let scenario = Scenario {
+            seed: 0,
+            locks: 1,
+            processes: vec![program],
+            faults: Vec::new(),
+            net: Net::default(),
+            chaos_ms: 1_000,
+            ahead_ms: 25,
+        };
+        let mut world = World::new(&scenario, false);
+        let who = Who {
+            process: 0,
+            life: 0,
+            id: 0,
+        };
+        for call in before {
+            assert!(matches!(world.server.execute(who, call), Some(Ok(_))));
+        }
+        let violation = world.run().violation?;
+        violation.split(' ').next().map(str::to_owned)
+    }
+
+    fn lease() -> LeaseId {
+        LeaseId::new(7).unwrap()
+    }
+
+    fn grant() -> Call {
+        let ttl = Ttl::from_secs(3_600).unwrap();
+        Call::Grant(LeaseGrantRequest::new(ttl).with_id(lease()))
+    }
+
+    #[test]
+    fn a_run_that_leaves_nothing_passes() {
+        assert_eq!(verdict(vec![Step::Sleep(10)], &[]), None);
+    }
+
+    #[test]
+    fn an_entry_that_is_left_is_found() {
+        let put = PutRequest::new("lock0/7", "").with_lease(lease());
+        let enter = Call::Txn(TxnRequest::new().and_then(put));
+        let verdict = verdict(Vec::new(), &[grant(), enter]);
+        assert_eq!(verdict.as_deref(), Some("standstill:"));
+    }
+
+    #[test]
+    fn a_lease_that_is_left_is_found() {
+        let verdict = verdict(Vec::new(), &[grant()]);
+        assert_eq!(verdict.as_deref(), Some("leak:"));
+    }
+
+    #[test]
+    fn a_wait_without_an_end_is_found() {
+        let verdict = verdict(vec![Step::Sleep(86_400_000)], &[]);
+        assert_eq!(verdict.as_deref(), Some("progress:"));
+    }
+}

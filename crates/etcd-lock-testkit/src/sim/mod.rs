@@ -11,7 +11,7 @@
 //! | `world`, `hosts` | time, one event after the other; the places where processes live |
 //! | `network`, `faults`, `ending` | what happens to requests; to everything else; how a run ends |
 //! | `server` | the model of etcd |
-//! | `history`, `checker` | what happened, and what is wrong with it |
+//! | `history`, `checker`, `writes` | what happened, and what is wrong with it |
 //! | `shrink` | the smallest scenario that still fails |
 
 mod checker;
@@ -29,6 +29,7 @@ mod server;
 mod shrink;
 mod transport;
 mod world;
+mod writes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
