@@ -159,8 +159,11 @@ fn program(rng: &mut Rng, locks: usize) -> Program {
         7 => Mode::Mutex(2),
         _ => Mode::Mutex(512),
     };
-    let sessions = if rng.u8(..4) == 0 { 2 } else { 1 };
-    let ttls = (0..sessions).map(|_| rng.u64(2..=5)).collect();
+    let sessions = match mode {
+        Mode::Bare => 3,
+        _ => 1 + usize::from(rng.u8(..3) == 0),
+    };
+    let ttls = (0..sessions).map(|_| rng.u64(2..=7)).collect();
     let clock_ppm = if rng.bool() {
         1_000_000
     } else {
