@@ -23,6 +23,7 @@
 mod model;
 mod process;
 mod server;
+mod state;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
