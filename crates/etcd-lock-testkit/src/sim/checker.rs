@@ -141,6 +141,11 @@ impl Checker {
                     watched,
                 });
             }
+            Note::Lost {
+                grant, held: true, ..
+            } => self.violated(format!(
+                "loss: grant {grant} was said to be lost, and is said to be held"
+            )),
             Note::Released { grant } => {
                 for claim in self.claims.extract_if(.., |claim| claim.grant == grant) {
                     self.locks[claim.lock].moved = at;
@@ -253,8 +258,9 @@ impl Checker {
         if !lock.tokens.insert(token) {
             wrong = Some(format!("tokens: {token} was granted twice"));
         }
-        if token.handover() > 0 {
-            self.handovers += 1;
+        self.handovers += u64::from(token.handover() > 0);
+        // Behind an entry that is gone, as its holder doesn't know yet, nobody waits.
+        if token.handover() > 0 && lock.queue.contains_key(&created) {
             for (waiting, entry) in lock.queue.iter_mut().filter(|(other, _)| **other > created) {
                 let (of, times) = &mut entry.passed_over;
                 *times = if *of == created { *times + 1 } else { 1 };

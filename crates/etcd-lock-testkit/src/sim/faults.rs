@@ -126,6 +126,9 @@ impl World<'_> {
         self.stats.count("server restart");
         self.stalled_until = self.stalled_until.max(until);
         if self.rng.bool() {
+            self.down_until = self.down_until.max(until);
+        }
+        if self.rng.bool() {
             self.stats.count("compaction");
             self.server.compact();
         }

@@ -61,7 +61,7 @@ impl World<'_> {
             self.stats.count("executed late");
             return self.strand(who, at, call);
         }
-        if self.chance(self.net.refuse) {
+        if self.down_until > at || self.chance(self.net.refuse) {
             self.stats.count("request refused");
             let refused = Error::new(ErrorKind::Unavailable, "no connection");
             let arrives = at + self.latency();

@@ -192,8 +192,8 @@ impl Actor {
         });
         if acquire.stops {
             if let Err(error) = guard.run(hold).await {
-                self.hub
-                    .note(Note::Said(format!("grant {grant} lost: {error}")));
+                let held = guard.is_held();
+                self.hub.note(Note::Lost { grant, error, held });
             }
         } else {
             hold.await;

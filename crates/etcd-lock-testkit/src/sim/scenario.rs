@@ -104,7 +104,7 @@ pub(super) enum FaultKind {
     Pause(usize),
     /// The process stops when it is granted a lock the next time.
     PauseAtGrant(usize),
-    /// The server restarts: streams break, requests under way fail.
+    /// The server restarts: streams break, requests under way fail, perhaps nobody can connect for a while.
     Restart,
     /// Somebody revokes a lease of a process.
     Revoke(usize),

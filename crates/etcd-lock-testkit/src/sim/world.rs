@@ -34,6 +34,8 @@ pub(super) struct World<'a> {
     pub(super) rng: Rng,
     pub(super) server: Server,
     pub(super) stalled_until: Micros,
+    /// Until then nobody can connect to the server.
+    pub(super) down_until: Micros,
     pub(super) hosts: Vec<Host>,
     pub(super) phase: Phase,
     /// When the last effect of any fault so far is over.
@@ -71,6 +73,7 @@ impl<'a> World<'a> {
             rng: Rng::with_seed(scenario.seed ^ 0x5eed_5eed),
             server: Server::new(),
             stalled_until: 0,
+            down_until: 0,
             hosts: scenario.processes.iter().map(|_| Host::default()).collect(),
             phase: Phase::Chaos,
             calm_from: 0,

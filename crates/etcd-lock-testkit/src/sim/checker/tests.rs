@@ -207,6 +207,21 @@ fn too_many_hand_overs_are_found() {
 }
 
 #[test]
+fn a_claim_to_a_lock_that_is_said_to_be_lost_is_found() {
+    let lost = |held| {
+        let mut history = History::new();
+        history.enters(1, 5);
+        history.is_granted(1, 5, 0, 0);
+        let error = etcd_lock_core::Error::new(etcd_lock_core::ErrorKind::Lost, "gone");
+        let grant = 5_000;
+        history.note(Note::Lost { grant, error, held });
+        history.verdict()
+    };
+    assert_eq!(lost(false), None);
+    assert_eq!(lost(true).as_deref(), Some("loss:"));
+}
+
+#[test]
 fn a_stale_write_that_is_committed_is_found() {
     let mut history = History::new();
     history.enters(1, 5);
