@@ -70,9 +70,10 @@ enum Command {
         /// Print all that happens in this one seed, made smaller where it fails.
         #[arg(long, conflicts_with_all = ["seeds", "start"])]
         replay: Option<u64>,
-        /// Put one deliberate bug after the other into a copy of the sources: each must be noticed.
-        #[arg(long, conflicts_with_all = ["seeds", "start", "replay"])]
-        mutants: bool,
+        /// Put one deliberate bug after the other into a copy of the sources: each must be noticed. All of them where none
+        /// is named.
+        #[arg(long, value_name = "NAME", num_args = 0.., conflicts_with_all = ["seeds", "start", "replay"])]
+        mutants: Option<Vec<String>>,
     },
     /// Run all tests, on a real etcd, too: it is found or installed first.
     Test {
@@ -108,7 +109,10 @@ fn run(command: Command) -> Result {
         } => differential::run(&sh, minutes, &etcd, seed),
         Command::Lint => ci::lint(&sh),
         Command::Model => model::run(&sh),
-        Command::Sim { mutants: true, .. } => sim::mutants(&sh),
+        Command::Sim {
+            mutants: Some(names),
+            ..
+        } => sim::mutants(&sh, &names),
         Command::Sim {
             replay: Some(seed), ..
         } => sim::replay(&sh, seed),

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use etcd_lock_core::kv::{Compare, DeleteRequest, RangeRequest, TxnRequest};
 use etcd_lock_core::lease::LeaseTimeToLiveRequest;
+use etcd_lock_core::watch::{WatchRequest, WatchResponse};
 use etcd_lock_core::{
-    CallOptions, Error, ErrorKind, LeaseId, LockKey, LockRequest, LockResponse, Result, Revision,
-    Timeout, UnlockRequest, UnlockResponse,
+    BoxStream, CallOptions, Error, ErrorKind, LeaseId, LockKey, LockRequest, LockResponse, Result,
+    Revision, Timeout, UnlockRequest, UnlockResponse,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
@@ -22,7 +23,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::layers::Unary;
 use crate::own_key::OwnKey;
-use crate::wire::Wire;
 
 /// When after an attempt of unknown outcome its key is looked at, for an entry that came late.
 const LOOKS: [Duration; 4] = [
@@ -37,16 +37,21 @@ const LEAST_LOGIN: Duration = Duration::from_millis(500);
 
 const CLEAN_UP: CallOptions = CallOptions::new(Timeout::After(Duration::from_secs(5)));
 
+/// What opens watch streams.
+pub(crate) trait Watching: Clone + Send + Sync + 'static {
+    fn open_watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>>;
+}
+
 /// Takes and releases locks by the RPC.
 #[derive(Clone, Debug)]
-pub(crate) struct Locks {
+pub(crate) struct Locks<W> {
     unary: Unary,
-    wire: Wire,
+    wire: W,
     slots: Arc<Mutex<HashMap<LockKey, Arc<Slot>>>>,
 }
 
-impl Locks {
-    pub(crate) fn new(unary: Unary, wire: Wire) -> Self {
+impl<W: Watching> Locks<W> {
+    pub(crate) fn new(unary: Unary, wire: W) -> Self {
         Self {
             unary,
             wire,
@@ -225,14 +230,14 @@ impl Slot {
 }
 
 /// An attempt under way: dropped without a grant, it withdraws its entry in the background.
-struct Pending {
-    locks: Locks,
+struct Pending<W: Watching> {
+    locks: Locks<W>,
     key: LockKey,
     runtime: Handle,
     slot: Option<(Arc<Slot>, OwnedMutexGuard<()>)>,
 }
 
-impl Pending {
+impl<W: Watching> Pending<W> {
     fn granted(&mut self, created: Revision) {
         if let Some((slot, _)) = self.slot.take() {
             *slot.held() = Some(created);
@@ -251,7 +256,7 @@ impl Pending {
     }
 }
 
-impl Drop for Pending {
+impl<W: Watching> Drop for Pending<W> {
     fn drop(&mut self) {
         if let Some((slot, turn)) = self.slot.take() {
             let withdrawal = self.locks.clone().withdraw(self.key.clone(), slot, turn);

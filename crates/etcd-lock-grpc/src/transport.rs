@@ -17,7 +17,7 @@ use etcd_lock_core::{
 
 use crate::Options;
 use crate::layers::{RetryPolicy, Unary, stack};
-use crate::lock::Locks;
+use crate::lock::{Locks, Watching};
 use crate::peers::Peers;
 use crate::wire::Wire;
 
@@ -29,7 +29,7 @@ use crate::wire::Wire;
 pub struct GrpcTransport {
     wire: Wire,
     unary: Unary,
-    locks: Locks,
+    locks: Locks<Wire>,
 }
 
 impl GrpcTransport {
@@ -113,6 +113,6 @@ impl Transport for GrpcTransport {
     }
 
     fn watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>> {
-        self.wire.watch(requests)
+        self.wire.open_watch(requests)
     }
 }

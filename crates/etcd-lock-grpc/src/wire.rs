@@ -25,6 +25,7 @@ use v3lockpb::lock_client::LockClient;
 
 use crate::auth::{Auth, Pass};
 use crate::layers::{Call, Reply, Request};
+use crate::lock::Watching;
 use crate::peers::{Peer, Peers};
 use crate::{status, stream};
 
@@ -39,41 +40,6 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub(crate) struct Wire(pub(crate) Arc<Peers>);
 
 impl Wire {
-    /// Opens a watch stream.
-    pub(crate) fn watch(
-        &self,
-        requests: BoxStream<WatchRequest>,
-    ) -> BoxStream<Result<WatchResponse>> {
-        let requests = Outgoing(Box::pin(requests.map(pb::WatchRequest::from)));
-        let peers = self.0.clone();
-        stream::open(async move {
-            let asked = Asked::current(peers);
-            let pass = asked.pass().await?;
-            let client = WatchClient::new(asked.peer().waiting());
-            let mut client = client.max_decoding_message_size(MAX_REPLY);
-            let request = pass.show(with_leader(tonic::Request::new(requests)));
-            let replies = match client.watch(request).await {
-                Ok(replies) => replies.into_inner(),
-                Err(status) => return Err(asked.failed_on_stream(status, &pass).await),
-            };
-            let opened = Arc::new((asked, pass));
-            Ok(replies.then(move |reply| {
-                let opened = opened.clone();
-                async move {
-                    let (asked, pass) = &*opened;
-                    let reply = match reply {
-                        Ok(reply) => WatchResponse::try_from(reply)?,
-                        Err(status) => return Err(asked.failed_on_stream(status, pass).await),
-                    };
-                    if is_not_permitted(&reply) && asked.auth().is_over_on_stream(pass).await {
-                        return Err(login_ended());
-                    }
-                    Ok(reply)
-                }
-            }))
-        })
-    }
-
     /// Opens a keep-alive stream.
     pub(crate) fn lease_keep_alive(
         &self,
@@ -99,6 +65,39 @@ impl Wire {
                         Ok(reply) => reply.try_into(),
                         Err(status) => Err(asked.failed_on_stream(status, pass).await),
                     }
+                }
+            }))
+        })
+    }
+}
+
+impl Watching for Wire {
+    fn open_watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>> {
+        let requests = Outgoing(Box::pin(requests.map(pb::WatchRequest::from)));
+        let peers = self.0.clone();
+        stream::open(async move {
+            let asked = Asked::current(peers);
+            let pass = asked.pass().await?;
+            let client = WatchClient::new(asked.peer().waiting());
+            let mut client = client.max_decoding_message_size(MAX_REPLY);
+            let request = pass.show(with_leader(tonic::Request::new(requests)));
+            let replies = match client.watch(request).await {
+                Ok(replies) => replies.into_inner(),
+                Err(status) => return Err(asked.failed_on_stream(status, &pass).await),
+            };
+            let opened = Arc::new((asked, pass));
+            Ok(replies.then(move |reply| {
+                let opened = opened.clone();
+                async move {
+                    let (asked, pass) = &*opened;
+                    let reply = match reply {
+                        Ok(reply) => WatchResponse::try_from(reply)?,
+                        Err(status) => return Err(asked.failed_on_stream(status, pass).await),
+                    };
+                    if is_not_permitted(&reply) && asked.auth().is_over_on_stream(pass).await {
+                        return Err(login_ended());
+                    }
+                    Ok(reply)
                 }
             }))
         })

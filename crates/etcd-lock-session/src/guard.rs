@@ -4,7 +4,9 @@ use std::fmt;
 use std::future::Future;
 
 use etcd_lock_core::kv::{Compare, Op, OpResponse, RangeRequest, TxnRequest, TxnResponse};
-use etcd_lock_core::{CallOptions, Error, ErrorKind, LockKey, Result, Revision, Timeout};
+use etcd_lock_core::{
+    CallOptions, Error, ErrorKind, LockKey, ResponseHeader, Result, Revision, Timeout,
+};
 
 use tracing::{Instrument, debug_span};
 
@@ -130,8 +132,13 @@ impl LockGuard {
             // A watch that began after the grant says nothing about the time between.
             if news.since.is_some_and(|since| since > seen) {
                 match self.created_now(held).await {
-                    Ok((at, created)) if created == self.token.create_revision() => seen = at,
-                    Ok(_) => return,
+                    Ok((header, created)) if created == self.token.create_revision() => {
+                        seen = header.revision;
+                    }
+                    Ok((header, _)) => {
+                        let created = self.token.create_revision();
+                        return follower.note_gone(self.key.as_bytes(), created, header);
+                    }
                     Err(error) => {
                         tracing::debug!(%error, key = %self.key, "can't read the lock's key")
                     }
@@ -141,7 +148,7 @@ impl LockGuard {
         }
     }
 
-    async fn created_now(&self, held: &Held) -> Result<(Revision, Revision)> {
+    async fn created_now(&self, held: &Held) -> Result<(ResponseHeader, Revision)> {
         let request = RangeRequest::key(self.key.as_bytes().clone()).keys_only();
         let reply = held
             .session
@@ -152,7 +159,7 @@ impl LockGuard {
             .kvs
             .first()
             .map_or(Revision::ZERO, |kv| kv.create_revision);
-        Ok((reply.header.revision, created))
+        Ok((reply.header, created))
     }
 }
 

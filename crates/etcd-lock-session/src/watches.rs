@@ -124,6 +124,13 @@ impl Follower {
         entry.map_or(Revision::ZERO, |entry| entry.news.deleted)
     }
 
+    /// Notes that a read showed that the key of this create revision is gone, which no watch may tell any more.
+    pub(crate) fn note_gone(&self, key: &Bytes, created: Revision, header: ResponseHeader) {
+        if let Some(entry) = self.shared.state().entries.get_mut(key) {
+            entry.gone(created, header);
+        }
+    }
+
     /// What is known of one of the followed keys.
     pub(crate) fn news(&self, key: &Bytes) -> News {
         let state = self.shared.state();
@@ -311,6 +318,15 @@ impl Entry {
         self.news.proven = true;
         if revision > self.news.deleted {
             self.news.deleted = revision;
+            self.news.header = header;
+            self.tell();
+        }
+    }
+
+    /// When it was deleted isn't known; at this revision at the earliest, which says nothing of a later key.
+    fn gone(&mut self, created: Revision, header: ResponseHeader) {
+        if self.news.deleted <= created {
+            self.news.deleted = created.next();
             self.news.header = header;
             self.tell();
         }

@@ -142,6 +142,27 @@ async fn a_copy_that_comes_after_the_release_leaves_no_entry() {
     until_keys(&etcd, "a", 0).await;
 }
 
+/// Only the first copy of the request may have been executed, and that all others were refused says nothing of it.
+#[tokio::test(start_paused = true)]
+async fn the_refusal_of_the_last_copy_leaves_the_doubt_about_the_first() {
+    let etcd = MemoryEtcd::new();
+    let probe = Probe::new(&etcd);
+    let entered = AtomicUsize::new(0);
+    probe.rule(move |_, what| match what {
+        "put" if entered.fetch_add(1, SeqCst) == 0 => Fate::Late(Duration::from_secs(3)),
+        "put" => Fate::Refuse,
+        _ => Fate::Pass,
+    });
+    let queue = Queue::new(probe);
+    let asked = request(&etcd, "a").await;
+    let error = queue.lock(asked, INFINITE).await.unwrap_err();
+    assert!(error.is_unavailable() && error.is_outcome_unknown());
+    assert!(keys(&etcd, "a").await.is_empty());
+    tokio::time::sleep(Duration::from_millis(3_001)).await;
+    assert_eq!(keys(&etcd, "a").await.len(), 1, "the copy came late");
+    until_keys(&etcd, "a", 0).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hold_that_is_released_meanwhile_is_not_taken_for_a_late_entry() {
     let etcd = MemoryEtcd::new();

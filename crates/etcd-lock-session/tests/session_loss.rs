@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{Fate, INFINITE, Probe, client, keys, until_keys};
 use etcd_lock_core::kv::{DeleteRequest, PutRequest, RangeRequest, TxnRequest};
 use etcd_lock_core::lease::LeaseTimeToLiveRequest;
-use etcd_lock_core::{ErrorKind, Transport};
+use etcd_lock_core::{Client, ErrorKind, Transport, UnlockRequest};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{Mutex, Queue, Session, SessionOptions};
 use tokio::time::Instant;
@@ -189,6 +189,30 @@ async fn a_deleted_key_is_noticed_and_fences() {
         .await
         .unwrap();
     assert_eq!(result.kvs[0].value, "1");
+}
+
+/// Its deletion falls between two watches, so that only a read tells of it.
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_was_found_gone_is_not_handed_on() {
+    let etcd = MemoryEtcd::new();
+    let probe = Probe::new(&etcd);
+    let session = Session::open(&Client::new(Queue::new(probe.clone())), TTL).await;
+    let mutex = Mutex::new(&session.unwrap(), "a").unwrap();
+    let guard = mutex.lock().await.unwrap();
+    let first = guard.token();
+    let next = tokio::spawn(async move { mutex.lock().await });
+    tokio::task::yield_now().await;
+    probe.cut();
+    etcd.unlock(UnlockRequest::new(guard.key().clone()), INFINITE)
+        .await
+        .unwrap();
+    assert_eq!(guard.lost().await.kind(), ErrorKind::Lost);
+    assert!(!guard.is_held());
+    guard.unlock().await.unwrap();
+    let next = next.await.unwrap().unwrap();
+    assert!(next.is_held());
+    assert!(next.token().create_revision() > first.create_revision());
+    next.unlock().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

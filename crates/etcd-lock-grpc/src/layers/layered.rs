@@ -19,11 +19,14 @@ use tower::{Service, ServiceExt};
 
 use super::{Call, Reply, Request, RetryPolicy, Stack, stack};
 use crate::Options;
+use crate::lock::{Locks, Watching};
 
-/// Any transport with the layers over its requests. Streams are passed through.
+/// Any transport with the layers over its requests, and its `Lock` made as safe as that of gRPC is. Streams are passed
+/// through.
 #[derive(Clone, Debug)]
 pub struct Layered {
     unary: Unary,
+    locks: Locks<Arc<dyn Transport>>,
     inner: Arc<dyn Transport>,
 }
 
@@ -35,8 +38,10 @@ impl Layered {
     pub fn new(transport: impl Transport, options: Options) -> Result<Self> {
         let inner: Arc<dyn Transport> = Arc::new(transport);
         let policy = RetryPolicy::new(options.checked()?.max_attempts);
+        let unary = Unary(stack(TransportService(inner.clone()), policy));
         Ok(Self {
-            unary: Unary(stack(TransportService(inner.clone()), policy)),
+            locks: Locks::new(unary.clone(), inner.clone()),
+            unary,
             inner,
         })
     }
@@ -45,11 +50,11 @@ impl Layered {
 #[async_trait]
 impl Transport for Layered {
     async fn lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
-        self.unary.lock(request, options).await
+        self.locks.lock(request, options).await
     }
 
     async fn unlock(&self, request: UnlockRequest, options: CallOptions) -> Result<UnlockResponse> {
-        self.unary.unlock(request, options).await
+        self.locks.unlock(request, options).await
     }
 
     async fn range(&self, request: RangeRequest, options: CallOptions) -> Result<RangeResponse> {
@@ -97,6 +102,12 @@ impl Transport for Layered {
 
     fn watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>> {
         self.inner.watch(requests)
+    }
+}
+
+impl Watching for Arc<dyn Transport> {
+    fn open_watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>> {
+        self.watch(requests)
     }
 }
 
@@ -163,7 +174,6 @@ impl Unary {
     method!(lock(LockRequest) -> LockResponse, Lock);
     method!(range(RangeRequest) -> RangeResponse, Range);
     method!(txn(TxnRequest) -> TxnResponse, Txn);
-    method!(unlock(UnlockRequest) -> UnlockResponse, Unlock);
 
     pub(crate) async fn lease_grant(
         &self,

@@ -30,6 +30,8 @@ pub(crate) enum Fate {
     Pass,
     LoseRequest,
     LoseReply,
+    /// Certainly not executed.
+    Refuse,
     Delay(Duration),
     /// Executed at once and answered later.
     Slow(Duration),
@@ -106,6 +108,7 @@ impl Probe {
         match fate {
             Fate::Pass => call.await,
             Fate::LoseRequest => Err(lost()),
+            Fate::Refuse => Err(Error::new(ErrorKind::Unavailable, "injected: refused")),
             Fate::LoseReply => call.await.and(Err(lost())),
             Fate::Delay(delay) => {
                 tokio::time::sleep(delay).await;

@@ -23,6 +23,7 @@
 mod model;
 mod process;
 mod server;
+mod state;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
@@ -41,14 +42,20 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// What `cargo xtask model` checks.
+    /// What `cargo xtask model` checks: three processes, and two that come back and for which more goes wrong.
     #[must_use]
-    pub fn full() -> Self {
-        Self {
+    pub fn full() -> [Self; 2] {
+        let three = Self {
             attempts: vec![1, 1, 1],
-            failures: 1,
+            failures: 2,
             expiries: 1,
-        }
+        };
+        let two = Self {
+            attempts: vec![2, 2],
+            failures: 2,
+            expiries: 2,
+        };
+        [three, two]
     }
 
     /// Little enough for a test without optimisations.

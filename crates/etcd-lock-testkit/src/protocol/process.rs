@@ -83,12 +83,21 @@ impl Process {
     }
 
     /// `FencedTxn::commit`: once for each hold.
-    pub(super) fn write(&mut self, created: Revision) {
-        self.phase = Phase::Holding {
-            created,
-            may_write: false,
-        };
-        self.call = Some(Call::Asked(Request::Write(created)));
+    pub(super) fn write(&mut self) {
+        if let Some(created) = self.holds() {
+            self.phase = Phase::Holding {
+                created,
+                may_write: false,
+            };
+            self.call = Some(Call::Asked(Request::Write(created)));
+        }
+    }
+
+    /// `LockGuard::unlock`.
+    pub(super) fn release(&mut self) {
+        if let Some(created) = self.holds() {
+            self.leave(created);
+        }
     }
 
     /// `Inner::delete`, as `Release`, `clean_up` and `linger` repeat it.

@@ -8,9 +8,13 @@ use etcd_lock_core::watch::{Event, EventKind};
 use etcd_lock_core::{LockKey, Revision};
 use etcd_lock_session::FencingToken;
 
-use super::history::{Held, Note, WriteEnd};
+use super::history::{Held, Note};
 use super::process::Micros;
 use super::program::{name, resource};
+use super::writes::Writes;
+
+#[cfg(test)]
+mod tests;
 
 /// Who changed something on the server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,7 +29,7 @@ pub(super) enum Cause {
 pub(super) struct Checker {
     locks: Vec<Lock>,
     claims: Vec<Claim>,
-    writes: BTreeMap<u64, Write>,
+    writes: Writes,
     /// Entries that strangers have removed, by create revision: their holders can't know before they are told.
     taken_away: BTreeSet<Revision>,
     owners: BTreeMap<i64, usize>,
@@ -42,6 +46,8 @@ struct Lock {
     /// Every entry that was ever the oldest.
     held: BTreeMap<Revision, Bytes>,
     tokens: BTreeSet<FencingToken>,
+    /// When somebody last came to hold it, was told so or gave it back.
+    moved: Micros,
 }
 
 #[derive(Debug)]
@@ -61,14 +67,6 @@ pub(super) struct Claim {
     lock: usize,
     created: Revision,
     watched: bool,
-}
-
-#[derive(Debug)]
-struct Write {
-    lock: usize,
-    created: Revision,
-    committed: bool,
-    end: Option<WriteEnd>,
 }
 
 impl Checker {
@@ -94,7 +92,7 @@ impl Checker {
     }
 
     /// The server has changed something, in one revision.
-    pub(super) fn changed(&mut self, events: &[Event], cause: Cause) {
+    pub(super) fn changed(&mut self, at: Micros, events: &[Event], cause: Cause) {
         for event in events {
             let key = &event.kv.key;
             let entry = LockKey::new(key.clone()).ok().and_then(|key| key.parts());
@@ -111,8 +109,10 @@ impl Checker {
             }
         }
         for lock in &mut self.locks {
-            if let Some((created, entry)) = lock.queue.first_key_value() {
-                lock.held.insert(*created, entry.key.clone());
+            if let Some((created, entry)) = lock.queue.first_key_value()
+                && lock.held.insert(*created, entry.key.clone()).is_none()
+            {
+                lock.moved = at;
             }
         }
     }
@@ -129,6 +129,7 @@ impl Checker {
                 watched,
                 held,
             } => {
+                self.locks[lock].moved = at;
                 self.granted(lock, &key, token, limit, holds);
                 self.claims.push(Claim {
                     process,
@@ -140,17 +141,18 @@ impl Checker {
                     watched,
                 });
             }
-            Note::Released { grant } => self.claims.retain(|claim| claim.grant != grant),
-            Note::Write { id, lock, created } => {
-                let write = Write {
-                    lock,
-                    created,
-                    committed: false,
-                    end: None,
-                };
-                self.writes.insert(id, write);
+            Note::Lost {
+                grant, held: true, ..
+            } => self.violated(format!(
+                "loss: grant {grant} was said to be lost, and is said to be held"
+            )),
+            Note::Released { grant } => {
+                for claim in self.claims.extract_if(.., |claim| claim.grant == grant) {
+                    self.locks[claim.lock].moved = at;
+                }
             }
-            Note::WriteEnded { id, end } => self.write_ended(id, end),
+            Note::Write { id, lock, created } => self.writes.began(id, lock, created),
+            Note::WriteEnded { id, end } => self.writes.ended(id, end),
             _ => {}
         }
     }
@@ -208,6 +210,12 @@ impl Checker {
         self.locks.iter().all(|lock| lock.queue.is_empty())
     }
 
+    /// The lock, if there is one, where somebody stands first since before then and nothing comes of it.
+    pub(super) fn stuck_since(&self, before: Micros) -> Option<usize> {
+        let stuck = |lock: &Lock| !lock.queue.is_empty() && lock.moved < before;
+        self.locks.iter().position(stuck)
+    }
+
     pub(super) fn queues(&self) -> String {
         format!(
             "{:?}",
@@ -218,19 +226,9 @@ impl Checker {
         )
     }
 
-    /// At the end, nothing that was acknowledged may be missing, and nothing there that was refused.
+    /// The end: nothing happens any more.
     pub(super) fn settle(&mut self) {
-        let wrong = self.writes.iter().find_map(|(id, write)| {
-            let told = write.end?;
-            match (told, write.committed) {
-                (WriteEnd::Done, false) => Some(format!("write {id} was acknowledged and is lost")),
-                (WriteEnd::Refused | WriteEnd::NotDone, true) => {
-                    Some(format!("write {id} ended with {told:?} and is there"))
-                }
-                _ => None,
-            }
-        });
-        if let Some(wrong) = wrong {
+        if let Some(wrong) = self.writes.settle() {
             self.violated(wrong);
         }
     }
@@ -260,8 +258,9 @@ impl Checker {
         if !lock.tokens.insert(token) {
             wrong = Some(format!("tokens: {token} was granted twice"));
         }
-        if token.handover() > 0 {
-            self.handovers += 1;
+        self.handovers += u64::from(token.handover() > 0);
+        // Behind an entry that is gone, as its holder doesn't know yet, nobody waits.
+        if token.handover() > 0 && lock.queue.contains_key(&created) {
             for (waiting, entry) in lock.queue.iter_mut().filter(|(other, _)| **other > created) {
                 let (of, times) = &mut entry.passed_over;
                 *times = if *of == created { *times + 1 } else { 1 };
@@ -311,30 +310,14 @@ impl Checker {
     }
 
     fn written(&mut self, lock: usize, value: &Bytes) {
-        let id = std::str::from_utf8(value)
-            .ok()
-            .and_then(|id| id.parse::<u64>().ok());
-        let Some((id, write)) = id.and_then(|id| Some((id, self.writes.get_mut(&id)?))) else {
+        let first = self.locks[lock].queue.first_key_value();
+        let holder = first.map(|(created, _)| *created);
+        let Some(committed) = self.writes.committed(lock, value, holder) else {
             return;
         };
-        let first = self.locks[lock].queue.first_key_value();
-        let again = std::mem::replace(&mut write.committed, true);
         self.commits += 1;
-        let (created, of) = (write.created, write.lock);
-        let is_holder = of == lock && first.is_some_and(|(holder, _)| *holder == created);
-        if again {
-            self.violated(format!("write {id} was committed twice"));
-        } else if !is_holder {
-            self.violated(format!(
-                "fencing: write {id} under revision {created} was committed while the server had {:?}",
-                self.locks[lock].queue.first_key_value()
-            ));
-        }
-    }
-
-    fn write_ended(&mut self, id: u64, end: WriteEnd) {
-        if let Some(write) = self.writes.get_mut(&id) {
-            write.end = Some(end);
+        if let Err(wrong) = committed {
+            self.violated(wrong);
         }
     }
 

@@ -34,6 +34,13 @@ pub(super) enum Note {
         watched: bool,
         held: Weak<dyn Held>,
     },
+    /// A holder was told that its lock is lost.
+    Lost {
+        grant: u64,
+        error: Error,
+        /// Whether its guard claims it all the same.
+        held: bool,
+    },
     Released {
         grant: u64,
     },

@@ -8,13 +8,19 @@
 //! | `scenario` | programs and faults as data |
 //! | `process`, `hub`, `transport` | a runtime that is run step by step, and its way out |
 //! | `program` | what runs in it |
-//! | `world`, `server` | time, network, faults; the model of etcd |
-//! | `history`, `checker` | what happened, and what is wrong with it |
+//! | `world`, `hosts` | time, one event after the other; the places where processes live |
+//! | `network`, `faults`, `ending` | what happens to requests; to everything else; how a run ends |
+//! | `server` | the model of etcd |
+//! | `history`, `checker`, `writes` | what happened, and what is wrong with it |
 //! | `shrink` | the smallest scenario that still fails |
 
 mod checker;
+mod ending;
+mod faults;
 mod history;
+mod hosts;
 mod hub;
+mod network;
 mod panics;
 mod process;
 mod program;
@@ -23,6 +29,7 @@ mod server;
 mod shrink;
 mod transport;
 mod world;
+mod writes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

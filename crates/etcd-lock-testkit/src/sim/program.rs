@@ -9,6 +9,8 @@ use etcd_lock_core::{
     CallOptions, Client, Error, ErrorKind, LockName, LockRequest, LockResponse, Result, Timeout,
     Transport, UnlockRequest,
 };
+use etcd_lock_grpc::Options;
+use etcd_lock_grpc::layers::Layered;
 use etcd_lock_session::{LockGuard, Mutex, Queue, Session, SessionOptions};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::sleep;
@@ -39,14 +41,11 @@ impl Progress {
 }
 
 /// Runs a program, waits until it is told to close, and leaves nothing behind.
-pub(super) async fn run(
-    hub: Arc<Hub>,
-    program: Program,
-    ttl_secs: u64,
-    progress: Arc<Progress>,
-    first_id: u64,
-) {
-    let transport = SimTransport(hub.clone());
+pub(super) async fn run(hub: Arc<Hub>, program: Program, progress: Arc<Progress>, first_id: u64) {
+    // The layers of the gRPC transport over the simulated network: its retries, and its way to use the `Lock` RPC.
+    let Ok(transport) = Layered::new(SimTransport(hub.clone()), Options::new()) else {
+        return hub.note(Note::Said("the default options are refused".to_owned()));
+    };
     let queue = Queue::new(transport.clone());
     let client = match program.mode {
         Mode::Plain => Client::new(transport),
@@ -54,14 +53,15 @@ pub(super) async fn run(
     };
     let count = match program.mode {
         Mode::Bare => program.tasks.len(),
-        _ => program.sessions,
+        _ => program.ttls.len(),
     };
     let actor = Arc::new(Actor {
         hub: hub.clone(),
         mode: program.mode,
-        ttl: Duration::from_secs(ttl_secs),
+        ttls: program.ttls,
         client,
         queue,
+        interrupt: Notify::new(),
         sessions: (0..count).map(|_| AsyncMutex::default()).collect(),
         last_id: StdMutex::new(first_id),
     });
@@ -92,9 +92,10 @@ pub(super) async fn run(
 struct Actor {
     hub: Arc<Hub>,
     mode: Mode,
-    ttl: Duration,
+    ttls: Vec<u64>,
     client: Client,
     queue: Queue,
+    interrupt: Notify,
     sessions: Vec<AsyncMutex<Option<Session>>>,
     last_id: StdMutex<u64>,
 }
@@ -103,6 +104,7 @@ impl Actor {
     async fn step(&self, task: usize, step: &Step) {
         match step {
             Step::Sleep(millis) => sleep(Duration::from_millis(*millis)).await,
+            Step::Interrupt => self.interrupt.notify_waiters(),
             Step::CloseSession(session) => {
                 let index = if self.mode == Mode::Bare {
                     task
@@ -123,7 +125,7 @@ impl Actor {
                     self.mutex(&session, acquire).await;
                 }
                 Mode::Plain => {
-                    let session = self.open(0).await;
+                    let session = self.open(acquire.session, 0).await;
                     self.mutex(&session, acquire).await;
                     // The lease ends with the wait, and so does whatever a lost request may have left.
                     drop(session);
@@ -138,15 +140,16 @@ impl Actor {
         if let Some(session) = slot.as_ref().filter(|session| session.is_alive()) {
             return session.clone();
         }
-        let session = self.open(limit).await;
+        let session = self.open(index, limit).await;
         *slot = Some(session.clone());
         session
     }
 
-    async fn open(&self, limit: u32) -> Session {
+    async fn open(&self, index: usize, limit: u32) -> Session {
+        let ttl = Duration::from_secs(self.ttls[index % self.ttls.len()]);
         loop {
             let options = SessionOptions::new()
-                .with_ttl(self.ttl)
+                .with_ttl(ttl)
                 .with_handover_limit(limit)
                 .with_timeout(Duration::from_secs(2));
             match options.open(&self.client).await {
@@ -189,8 +192,8 @@ impl Actor {
         });
         if acquire.stops {
             if let Err(error) = guard.run(hold).await {
-                self.hub
-                    .note(Note::Said(format!("grant {grant} lost: {error}")));
+                let held = guard.is_held();
+                self.hub.note(Note::Lost { grant, error, held });
             }
         } else {
             hold.await;
@@ -274,9 +277,11 @@ impl Actor {
         wait: impl Future<Output = Result<T>>,
     ) -> Option<T> {
         self.hub.note(Note::Asked { lock: acquire.lock });
-        let result = match acquire.polls {
-            Some(polls) => at_most(wait, polls).await,
-            None => Some(wait.await),
+        let wait = at_most(wait, acquire.polls.unwrap_or(usize::MAX));
+        let result = tokio::select! {
+            biased;
+            () = self.interrupt.notified() => None,
+            result = wait => result,
         };
         match result {
             Some(Ok(grant)) => Some(grant),

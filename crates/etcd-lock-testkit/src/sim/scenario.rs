@@ -10,7 +10,6 @@ use fastrand::Rng;
 pub struct Scenario {
     /// Seeds everything that is decided during the run.
     pub seed: u64,
-    pub(super) ttl_secs: u64,
     pub(super) locks: usize,
     pub(super) processes: Vec<Program>,
     pub(super) faults: Vec<Fault>,
@@ -25,7 +24,8 @@ pub struct Scenario {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Program {
     pub(super) mode: Mode,
-    pub(super) sessions: usize,
+    /// The time to live of each of its sessions, in seconds. They share one queue.
+    pub(super) ttls: Vec<u64>,
     /// How fast its clock runs, in millionths of the world's.
     pub(super) clock_ppm: u64,
     pub(super) tasks: Vec<Vec<Step>>,
@@ -38,7 +38,7 @@ pub(super) enum Mode {
     Bare,
     /// Mutexes over the queue, with a limit of local hand-overs.
     Mutex(u32),
-    /// Mutexes over the plain `Lock` RPC, each wait with a new lease.
+    /// Mutexes over the `Lock` RPC, each wait with a new lease.
     Plain,
 }
 
@@ -47,6 +47,8 @@ pub(super) enum Mode {
 pub(super) enum Step {
     Acquire(Acquire),
     CloseSession(usize),
+    /// Whoever waits for a lock in this process drops the wait, also one who has just got it.
+    Interrupt,
     Sleep(u64),
 }
 
@@ -94,13 +96,15 @@ pub(super) struct Fault {
 pub(super) enum FaultKind {
     Compact,
     Crash(usize),
-    /// All streams of a process break.
+    /// The connections of a process break, and with them its streams and some of its requests.
     Cut(usize),
     /// Somebody deletes a key of a queue.
     DeleteKey(usize),
     Partition(usize),
     Pause(usize),
-    /// The server restarts: streams break, requests under way fail.
+    /// The process stops when it is granted a lock the next time.
+    PauseAtGrant(usize),
+    /// The server restarts: streams break, requests under way fail, perhaps nobody can connect for a while.
     Restart,
     /// Somebody revokes a lease of a process.
     Revoke(usize),
@@ -116,6 +120,8 @@ pub(super) struct Net {
     pub(super) lose_reply: u64,
     pub(super) delay: u64,
     pub(super) duplicate: u64,
+    /// Requests that are executed long after their callers were told that they failed.
+    pub(super) strand: u64,
 }
 
 impl Scenario {
@@ -134,7 +140,6 @@ impl Scenario {
             .collect();
         Self {
             seed,
-            ttl_secs: rng.u64(2..=5),
             locks,
             faults,
             net: net(&mut rng),
@@ -154,7 +159,11 @@ fn program(rng: &mut Rng, locks: usize) -> Program {
         7 => Mode::Mutex(2),
         _ => Mode::Mutex(512),
     };
-    let sessions = if rng.u8(..4) == 0 { 2 } else { 1 };
+    let sessions = match mode {
+        Mode::Bare => 3,
+        _ => 1 + usize::from(rng.u8(..3) == 0),
+    };
+    let ttls = (0..sessions).map(|_| rng.u64(2..=7)).collect();
     let clock_ppm = if rng.bool() {
         1_000_000
     } else {
@@ -167,16 +176,17 @@ fn program(rng: &mut Rng, locks: usize) -> Program {
     let tasks = tasks.collect();
     Program {
         mode,
-        sessions,
+        ttls,
         clock_ppm,
         tasks,
     }
 }
 
 fn step(rng: &mut Rng, locks: usize, sessions: usize) -> Step {
-    match rng.u8(..12) {
+    match rng.u8(..14) {
         0 => Step::Sleep(rng.u64(..2_000)),
         1 => Step::CloseSession(rng.usize(..sessions)),
+        2 => Step::Interrupt,
         _ => Step::Acquire(Acquire {
             lock: rng.usize(..locks),
             session: rng.usize(..sessions),
@@ -204,7 +214,7 @@ fn step(rng: &mut Rng, locks: usize, sessions: usize) -> Step {
 
 fn fault(rng: &mut Rng, processes: usize, locks: usize, chaos_ms: u64) -> Fault {
     let process = rng.usize(..processes);
-    let kind = match rng.u8(..24) {
+    let kind = match rng.u8(..26) {
         0 => FaultKind::Compact,
         1..=3 => FaultKind::Crash(process),
         4..=6 => FaultKind::Cut(process),
@@ -213,6 +223,7 @@ fn fault(rng: &mut Rng, processes: usize, locks: usize, chaos_ms: u64) -> Fault 
         15 | 16 => FaultKind::Restart,
         17..=19 => FaultKind::DeleteKey(rng.usize(..locks)),
         20 | 21 => FaultKind::Revoke(process),
+        22 | 23 => FaultKind::PauseAtGrant(process),
         _ => FaultKind::Stall,
     };
     Fault {
@@ -234,6 +245,7 @@ fn net(rng: &mut Rng) -> Net {
         lose_reply: rate(120),
         delay: rate(150),
         duplicate: rate(150),
+        strand: rate(50),
     }
 }
 
@@ -241,7 +253,6 @@ impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             seed,
-            ttl_secs,
             chaos_ms,
             ahead_ms,
             net,
@@ -249,18 +260,18 @@ impl fmt::Display for Scenario {
         } = self;
         writeln!(
             f,
-            "seed {seed}: leases of {ttl_secs} s, faults until {chaos_ms} ms, {ahead_ms} ms ahead, {net:?}"
+            "seed {seed}: faults until {chaos_ms} ms, {ahead_ms} ms ahead, {net:?}"
         )?;
         for (number, process) in self.processes.iter().enumerate() {
             let Program {
                 mode,
-                sessions,
+                ttls,
                 clock_ppm,
                 ..
             } = process;
             writeln!(
                 f,
-                "process {number}: {mode:?}, {sessions} session(s), clock at {clock_ppm} ppm"
+                "process {number}: {mode:?}, sessions of {ttls:?} s, clock at {clock_ppm} ppm"
             )?;
             for (task, steps) in process.tasks.iter().enumerate() {
                 writeln!(f, "  task {task}: {steps:?}")?;

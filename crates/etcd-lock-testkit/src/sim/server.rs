@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use etcd_lock_core::kv::RangeRequest;
 use etcd_lock_core::watch::{Event, WatchBody, WatchResponse};
-use etcd_lock_core::{Error, ErrorKind, LeaseId, LockRequest, LockResponse, Result, Revision};
+use etcd_lock_core::{Error, LeaseId, LockKey, LockResponse, Result, Revision};
 use etcd_lock_memory::Status;
 use etcd_lock_memory::model::{LockCall, LockWait, Model, StreamId};
 use etcd_lock_proto::{etcdserverpb as pb, v3lockpb};
@@ -33,7 +32,9 @@ pub(super) struct Server {
     recorder: StreamId,
     streams: BTreeMap<Who, StreamId>,
     clients: BTreeMap<StreamId, Who>,
-    locks: BTreeMap<LockCall, (Who, LockRequest)>,
+    locks: BTreeMap<LockCall, Who>,
+    /// Calls of `Lock` that were granted by a member that will learn of their end before it learns of the grant.
+    unnoticed: BTreeMap<Who, LockKey>,
 }
 
 impl Server {
@@ -57,6 +58,7 @@ impl Server {
             streams: BTreeMap::new(),
             clients: BTreeMap::new(),
             locks: BTreeMap::new(),
+            unnoticed: BTreeMap::new(),
         }
     }
 
@@ -82,16 +84,13 @@ impl Server {
                 .try_into()
                 .map(Reply::TimeToLive),
             Call::Txn(request) => answer(model.txn(&request.into()), Reply::Txn),
-            Call::Lock(request) => {
-                let asked = v3lockpb::LockRequest::from(request.clone());
-                match model.lock_with_care(&asked) {
-                    LockWait::Done(answer) => self.locked(&request, answer),
-                    LockWait::Waiting(call) => {
-                        self.locks.insert(call, (who, request));
-                        return None;
-                    }
+            Call::Lock(request) => match model.lock(&request.into()) {
+                LockWait::Done(answer) => locked(answer),
+                LockWait::Waiting(call) => {
+                    self.locks.insert(call, who);
+                    return None;
                 }
-            }
+            },
         })
     }
 
@@ -101,25 +100,43 @@ impl Server {
         let mut answers = Vec::new();
         for call in calls {
             let answer = self.model.take_lock(call);
-            if let (Some(answer), Some((who, request))) = (answer, self.locks.remove(&call)) {
-                answers.push((who, self.locked(&request, answer)));
+            if let (Some(answer), Some(who)) = (answer, self.locks.remove(&call)) {
+                answers.push((who, locked(answer)));
             }
         }
         answers
     }
 
-    /// The client has given up a call: only those of `Lock` have something to undo.
+    /// The client has given up a call: only those of `Lock` have something to undo. As in etcd, the key is deleted by its
+    /// name, whoever has put it.
     pub(super) fn cancel(&mut self, who: Who) {
-        let call = self.locks.iter().find(|(_, (waiting, _))| *waiting == who);
-        if let Some(call) = call.map(|(call, _)| *call) {
+        if let Some(key) = self.unnoticed.remove(&who) {
+            self.delete(key.as_bytes().clone());
+        }
+        if let Some(call) = self.waiting(who) {
             self.locks.remove(&call);
             self.model.cancel_lock(call);
         }
     }
 
+    /// Whether a call of `Lock` waits here.
+    pub(super) fn lets_wait(&self, who: Who) -> bool {
+        self.waiting(who).is_some()
+    }
+
+    fn waiting(&self, who: Who) -> Option<LockCall> {
+        let call = self.locks.iter().find(|(_, waiting)| **waiting == who);
+        call.map(|(call, _)| *call)
+    }
+
+    /// A member stops after the grant of a call, before it has noticed that.
+    pub(super) fn has_not_noticed(&mut self, who: Who, key: LockKey) {
+        self.unnoticed.insert(who, key);
+    }
+
     /// All calls of `Lock` that wait, which fail now.
     pub(super) fn fail_locks(&mut self) -> Vec<Who> {
-        let waiting: Vec<_> = self.locks.values().map(|(who, _)| *who).collect();
+        let waiting: Vec<_> = self.locks.values().copied().collect();
         for who in &waiting {
             self.cancel(*who);
         }
@@ -210,23 +227,14 @@ impl Server {
     pub(super) fn has_streams(&self) -> bool {
         !self.streams.is_empty()
     }
+}
 
-    fn locked(
-        &mut self,
-        request: &LockRequest,
-        answer: Result<v3lockpb::LockResponse, Status>,
-    ) -> Result<Reply> {
-        let reply = answer?;
-        let key = request.key();
-        let own = pb::RangeRequest::from(RangeRequest::key(key.as_bytes().clone()));
-        let kvs = self.model.range(&own)?.kvs;
-        let Some(kv) = kvs.first() else {
-            return Err(Error::new(ErrorKind::LeaseNotFound, "the key is gone"));
-        };
-        let created = Revision::new(kv.create_revision)?;
-        let header = reply.header.unwrap_or_default().try_into()?;
-        Ok(Reply::Lock(LockResponse::new(header, key, created)))
-    }
+/// The RPC doesn't tell the create revision.
+fn locked(answer: Result<v3lockpb::LockResponse, Status>) -> Result<Reply> {
+    let reply = answer?;
+    let header = reply.header.unwrap_or_default().try_into()?;
+    let key = LockKey::new(reply.key)?;
+    Ok(Reply::Lock(LockResponse::new(header, key, Revision::ZERO)))
 }
 
 fn answer<M, C>(answer: Result<M, Status>, reply: impl FnOnce(C) -> Reply) -> Result<Reply>

@@ -63,6 +63,7 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
     offer(&|smaller| smaller.net.lose_reply = 0);
     offer(&|smaller| smaller.net.lose_request = 0);
     offer(&|smaller| smaller.net.refuse = 0);
+    offer(&|smaller| smaller.net.strand = 0);
     for (number, process) in scenario.processes.iter().enumerate() {
         for (task, steps) in process.tasks.iter().enumerate() {
             for step in 0..steps.len() {

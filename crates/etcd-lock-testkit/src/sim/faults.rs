@@ -1,0 +1,195 @@
+//! What happens to processes, connections and the server, and how it ends.
+
+use etcd_lock_core::LeaseId;
+
+use super::checker::Cause;
+use super::ending::Phase;
+use super::network::Fate;
+use super::process::Micros;
+use super::scenario::{Fault, FaultKind, Net};
+use super::transport::lost;
+use super::world::{Event, World};
+
+impl World<'_> {
+    pub(super) fn fault(&mut self, fault: &Fault) {
+        if self.phase != Phase::Chaos {
+            return;
+        }
+        self.log.add(self.now, format_args!("FAULT {fault:?}"));
+        let until = self.now + fault.for_ms * 1_000;
+        self.disturb(until);
+        match fault.kind {
+            FaultKind::Compact => {
+                self.stats.count("compaction");
+                self.server.compact();
+            }
+            FaultKind::Crash(process) => self.crash(process, until),
+            FaultKind::Cut(process) => self.cut(process),
+            FaultKind::DeleteKey(lock) => {
+                let keys = self.checker.entries(lock);
+                if let Some(key) = self.rng.choice(keys) {
+                    self.stats.count("key deleted");
+                    self.server.delete(key);
+                    self.flush(Cause::Stranger);
+                }
+            }
+            FaultKind::Partition(process) => {
+                self.stats.count("partition");
+                let host = &mut self.hosts[process];
+                host.partitioned_until = host.partitioned_until.max(until);
+                self.at(until, Event::Reconnect(process));
+            }
+            FaultKind::Pause(process) => self.pause(process, until),
+            FaultKind::PauseAtGrant(process) => {
+                self.hosts[process].pause_at_grant = Some(fault.for_ms * 1_000);
+            }
+            FaultKind::Restart => self.restart_server(until),
+            FaultKind::Revoke(process) => {
+                let alive = self.server.leases();
+                let mut leases = self.checker.leases_of(process);
+                leases.retain(|lease| alive.contains(lease));
+                if let Some(lease) = leases.first().and_then(|lease| LeaseId::new(*lease).ok()) {
+                    self.stats.count("lease revoked");
+                    self.server.revoke(lease);
+                    self.flush(Cause::Stranger);
+                }
+            }
+            FaultKind::Stall => {
+                self.stats.count("server stall");
+                self.stalled_until = self.stalled_until.max(until);
+            }
+        }
+    }
+
+    pub(super) fn crash(&mut self, number: usize, until: Micros) {
+        let gone_at = self.now + self.rng.u64(..2_000_000);
+        let Some(process) = self.hosts[number].process.take() else {
+            return;
+        };
+        self.stats.count("crash");
+        for id in process.streams.keys().chain(process.calls.keys()) {
+            let who = self.who(number, *id);
+            self.at(gone_at, Event::StreamClose(who));
+            self.at(gone_at, Event::Cancel(who));
+        }
+        self.disturb(gone_at);
+        self.checker.died(number);
+        self.hosts[number].finished = false;
+        self.hosts[number].paused = false;
+        drop(process);
+        self.at(until, Event::Restart(number));
+    }
+
+    /// Stops a process. What it has said already is on its way.
+    pub(super) fn pause(&mut self, number: usize, until: Micros) {
+        if self.phase != Phase::Chaos {
+            return;
+        }
+        self.stats.count("pause");
+        self.disturb(until);
+        let host = &mut self.hosts[number];
+        host.paused = true;
+        host.paused_until = host.paused_until.max(until);
+        self.at(until, Event::Resume(number));
+    }
+
+    /// Breaks the connections of a process: all streams, waiting calls, and some of the others, which may still be executed.
+    pub(super) fn cut(&mut self, number: usize) {
+        let Some(process) = &mut self.hosts[number].process else {
+            return;
+        };
+        self.stats.count("streams cut");
+        let streams = std::mem::take(&mut process.streams);
+        let calls: Vec<_> = process.calls.keys().copied().collect();
+        for id in streams.into_keys() {
+            let who = self.who(number, id);
+            self.server.close_stream(who);
+        }
+        for id in calls {
+            let who = self.who(number, id);
+            let waits = self.server.lets_wait(who);
+            if waits {
+                self.hang_up(who, self.now);
+            }
+            if waits || self.rng.bool() {
+                self.stats.count("request cut");
+                self.at(
+                    self.now,
+                    Event::Reply(who, Err(lost("the connection broke"))),
+                );
+            }
+        }
+        self.wake(number);
+    }
+
+    pub(super) fn restart_server(&mut self, until: Micros) {
+        self.stats.count("server restart");
+        self.stalled_until = self.stalled_until.max(until);
+        if self.rng.bool() {
+            self.down_until = self.down_until.max(until);
+        }
+        if self.rng.bool() {
+            self.stats.count("compaction");
+            self.server.compact();
+        }
+        for who in self.server.fail_locks() {
+            self.fail(who, self.now);
+        }
+        self.flush(Cause::Expiry);
+        self.lose_arrivals();
+        for process in 0..self.hosts.len() {
+            self.cut(process);
+        }
+    }
+
+    /// Requests that were on their way when the server went down are lost, some of them.
+    pub(super) fn lose_arrivals(&mut self) {
+        let arriving = self.events.iter().filter_map(|(at, event)| match event {
+            Event::Arrive { who, fate, .. } => Some((*at, *who, *fate)),
+            _ => None,
+        });
+        let arriving: Vec<_> = arriving.collect();
+        let keys: Vec<_> = self
+            .events
+            .iter()
+            .filter(|(_, event)| matches!(event, Event::Arrive { .. }))
+            .map(|(at, _)| *at)
+            .collect();
+        for (key, (_, who, fate)) in keys.into_iter().zip(arriving) {
+            if self.rng.bool() {
+                self.events.remove(&key);
+                self.on_their_way -= 1;
+                if fate != Fate::Copy {
+                    self.stats.count("request lost");
+                    self.fail(who, self.now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn resume(&mut self, number: usize) {
+        if self.hosts[number].paused_until > self.now {
+            return;
+        }
+        self.hosts[number].paused = false;
+        if let Some(process) = &mut self.hosts[number].process
+            && process.horizon < self.now
+        {
+            process.jump_to(self.now);
+            // Nothing has run since: what it claims now, it claims by looking at the clock.
+            self.claims_due = true;
+            self.check_claims();
+        }
+        self.wake(number);
+    }
+
+    /// No fault begins any more, and those under way come to their ends.
+    pub(super) fn heal(&mut self) {
+        if self.phase != Phase::Chaos {
+            return;
+        }
+        self.log.add(self.now, format_args!("HEALED"));
+        self.phase = Phase::Healed { since: self.now };
+        self.net = Net::default();
+    }
+}
