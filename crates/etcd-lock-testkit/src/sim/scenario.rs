@@ -2,6 +2,7 @@
 //! time, and what is data can be made smaller.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use fastrand::Rng;
 
@@ -138,7 +139,7 @@ impl Scenario {
         let faults = (0..count)
             .map(|_| fault(&mut rng, processes.len(), locks, chaos_ms))
             .collect();
-        Self {
+        let mut scenario = Self {
             seed,
             locks,
             faults,
@@ -146,7 +147,11 @@ impl Scenario {
             chaos_ms,
             ahead_ms: [5, 25, 100][rng.usize(..3)],
             processes,
+        };
+        if seed % 8 == 7 {
+            scenario.processes[0] = crowd(&mut rng, locks);
         }
+        scenario
     }
 }
 
@@ -169,17 +174,37 @@ fn program(rng: &mut Rng, locks: usize) -> Program {
     } else {
         rng.u64(930_000..=1_070_000)
     };
-    let tasks = (0..rng.usize(1..=3)).map(|_| {
-        let count = rng.usize(1..=4);
-        (0..count).map(|_| step(rng, locks, sessions)).collect()
-    });
-    let tasks = tasks.collect();
+    let tasks = tasks(rng, 1..=3, locks, sessions);
     Program {
         mode,
         ttls,
         clock_ppm,
         tasks,
     }
+}
+
+/// Many sessions of one process: more than its queue takes for near, so that they share reads.
+fn crowd(rng: &mut Rng, locks: usize) -> Program {
+    let sessions = 10;
+    Program {
+        mode: [Mode::Bare, Mode::Mutex(0), Mode::Mutex(1)][rng.usize(..3)],
+        ttls: (0..sessions).map(|_| rng.u64(4..=9)).collect(),
+        clock_ppm: 1_000_000,
+        tasks: tasks(rng, 6..=10, locks, sessions),
+    }
+}
+
+fn tasks(
+    rng: &mut Rng,
+    count: RangeInclusive<usize>,
+    locks: usize,
+    sessions: usize,
+) -> Vec<Vec<Step>> {
+    let tasks = (0..rng.usize(count)).map(|_| {
+        let count = rng.usize(1..=4);
+        (0..count).map(|_| step(rng, locks, sessions)).collect()
+    });
+    tasks.collect()
 }
 
 fn step(rng: &mut Rng, locks: usize, sessions: usize) -> Step {
