@@ -195,6 +195,12 @@ impl Checker {
         }
     }
 
+    /// The lock of whose queue a key is an entry.
+    pub(super) fn lock_of(&self, key: &Bytes) -> Option<usize> {
+        let (of, _) = LockKey::new(key.clone()).ok()?.parts()?;
+        self.number(of.as_bytes(), name)
+    }
+
     /// The entries of a queue, the oldest first.
     pub(super) fn entries(&self, lock: usize) -> Vec<Bytes> {
         let entries = self.locks[lock].queue.values();

@@ -1,6 +1,8 @@
 //! What happens to processes, connections and the server, and how it ends.
 
+use bytes::Bytes;
 use etcd_lock_core::LeaseId;
+use etcd_lock_core::watch::{Event, EventKind};
 
 use super::checker::Cause;
 use super::ending::Phase;
@@ -8,7 +10,7 @@ use super::network::Fate;
 use super::process::Micros;
 use super::scenario::{Fault, FaultKind, Net};
 use super::transport::lost;
-use super::world::{Event, World};
+use super::world::{self, World};
 
 impl World<'_> {
     pub(super) fn fault(&mut self, fault: &Fault) {
@@ -28,22 +30,24 @@ impl World<'_> {
             FaultKind::DeleteKey(lock) => {
                 let keys = self.checker.entries(lock);
                 if let Some(key) = self.rng.choice(keys) {
-                    self.stats.count("key deleted");
-                    self.server.delete(key);
-                    self.flush(Cause::Stranger);
+                    self.delete(key);
                 }
+            }
+            FaultKind::DeleteNextKey(lock) => {
+                self.delete_next.insert(lock);
             }
             FaultKind::Partition(process) => {
                 self.stats.count("partition");
                 let host = &mut self.hosts[process];
                 host.partitioned_until = host.partitioned_until.max(until);
-                self.at(until, Event::Reconnect(process));
+                self.at(until, world::Event::Reconnect(process));
             }
             FaultKind::Pause(process) => self.pause(process, until),
             FaultKind::PauseAtGrant(process) => {
                 self.hosts[process].pause_at_grant = Some(fault.for_ms * 1_000);
             }
             FaultKind::Restart => self.restart_server(until),
+            FaultKind::RestartAtRequest => self.restart_at_request = Some(fault.for_ms * 1_000),
             FaultKind::Revoke(process) => {
                 let alive = self.server.leases();
                 let mut leases = self.checker.leases_of(process);
@@ -69,15 +73,15 @@ impl World<'_> {
         self.stats.count("crash");
         for id in process.streams.keys().chain(process.calls.keys()) {
             let who = self.who(number, *id);
-            self.at(gone_at, Event::StreamClose(who));
-            self.at(gone_at, Event::Cancel(who));
+            self.at(gone_at, world::Event::StreamClose(who));
+            self.at(gone_at, world::Event::Cancel(who));
         }
         self.disturb(gone_at);
         self.checker.died(number);
         self.hosts[number].finished = false;
         self.hosts[number].paused = false;
         drop(process);
-        self.at(until, Event::Restart(number));
+        self.at(until, world::Event::Restart(number));
     }
 
     /// Stops a process. What it has said already is on its way.
@@ -90,7 +94,7 @@ impl World<'_> {
         let host = &mut self.hosts[number];
         host.paused = true;
         host.paused_until = host.paused_until.max(until);
-        self.at(until, Event::Resume(number));
+        self.at(until, world::Event::Resume(number));
     }
 
     /// Breaks the connections of a process: all streams, waiting calls, and some of the others, which may still be executed.
@@ -115,14 +119,39 @@ impl World<'_> {
                 self.stats.count("request cut");
                 self.at(
                     self.now,
-                    Event::Reply(who, Err(lost("the connection broke"))),
+                    world::Event::Reply(who, Err(lost("the connection broke"))),
                 );
             }
         }
         self.wake(number);
     }
 
+    /// A stranger deletes a key.
+    pub(super) fn delete(&mut self, key: Bytes) {
+        if self.phase == Phase::Chaos {
+            self.stats.count("key deleted");
+            self.disturb(self.now);
+            self.server.delete(key);
+            self.flush(Cause::Stranger);
+        }
+    }
+
+    /// Where the next entry of a queue is to be deleted, its put is what a stranger has waited for.
+    pub(super) fn delete_soon(&mut self, events: &[Event]) {
+        for event in events.iter().filter(|event| event.kind == EventKind::Put) {
+            let lock = self.checker.lock_of(&event.kv.key);
+            if lock.is_some_and(|lock| self.delete_next.remove(&lock)) {
+                let soon = self.now + self.rng.u64(..5_000);
+                self.at(soon, world::Event::Deletion(event.kv.key.clone()));
+            }
+        }
+    }
+
     pub(super) fn restart_server(&mut self, until: Micros) {
+        if self.phase != Phase::Chaos {
+            return;
+        }
+        self.disturb(until);
         self.stats.count("server restart");
         self.stalled_until = self.stalled_until.max(until);
         if self.rng.bool() {
@@ -145,14 +174,14 @@ impl World<'_> {
     /// Requests that were on their way when the server went down are lost, some of them.
     pub(super) fn lose_arrivals(&mut self) {
         let arriving = self.events.iter().filter_map(|(at, event)| match event {
-            Event::Arrive { who, fate, .. } => Some((*at, *who, *fate)),
+            world::Event::Arrive { who, fate, .. } => Some((*at, *who, *fate)),
             _ => None,
         });
         let arriving: Vec<_> = arriving.collect();
         let keys: Vec<_> = self
             .events
             .iter()
-            .filter(|(_, event)| matches!(event, Event::Arrive { .. }))
+            .filter(|(_, event)| matches!(event, world::Event::Arrive { .. }))
             .map(|(at, _)| *at)
             .collect();
         for (key, (_, who, fate)) in keys.into_iter().zip(arriving) {

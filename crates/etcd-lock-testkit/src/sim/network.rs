@@ -74,6 +74,12 @@ impl World<'_> {
         } else {
             Fate::Answer
         };
+        if matches!(call, Call::Txn(_))
+            && let Some(length) = self.restart_at_request.take()
+        {
+            let before = arrives.saturating_sub(100).max(self.now);
+            self.at(before, Event::ServerRestart(length));
+        }
         if call.is_idempotent() && self.chance(self.net.duplicate) {
             self.stats.count("duplicate");
             self.duplicate(who, arrives, call.clone());
@@ -276,6 +282,7 @@ impl World<'_> {
                 .add(self.now, format_args!("changed by {cause:?}: {events:?}"));
             self.checker.changed(self.now, &events, cause);
             self.claims_due = true;
+            self.delete_soon(&events);
         }
         for (who, answer) in self.server.answered_locks() {
             let fate = if self.chance(self.net.lose_reply) {

@@ -101,12 +101,16 @@ pub(super) enum FaultKind {
     Cut(usize),
     /// Somebody deletes a key of a queue.
     DeleteKey(usize),
+    /// Somebody deletes the next key of a queue as soon as it is made.
+    DeleteNextKey(usize),
     Partition(usize),
     Pause(usize),
     /// The process stops when it is granted a lock the next time.
     PauseAtGrant(usize),
     /// The server restarts: streams break, requests under way fail, perhaps nobody can connect for a while.
     Restart,
+    /// The same when the next transaction is on its way.
+    RestartAtRequest,
     /// Somebody revokes a lease of a process.
     Revoke(usize),
     /// The server stops for a while, and then does what has come meanwhile.
@@ -245,8 +249,10 @@ fn fault(rng: &mut Rng, processes: usize, locks: usize, chaos_ms: u64) -> Fault 
         4..=6 => FaultKind::Cut(process),
         7..=10 => FaultKind::Partition(process),
         11..=14 => FaultKind::Pause(process),
-        15 | 16 => FaultKind::Restart,
-        17..=19 => FaultKind::DeleteKey(rng.usize(..locks)),
+        15 => FaultKind::Restart,
+        16 => FaultKind::RestartAtRequest,
+        17 => FaultKind::DeleteKey(rng.usize(..locks)),
+        18 | 19 => FaultKind::DeleteNextKey(rng.usize(..locks)),
         20 | 21 => FaultKind::Revoke(process),
         22 | 23 => FaultKind::PauseAtGrant(process),
         _ => FaultKind::Stall,

@@ -2,8 +2,9 @@
 //!
 //! Processes run ahead of the world by a little while nothing is on its way to them, so that idle time costs little; what
 //! reaches them meanwhile reaches them late, as it may on any network. What they say carries the time at which they said it.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use etcd_lock_core::Result;
 use fastrand::Rng;
 
@@ -36,6 +37,10 @@ pub(super) struct World<'a> {
     pub(super) stalled_until: Micros,
     /// Until then nobody can connect to the server.
     pub(super) down_until: Micros,
+    /// For how long it is to be away when the next transaction is sent.
+    pub(super) restart_at_request: Option<Micros>,
+    /// The locks whose next entries are to be deleted.
+    pub(super) delete_next: BTreeSet<usize>,
     pub(super) hosts: Vec<Host>,
     pub(super) phase: Phase,
     /// When the last effect of any fault so far is over.
@@ -49,6 +54,7 @@ pub(super) struct World<'a> {
 pub(super) enum Event {
     Arrive { who: Who, call: Call, fate: Fate },
     Cancel(Who),
+    Deletion(Bytes),
     Down(Who, Down),
     Fault(usize),
     Heal,
@@ -56,6 +62,7 @@ pub(super) enum Event {
     Reply(Who, Result<Reply>),
     Restart(usize),
     Resume(usize),
+    ServerRestart(Micros),
     StreamClose(Who),
     Up(Who, StreamItem),
 }
@@ -74,6 +81,8 @@ impl<'a> World<'a> {
             server: Server::new(),
             stalled_until: 0,
             down_until: 0,
+            restart_at_request: None,
+            delete_next: BTreeSet::new(),
             hosts: scenario.processes.iter().map(|_| Host::default()).collect(),
             phase: Phase::Chaos,
             calm_from: 0,
@@ -201,6 +210,7 @@ impl<'a> World<'a> {
                 self.server.cancel(who);
                 self.flush(Cause::Process(who.process));
             }
+            Event::Deletion(key) => self.delete(key),
             Event::Down(who, down) => self.down(who, down),
             Event::Fault(number) => self.fault(&self.scenario.faults[number]),
             Event::Heal => self.heal(),
@@ -218,6 +228,7 @@ impl<'a> World<'a> {
                 }
             }
             Event::Resume(process) => self.resume(process),
+            Event::ServerRestart(length) => self.restart_server(self.now + length),
             Event::StreamClose(who) => self.server.close_stream(who),
             Event::Up(who, item) => self.up(who, item),
         }
