@@ -10,6 +10,7 @@ use etcd_lock_proto::mvccpb::KeyValue;
 #[derive(Clone, Debug)]
 pub(super) struct History {
     revision: i64,
+    /// Below zero until there is a first compaction, which may be at zero.
     compacted: i64,
     keys: BTreeMap<Bytes, Vec<Version>>,
     /// The keys that are there now, by folder and create revision: a queue is a folder, and who stands where in it is
@@ -42,11 +43,11 @@ impl Default for History {
         let (keys, folders) = (BTreeMap::new(), BTreeMap::new());
         Self {
             revision: 1,
-            compacted: 0,
+            compacted: -1,
             keys,
             folders,
             changed_last: Vec::new(),
-            log: VecDeque::from([Vec::new()]),
+            log: VecDeque::from([Vec::new(), Vec::new()]),
         }
     }
 }
