@@ -63,6 +63,22 @@ fn watch_from_the_last_revision_that_there_can_be_waits() {
 }
 
 #[test]
+fn watch_from_one_below_zero_is_from_now_until_there_is_a_compaction() {
+    let mut model = Model::default();
+    let stream = model.open_watch_stream();
+    model.put(&put("a")).unwrap();
+    assert_eq!(watch(&mut model, stream, 0, -1).len(), 1);
+    model.put(&put("a")).unwrap();
+    let told = model.next_watch_response(stream).unwrap();
+    assert_eq!(told.events[0].kv.as_ref().unwrap().mod_revision, 3);
+
+    let ended = watch(&mut model, stream, 0, -2).remove(1);
+    assert!(ended.canceled && ended.compact_revision == -1);
+    model.compact(&at(0)).unwrap();
+    assert!(watch(&mut model, stream, 0, -1)[1].canceled);
+}
+
+#[test]
 fn watch_that_came_too_late_keeps_its_id_until_it_is_cancelled() {
     let mut model = compacted();
     let stream = model.open_watch_stream();

@@ -87,7 +87,7 @@ impl Model {
             },
         );
         let start = request.start_revision;
-        if start < 0 || (start > 0 && start < self.history.compacted()) {
+        if start != 0 && start < self.history.compacted() {
             let compacted = pb::WatchResponse {
                 watch_id,
                 canceled: true,

@@ -1,5 +1,8 @@
 //! Rows of the `Watch` service.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use etcd_lock_proto::etcdserverpb as pb;
 use etcd_lock_proto::mvccpb::KeyValue;
 use etcd_lock_proto::mvccpb::event::EventType;
@@ -7,6 +10,7 @@ use pb::watch_client::WatchClient;
 use pb::watch_create_request::FilterType;
 use pb::watch_request::RequestUnion;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::time::timeout;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Streaming;
 
@@ -79,6 +83,34 @@ pub(crate) async fn a_start_that_is_compacted_ends_the_watch(etcd: &Etcd) {
         assert_eq!(ended.compact_revision, compacted);
         assert_eq!(ended.header.unwrap().revision, 0);
     }
+}
+
+/// Two below zero is compacted all the same.
+pub(crate) async fn a_start_below_zero_is_now_before_the_first_compaction(etcd: &Etcd) {
+    let start = |start_revision| pb::WatchCreateRequest {
+        start_revision,
+        ..watch("w")
+    };
+    etcd.set("w", "before").await;
+    let (mut stream, created) = Stream::open(etcd, start(-2)).await;
+    assert!(created.created && !created.canceled);
+    let ended = stream.next().await;
+    assert!(ended.canceled);
+    assert_eq!((ended.watch_id, ended.compact_revision), (0, -1));
+
+    stream.create(start(-1)).await;
+    // etcd visits the watch once in a while, and tells it nothing of what was before that.
+    let mut told = pin!(stream.next());
+    let told = in_time(async {
+        loop {
+            etcd.set("w", "after").await;
+            if let Ok(told) = timeout(Duration::from_millis(20), &mut told).await {
+                return told;
+            }
+        }
+    });
+    let told = told.await.events.remove(0).kv.unwrap();
+    assert_eq!((&*told.value, told.create_revision), (&b"after"[..], 2));
 }
 
 pub(crate) async fn a_start_in_the_past_catches_up(etcd: &Etcd) {
