@@ -130,7 +130,9 @@ impl History {
         let revision = self.next_revision();
         let before = self.get(key).cloned();
         self.index(key, before.as_ref(), kv.as_ref());
-        let versions = self.keys.entry(key.clone()).or_default();
+        // A lock's key is put once: no room for more from the start.
+        let entry = self.keys.entry(key.clone());
+        let versions = entry.or_insert_with(|| Vec::with_capacity(1));
         versions.push(Version {
             revision,
             kv: kv.clone(),

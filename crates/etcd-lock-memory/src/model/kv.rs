@@ -175,7 +175,7 @@ impl Model {
         self.watches.tell(&changes, header);
         self.pass_on(&changes);
         // In steps, so that not every write has to do it.
-        if self.history.len() > self.options.kept_revisions * 2 {
+        if self.history.len() > self.options.kept_revisions.saturating_mul(2) {
             let kept = i64::try_from(self.options.kept_revisions).unwrap_or(i64::MAX);
             self.history.compact(self.history.revision() - kept);
         }

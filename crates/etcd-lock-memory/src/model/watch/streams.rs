@@ -34,10 +34,11 @@ type WatchRef = (StreamId, i64);
 
 #[derive(Clone, Debug, Default)]
 struct Stream {
-    watches: BTreeMap<i64, Watch>,
+    /// In boxes, as are the replies: most streams have few, and maps and queues have room for several from the start.
+    watches: BTreeMap<i64, Box<Watch>>,
     /// Watches that came too late for their start: their ids stay taken until they are cancelled.
     ended: BTreeSet<i64>,
-    replies: VecDeque<pb::WatchResponse>,
+    replies: VecDeque<Box<pb::WatchResponse>>,
     next_id: i64,
 }
 
@@ -109,7 +110,8 @@ impl Watches {
     }
 
     pub(super) fn next_reply(&mut self, stream: StreamId) -> Option<pb::WatchResponse> {
-        self.streams.get_mut(&stream)?.replies.pop_front()
+        let reply = self.streams.get_mut(&stream)?.replies.pop_front()?;
+        Some(*reply)
     }
 
     pub(super) fn count(&self, stream: StreamId) -> usize {
@@ -178,7 +180,7 @@ impl Watches {
             self.overrun(stream, &reply);
         }
         if let Some(to) = self.streams.get_mut(&stream) {
-            to.replies.push_back(reply);
+            to.replies.push_back(Box::new(reply));
             self.dirty.insert(stream);
         }
     }
@@ -201,7 +203,7 @@ impl Watches {
             cancel_reason: "etcd-lock: the watch stream is read too slowly".to_owned(),
             ..pb::WatchResponse::default()
         };
-        slow.replies = slow.watches.keys().map(cancelled).collect();
+        slow.replies = slow.watches.keys().map(cancelled).map(Box::new).collect();
         for (id, watch) in std::mem::take(&mut slow.watches) {
             self.forget(&watch.range, (stream, id));
         }
@@ -239,7 +241,7 @@ impl Watches {
             }
         }
         if let Some(stream) = self.streams.get_mut(&stream) {
-            stream.watches.insert(id, watch);
+            stream.watches.insert(id, Box::new(watch));
         }
     }
 
