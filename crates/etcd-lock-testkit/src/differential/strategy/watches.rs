@@ -27,7 +27,8 @@ fn create() -> impl Strategy<Value = pb::WatchCreateRequest> + Clone {
     // From -1, etcd tells a watch nothing until it has visited it, where nothing has been compacted yet.
     let start = revision().prop_filter("starts at -1", |&start| start != -1);
     let start = proptest::prop_oneof![3 => Just(0), 2 => start];
-    let id = proptest::prop_oneof![4 => Just(0), 1 => -1_i64..4];
+    // etcd 3.5 forgets the watch -1 when it refuses another (`tests/left_out.rs`).
+    let id = proptest::prop_oneof![4 => Just(0), 1 => 0_i64..4];
     let filters = vec(-1_i32..3, 0..2);
     let flags = (seldom(), seldom());
     (super::range(), start, filters, flags, id).prop_map(
