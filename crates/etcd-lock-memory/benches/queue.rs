@@ -59,6 +59,7 @@ fn hand_over_by_lock(bencher: &mut Bencher<'_>, waiters: usize) {
             let granted = queue.model.take_lock(call).unwrap().unwrap();
             took += began.elapsed();
             queue.holder = granted.key.to_vec();
+            queue.leave();
             queue.call();
         }
         took
@@ -81,6 +82,7 @@ fn hand_over_by_watch(bencher: &mut Bencher<'_>, waiters: usize) {
             took += began.elapsed();
             assert_eq!((told.events.len(), next.kvs.len()), (1, 1));
             queue.model.close_watch_stream(stream);
+            queue.leave();
             queue.watch();
         }
         took
@@ -101,6 +103,9 @@ fn enqueue(bencher: &mut Bencher<'_>, waiters: usize) {
                 panic!("the lock is held");
             };
             queue.model.cancel_lock(call);
+            let id = queue.last_lease;
+            let revoke = pb::LeaseRevokeRequest { id };
+            queue.model.lease_revoke(&revoke).unwrap();
         }
         took
     });
@@ -121,6 +126,8 @@ fn keep_alive(bencher: &mut Bencher<'_>, waiters: usize) {
 /// A lock that is held and waited for.
 struct Queue {
     model: Model,
+    /// All up to this one have ended.
+    ended_lease: i64,
     last_lease: i64,
     holder: Vec<u8>,
     calls: VecDeque<LockCall>,
@@ -133,6 +140,7 @@ impl Queue {
     fn new() -> Self {
         Self {
             model: Model::new(ModelOptions::new().with_kept_revisions(KEPT)),
+            ended_lease: 0,
             last_lease: 0,
             holder: b"report/1".to_vec(),
             calls: VecDeque::new(),
@@ -201,7 +209,14 @@ impl Queue {
         self.places.push_back((key, reply.header.unwrap().revision));
     }
 
-    /// The leases of those who have gone stay, as those of live processes do.
+    /// The first lease ends.
+    fn leave(&mut self) {
+        self.ended_lease += 1;
+        let id = self.ended_lease;
+        let revoke = pb::LeaseRevokeRequest { id };
+        self.model.lease_revoke(&revoke).unwrap();
+    }
+
     fn grant(&mut self) -> i64 {
         self.last_lease += 1;
         let id = self.last_lease;

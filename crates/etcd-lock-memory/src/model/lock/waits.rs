@@ -1,6 +1,6 @@
 //! The calls of `Lock` that wait, and the answers of those that did.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use etcd_lock_proto::v3lockpb;
@@ -14,9 +14,10 @@ pub struct LockCall(u64);
 /// All calls that wait.
 #[derive(Clone, Debug, Default)]
 pub(in crate::model) struct Locks {
-    waiting: BTreeMap<LockCall, Waiting>,
-    by_ahead: BTreeMap<Bytes, BTreeSet<LockCall>>,
-    by_own: BTreeMap<Bytes, BTreeSet<LockCall>>,
+    // Only looked up, never gone through: there the order of a map by hash doesn't show.
+    waiting: HashMap<LockCall, Waiting>,
+    by_ahead: HashMap<Bytes, BTreeSet<LockCall>>,
+    by_own: HashMap<Bytes, BTreeSet<LockCall>>,
     pub(in crate::model) done: BTreeMap<LockCall, (Entry, Result<v3lockpb::LockResponse, Status>)>,
     last_call: u64,
 }
@@ -93,7 +94,7 @@ impl Locks {
     }
 }
 
-fn unlist(lists: &mut BTreeMap<Bytes, BTreeSet<LockCall>>, key: &Bytes, call: LockCall) {
+fn unlist(lists: &mut HashMap<Bytes, BTreeSet<LockCall>>, key: &Bytes, call: LockCall) {
     if let Some(calls) = lists.get_mut(key) {
         calls.remove(&call);
         if calls.is_empty() {

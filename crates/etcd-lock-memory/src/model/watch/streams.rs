@@ -1,6 +1,6 @@
 //! The streams that watches are on, the watches, and the replies that wait to be taken out.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
 use etcd_lock_proto::etcdserverpb as pb;
@@ -25,7 +25,7 @@ pub(in crate::model) struct Watches {
     streams: BTreeMap<StreamId, Stream>,
     last_stream: u64,
     /// Watches of one key are found by it; only those of ranges are looked through for each change.
-    of_key: BTreeMap<Bytes, BTreeSet<WatchRef>>,
+    of_key: HashMap<Bytes, BTreeSet<WatchRef>>,
     of_range: BTreeSet<WatchRef>,
     pub(in crate::model) dirty: BTreeSet<StreamId>,
 }
