@@ -74,8 +74,17 @@ fn watch_from_one_below_zero_is_from_now_until_there_is_a_compaction() {
 
     let ended = watch(&mut model, stream, 0, -2).remove(1);
     assert!(ended.canceled && ended.compact_revision == -1);
+}
+
+#[test]
+fn watch_that_came_too_late_is_not_called_cancelled_after_a_compaction_at_zero() {
+    let mut model = Model::default();
+    let stream = model.open_watch_stream();
     model.compact(&at(0)).unwrap();
-    assert!(watch(&mut model, stream, 0, -1)[1].canceled);
+    let ended = watch(&mut model, stream, 0, -1).remove(1);
+    assert!(!ended.canceled && !ended.created && ended.compact_revision == 0);
+    model.put(&put("a")).unwrap();
+    assert!(model.next_watch_response(stream).is_none());
 }
 
 #[test]

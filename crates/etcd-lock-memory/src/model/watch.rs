@@ -90,7 +90,8 @@ impl Model {
         if start != 0 && start < self.history.compacted() {
             let compacted = pb::WatchResponse {
                 watch_id,
-                canceled: true,
+                // By the compacted revision etcd tells that a watch is over, so it doesn't where that is zero.
+                canceled: self.history.compacted() != 0,
                 compact_revision: self.history.compacted(),
                 header: Some(pb::ResponseHeader {
                     revision: 0,

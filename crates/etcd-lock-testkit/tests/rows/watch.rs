@@ -111,6 +111,13 @@ pub(crate) async fn a_start_below_zero_is_now_before_the_first_compaction(etcd: 
     });
     let told = told.await.events.remove(0).kv.unwrap();
     assert_eq!((&*told.value, told.create_revision), (&b"after"[..], 2));
+
+    // At zero, etcd does not even say that the watch is over.
+    etcd.compact(0).await.unwrap();
+    let (mut stream, _) = Stream::open(etcd, start(-1)).await;
+    let ended = stream.next().await;
+    assert!(!ended.canceled && ended.events.is_empty());
+    assert_eq!((ended.watch_id, ended.compact_revision), (0, 0));
 }
 
 pub(crate) async fn a_start_in_the_past_catches_up(etcd: &Etcd) {
