@@ -17,8 +17,10 @@ mod etcd;
 mod kv;
 mod lease;
 mod lock;
+mod stream;
 mod txn;
 mod watch;
+mod watch_start;
 
 /// Makes a module of tests of all rows for each etcd.
 macro_rules! rows {
@@ -97,11 +99,11 @@ rows! {
 
     "3.4 create" => watch::a_watch_tells_what_comes_after_its_revision;
     "3.4 duplicate id, key ≥ range_end" => watch::an_id_twice_and_an_empty_range_are_refused;
-    "3.4 start compacted, start -1" => watch::a_start_that_is_compacted_ends_the_watch;
+    "3.4 start compacted, start -1" => watch_start::a_start_that_is_compacted_ends_the_watch;
     "3.4 start -1, of a store that is not compacted yet"
-        => watch::a_start_below_zero_is_now_before_the_first_compaction;
-    "3.4 start in the past" => watch::a_start_in_the_past_catches_up;
-    "3.4 start in the future" => watch::a_start_in_the_future_is_waited_for;
+        => watch_start::a_start_below_zero_is_now_before_the_first_compaction;
+    "3.4 start in the past" => watch_start::a_start_in_the_past_catches_up;
+    "3.4 start in the future" => watch_start::a_start_in_the_future_is_waited_for;
     "3.4 cancel of a known or unknown id" => watch::a_cancel_is_answered_if_there_is_such_a_watch;
     "3.4 progress request" => watch::progress_is_told_of_the_whole_stream;
     "3.4 events of one revision" => watch::events_of_one_revision_come_together;
