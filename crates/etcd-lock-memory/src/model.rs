@@ -62,8 +62,8 @@ impl ModelOptions {
         self
     }
 
-    /// How many revisions of history are kept; older ones are compacted away, so that memory stays bounded. 10,000 by
-    /// default.
+    /// How many revisions of history are kept at least, and half of how many at the most: older ones are compacted away, so
+    /// that memory stays bounded. 10,000 by default; `usize::MAX` keeps all of them.
     pub const fn with_kept_revisions(mut self, revisions: usize) -> Self {
         self.kept_revisions = revisions;
         self

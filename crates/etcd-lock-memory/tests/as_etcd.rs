@@ -3,8 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "it is test code, helpers included")]
 
-use etcd_lock_memory::Code;
+use bytes::Bytes;
 use etcd_lock_memory::model::{LockWait, Model, StreamId};
+use etcd_lock_memory::{Code, Status};
 use etcd_lock_proto::etcdserverpb as pb;
 use etcd_lock_proto::v3lockpb;
 use pb::request_op::Request;
@@ -62,6 +63,31 @@ fn watch_from_the_last_revision_that_there_can_be_waits() {
 }
 
 #[test]
+fn watch_from_one_below_zero_is_from_now_until_there_is_a_compaction() {
+    let mut model = Model::default();
+    let stream = model.open_watch_stream();
+    model.put(&put("a")).unwrap();
+    assert_eq!(watch(&mut model, stream, 0, -1).len(), 1);
+    model.put(&put("a")).unwrap();
+    let told = model.next_watch_response(stream).unwrap();
+    assert_eq!(told.events[0].kv.as_ref().unwrap().mod_revision, 3);
+
+    let ended = watch(&mut model, stream, 0, -2).remove(1);
+    assert!(ended.canceled && ended.compact_revision == -1);
+}
+
+#[test]
+fn watch_that_came_too_late_is_not_called_cancelled_after_a_compaction_at_zero() {
+    let mut model = Model::default();
+    let stream = model.open_watch_stream();
+    model.compact(&at(0)).unwrap();
+    let ended = watch(&mut model, stream, 0, -1).remove(1);
+    assert!(!ended.canceled && !ended.created && ended.compact_revision == 0);
+    model.put(&put("a")).unwrap();
+    assert!(model.next_watch_response(stream).is_none());
+}
+
+#[test]
 fn watch_that_came_too_late_keeps_its_id_until_it_is_cancelled() {
     let mut model = compacted();
     let stream = model.open_watch_stream();
@@ -108,17 +134,110 @@ fn picked_lease_numbers_grow() {
     assert!(0 < first && first < second);
 }
 
+#[test]
+fn first_compaction_may_be_at_zero() {
+    let mut model = Model::default();
+    model.compact(&at(0)).unwrap();
+    let status = model.compact(&at(0)).unwrap_err();
+    assert_eq!(status.code, Code::OutOfRange);
+    model.compact(&at(1)).unwrap();
+}
+
+#[test]
+fn delete_that_is_too_large_is_refused() {
+    let delete = pb::DeleteRangeRequest {
+        key: too_large(),
+        ..pb::DeleteRangeRequest::default()
+    };
+    let status = Model::default().delete_range(&delete).unwrap_err();
+    is_too_large(&status, Code::InvalidArgument);
+}
+
+#[test]
+fn txn_that_only_reads_may_be_large() {
+    let read = pb::RangeRequest {
+        key: too_large(),
+        ..pb::RangeRequest::default()
+    };
+    let read = Request::RequestRange(read);
+    let mut model = Model::default();
+    model.txn(&txn([read.clone()])).unwrap();
+    let ops = [read, Request::RequestPut(put("a"))];
+    let status = model.txn(&txn(ops)).unwrap_err();
+    is_too_large(&status, Code::InvalidArgument);
+}
+
+/// etcd puts the name into its own request seven times.
+#[test]
+fn name_of_a_lock_is_too_large_long_before_a_key_is() {
+    let mut model = Model::default();
+    grant(&mut model, 1);
+    let mut lock = |bytes| {
+        let name = vec![b'n'; bytes].into();
+        match model.lock(&v3lockpb::LockRequest { name, lease: 1 }) {
+            LockWait::Done(answer) => answer,
+            LockWait::Waiting(_) => panic!("the lock is free"),
+        }
+    };
+    lock(200_000).unwrap();
+    is_too_large(&lock(300_000).unwrap_err(), Code::Unknown);
+    let unlock = v3lockpb::UnlockRequest { key: too_large() };
+    let status = model.unlock(&unlock).unwrap_err();
+    is_too_large(&status, Code::Unknown);
+}
+
+#[test]
+fn large_reply_of_a_watch_comes_in_pieces_where_they_are_taken() {
+    for (fragment, pieces) in [(false, 1), (true, 3)] {
+        let mut model = Model::default();
+        let stream = model.open_watch_stream();
+        for key in ["a1", "a2", "a3"] {
+            let put = pb::PutRequest {
+                value: vec![0; 1 << 20].into(),
+                ..put(key)
+            };
+            model.put(&put).unwrap();
+        }
+        let create = pb::WatchCreateRequest {
+            key: "a".into(),
+            range_end: "b".into(),
+            start_revision: 1,
+            fragment,
+            ..pb::WatchCreateRequest::default()
+        };
+        let replies = ask(&mut model, stream, RequestUnion::CreateRequest(create));
+        let told: Vec<_> = replies[1..].iter().map(|reply| reply.fragment).collect();
+        let mut expected = vec![true; pieces];
+        expected[pieces - 1] = false;
+        assert_eq!(told, expected);
+    }
+}
+
 /// A key at the compacted revision, which is not the first.
 fn compacted() -> Model {
     let mut model = Model::default();
     model.put(&put("a")).unwrap();
     model.put(&put("a")).unwrap();
-    let compact = pb::CompactionRequest {
-        revision: model.revision(),
-        physical: true,
-    };
-    model.compact(&compact).unwrap();
+    let now = model.revision();
+    model.compact(&at(now)).unwrap();
     model
+}
+
+const fn at(revision: i64) -> pb::CompactionRequest {
+    pb::CompactionRequest {
+        revision,
+        physical: true,
+    }
+}
+
+/// So many bytes as a request has at the most.
+fn too_large() -> Bytes {
+    vec![b'k'; 3 << 19].into()
+}
+
+fn is_too_large(status: &Status, code: Code) {
+    assert_eq!(status.code, code);
+    assert_eq!(status.message, "etcdserver: request is too large");
 }
 
 fn put(key: &'static str) -> pb::PutRequest {

@@ -16,8 +16,6 @@ const TARGET: &str = "target/clients";
 /// A client, as somebody else has written it.
 pub(super) struct Client {
     pub(super) name: &'static str,
-    /// The version that is pinned here, or that Debian has.
-    pub(super) version: &'static str,
     folder: &'static str,
     kind: Kind,
 }
@@ -30,34 +28,34 @@ enum Kind {
     Rust,
 }
 
-pub(super) const CLIENTS: [Client; 5] = [
+pub(super) const CLIENTS: [Client; 6] = [
     Client {
         name: "etcdctl",
-        version: "3.4",
         folder: "etcdctl",
         kind: Kind::Shell,
     },
     Client {
         name: "Go's clientv3",
-        version: "3.4",
         folder: "go",
         kind: Kind::Go,
     },
     Client {
         name: "node's etcd3",
-        version: "1.1.2",
         folder: "node",
         kind: Kind::Node,
     },
     Client {
         name: "Python's etcd3",
-        version: "0.12.0",
         folder: "python",
         kind: Kind::Python,
     },
     Client {
+        name: "Python's aetcd",
+        folder: "aetcd",
+        kind: Kind::Python,
+    },
+    Client {
         name: "Rust's etcd-client",
-        version: "0.21.1",
         folder: "rust",
         kind: Kind::Rust,
     },

@@ -8,6 +8,9 @@ use tokio::time::timeout;
 use crate::etcd::Etcd;
 use crate::program::{Program, end_of, etcd_lock};
 
+/// How long it is waited whether something comes.
+const A_MOMENT: Duration = Duration::from_millis(100);
+
 #[tokio::test]
 async fn a_signal_ends_it_also_with_a_watch_open() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
@@ -23,6 +26,28 @@ async fn a_signal_ends_it_also_with_a_watch_open() {
         assert_eq!(watch.line().await, "PUT");
 
         let end = etcd.stop(signal).await.with(0);
+        assert_eq!(end.stdout, "");
+    }
+}
+
+/// It waits for clients to take their last replies, but not for ever.
+#[tokio::test]
+async fn a_signal_ends_it_also_with_a_client_that_hangs() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let etcd = Etcd::served().await;
+        let mut watch = Program::start(etcd.etcdctl(["watch", "some"]));
+        {
+            let mut shown = std::pin::pin!(watch.line());
+            // The first put may come before the watch is open.
+            while timeout(A_MOMENT, &mut shown).await.is_err() {
+                let put = Program::start(etcd.etcdctl(["put", "some", "value"]));
+                put.end().await.with(0);
+            }
+        }
+        watch.signal(Signal::SIGSTOP);
+
+        let end = etcd.stop(signal).await.with(0);
+
         assert_eq!(end.stdout, "");
     }
 }

@@ -10,6 +10,7 @@ use etcd_lock_proto::mvccpb::KeyValue;
 #[derive(Clone, Debug)]
 pub(super) struct History {
     revision: i64,
+    /// Below zero until there is a first compaction, which may be at zero.
     compacted: i64,
     keys: BTreeMap<Bytes, Vec<Version>>,
     /// The keys that are there now, by folder and create revision: a queue is a folder, and who stands where in it is
@@ -42,11 +43,11 @@ impl Default for History {
         let (keys, folders) = (BTreeMap::new(), BTreeMap::new());
         Self {
             revision: 1,
-            compacted: 0,
+            compacted: -1,
             keys,
             folders,
             changed_last: Vec::new(),
-            log: VecDeque::from([Vec::new()]),
+            log: VecDeque::from([Vec::new(), Vec::new()]),
         }
     }
 }
@@ -129,7 +130,9 @@ impl History {
         let revision = self.next_revision();
         let before = self.get(key).cloned();
         self.index(key, before.as_ref(), kv.as_ref());
-        let versions = self.keys.entry(key.clone()).or_default();
+        // A lock's key is put once: no room for more from the start.
+        let entry = self.keys.entry(key.clone());
+        let versions = entry.or_insert_with(|| Vec::with_capacity(1));
         versions.push(Version {
             revision,
             kv: kv.clone(),

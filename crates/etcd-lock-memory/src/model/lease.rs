@@ -1,6 +1,6 @@
 //! Leases: etcd's `Lease` service.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -133,7 +133,8 @@ impl Model {
 /// All leases.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leases {
-    by_id: BTreeMap<i64, Lease>,
+    /// By hash, since nobody goes through them.
+    by_id: HashMap<i64, Lease>,
     by_deadline: BTreeSet<(Duration, i64)>,
     last_id: i64,
 }

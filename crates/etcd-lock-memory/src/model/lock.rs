@@ -1,21 +1,23 @@
 //! Locks: etcd's `v3lockpb.Lock` service, its traps included.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod waits;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use etcd_lock_proto::etcdserverpb as pb;
 use etcd_lock_proto::v3lockpb;
+use pb::request_op::Request;
 
 use super::history::{Change, KeyRange};
 use super::{Model, Version, kv};
 use crate::status::{Code, Status};
 
+pub use self::waits::LockCall;
+
+pub(super) use self::waits::Locks;
+use self::waits::{Care, Entry};
+
 /// The time to live of the lease that a `Lock` without one gets, in seconds; nobody keeps it alive.
 const HIDDEN_TTL: i64 = 60;
-
-/// A call of `Lock` that waits.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct LockCall(u64);
 
 /// What a call of `Lock` has come to.
 #[derive(Clone, Debug)]
@@ -67,7 +69,7 @@ impl Model {
     /// Deletes a lock's key, whoever it belongs to, if it is there.
     ///
     /// # Errors
-    /// For an empty key.
+    /// For an empty key, and for one that is too large.
     pub fn unlock(
         &mut self,
         request: &v3lockpb::UnlockRequest,
@@ -75,6 +77,11 @@ impl Model {
         if request.key.is_empty() {
             return Err(Status::empty_key().in_lock_service());
         }
+        let delete = pb::DeleteRangeRequest {
+            key: request.key.clone(),
+            ..pb::DeleteRangeRequest::default()
+        };
+        kv::check_size(&delete).map_err(Status::in_lock_service)?;
         self.delete_key(&request.key);
         Ok(v3lockpb::UnlockResponse {
             header: self.header(),
@@ -142,6 +149,7 @@ impl Model {
         }
         let prefix = joined(&request.name, b"/");
         let key = joined(&prefix, in_hex(lease).as_bytes());
+        kv::check_size(&entering(&prefix, &key, lease))?;
         if let Some(created) = self.created(&key) {
             return Ok(Entry {
                 prefix,
@@ -156,7 +164,6 @@ impl Model {
             lease,
             ..pb::PutRequest::default()
         };
-        kv::check_size(&put)?;
         self.check_lease(&put)?;
         let mut changes = Vec::new();
         self.apply_put(&put, &mut changes);
@@ -202,97 +209,6 @@ impl Model {
     }
 }
 
-/// All calls that wait.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Locks {
-    waiting: BTreeMap<LockCall, Waiting>,
-    by_ahead: BTreeMap<Bytes, BTreeSet<LockCall>>,
-    by_own: BTreeMap<Bytes, BTreeSet<LockCall>>,
-    pub(super) done: BTreeMap<LockCall, (Entry, Result<v3lockpb::LockResponse, Status>)>,
-    last_call: u64,
-}
-
-/// How a call of `Lock` treats its key.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Care {
-    Rpc,
-    More,
-}
-
-/// A place in a queue.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    prefix: Bytes,
-    key: Bytes,
-    created: i64,
-    care: Care,
-    /// Whether the call has put the key, or found it.
-    made: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Waiting {
-    entry: Entry,
-    ahead: Bytes,
-}
-
-impl Locks {
-    fn wait(&mut self, entry: Entry, ahead: Bytes) -> LockCall {
-        self.last_call += 1;
-        let call = LockCall(self.last_call);
-        self.put_back(call, Waiting { entry, ahead });
-        call
-    }
-
-    fn put_back(&mut self, call: LockCall, waiting: Waiting) {
-        self.by_ahead
-            .entry(waiting.ahead.clone())
-            .or_default()
-            .insert(call);
-        if waiting.entry.care == Care::More {
-            self.by_own
-                .entry(waiting.entry.key.clone())
-                .or_default()
-                .insert(call);
-        }
-        self.waiting.insert(call, waiting);
-    }
-
-    fn remove(&mut self, call: LockCall) -> Option<Waiting> {
-        let waiting = self.waiting.remove(&call)?;
-        unlist(&mut self.by_ahead, &waiting.ahead, call);
-        unlist(&mut self.by_own, &waiting.entry.key, call);
-        Some(waiting)
-    }
-
-    fn waiting_for(&self, key: &Bytes) -> Vec<LockCall> {
-        self.by_ahead
-            .get(key)
-            .into_iter()
-            .flatten()
-            .copied()
-            .collect()
-    }
-
-    fn with_own(&self, key: &Bytes) -> Vec<LockCall> {
-        self.by_own
-            .get(key)
-            .into_iter()
-            .flatten()
-            .copied()
-            .collect()
-    }
-}
-
-fn unlist(lists: &mut BTreeMap<Bytes, BTreeSet<LockCall>>, key: &Bytes, call: LockCall) {
-    if let Some(calls) = lists.get_mut(key) {
-        calls.remove(&call);
-        if calls.is_empty() {
-            lists.remove(key);
-        }
-    }
-}
-
 fn expired() -> Status {
     Status::new(Code::Unknown, "mutex: session is expired")
 }
@@ -308,4 +224,45 @@ fn joined(a: &[u8], b: &[u8]) -> Bytes {
     both.put_slice(a);
     both.put_slice(b);
     both.freeze()
+}
+
+/// What etcd's `Lock` sends to itself to enter a queue: with names that are long, it is many times as large.
+fn entering(prefix: &Bytes, key: &Bytes, lease: i64) -> pb::TxnRequest {
+    let op = |request| pb::RequestOp {
+        request: Some(request),
+    };
+    let own = pb::RangeRequest {
+        key: key.clone(),
+        ..pb::RangeRequest::default()
+    };
+    let first = pb::RangeRequest {
+        key: prefix.clone(),
+        range_end: etcd_lock_core::kv::prefix_end(prefix),
+        limit: 1,
+        sort_order: pb::range_request::SortOrder::Ascend.into(),
+        sort_target: pb::range_request::SortTarget::Create.into(),
+        ..pb::RangeRequest::default()
+    };
+    let put = pb::PutRequest {
+        key: key.clone(),
+        lease,
+        ..pb::PutRequest::default()
+    };
+    let is_missing = pb::Compare {
+        target: pb::compare::CompareTarget::Create.into(),
+        key: key.clone(),
+        target_union: Some(pb::compare::TargetUnion::CreateRevision(0)),
+        ..pb::Compare::default()
+    };
+    pb::TxnRequest {
+        compare: vec![is_missing],
+        success: vec![
+            op(Request::RequestPut(put)),
+            op(Request::RequestRange(first.clone())),
+        ],
+        failure: vec![
+            op(Request::RequestRange(own)),
+            op(Request::RequestRange(first)),
+        ],
+    }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # etcd's own etcdctl against the etcd whose address is the first argument.
 #
-# Each case is a function; a line `ok name` or `FAILED name: why` is printed for each.
+# Each case is a function; a line `ok name` or `FAILED name: why` is printed for each, after one of the version.
 set -uo pipefail
 
 export ETCDCTL_API=3 ETCDCTL_ENDPOINTS=$1
@@ -165,6 +165,7 @@ attempt() {
     fi
 }
 
+echo "version $(etcdctl version | sed -n 's/^etcdctl version: //p')"
 failed=0
 for name in without_the_lock_updates_are_lost contenders_exclude_each_other lock_runs_a_command_with_its_key \
     lock_ends_with_its_lease elect_passes_on put_get_del get_reads_the_past txn_takes_the_branch_that_holds \

@@ -1,6 +1,6 @@
 // Go's clientv3 and its concurrency package against the etcd whose address is the first argument.
 //
-// Each case is a function; a line `ok NAME` or `FAILED NAME: why` is printed for each.
+// Each case is a function; a line `ok NAME` or `FAILED NAME: why` is printed for each, after one of the version.
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/clientv3"
+	"go.etcd.io/etcd/version"
 )
 
 // No case may take longer.
@@ -40,6 +41,7 @@ var cases = []testCase{
 }
 
 func main() {
+	fmt.Println("version", version.Version)
 	failed := false
 	for _, c := range cases {
 		if err := attempt(c); err != nil {

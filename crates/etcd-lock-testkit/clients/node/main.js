@@ -1,6 +1,6 @@
 // node's etcd3 against the etcd whose address is the first argument.
 //
-// Each case is a function; a line `ok name` or `FAILED name: why` is printed for each.
+// Each case is a function; a line `ok name` or `FAILED name: why` is printed for each, after one of the version.
 'use strict';
 
 const assert = require('assert');
@@ -166,6 +166,7 @@ const CASES = [
 ];
 
 async function main() {
+  console.log(`version ${require('etcd3/package.json').version}`);
   let failed = 0;
   for (const run of CASES) {
     const etcd = new Etcd3({ hosts: `http://${process.argv[2]}` });

@@ -1,9 +1,10 @@
 """Python's etcd3 against the etcd whose address is the first argument.
 
-Each case is a function; a line `ok name` or `FAILED name: why` is printed for each.
+Each case is a function; a line `ok name` or `FAILED name: why` is printed for each, after one of the version.
 """
 
 import faulthandler
+import importlib.metadata
 import sys
 import threading
 import time
@@ -152,6 +153,7 @@ CASES = [
 
 def main():
     faulthandler.dump_traceback_later(PATIENCE, exit=True)
+    print("version", importlib.metadata.version("etcd3"), flush=True)
     host, port = sys.argv[1].split(":")
     failed = 0
     for case in CASES:

@@ -7,6 +7,15 @@ use etcd_lock_proto::v3lockpb;
 
 use super::mapping::{Mapped, Mapper};
 
+/// What was before a sequence.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Start {
+    /// Nothing at all: the sequence is the first thing that the etcd hears.
+    New,
+    /// Other sequences, of which all is deleted and compacted.
+    Compacted,
+}
+
 /// One step of a sequence. Revisions and leases in it are symbols, see [`numbers`](super::numbers).
 #[derive(Clone, Debug)]
 pub(super) enum Step {

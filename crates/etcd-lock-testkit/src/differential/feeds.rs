@@ -55,6 +55,14 @@ impl Feed {
         let is_late = self.late.contains(&reply.watch_id);
         let batches = self.events.entry(reply.watch_id).or_default();
         for events in reply.events.chunk_by(|a, b| revision(a) == revision(b)) {
+            if is_late
+                && let Some(last) = batches.last_mut()
+                && last.events.last().map(revision) == events.first().map(revision)
+            {
+                // How it is cut into pieces depends on what else etcd has gathered.
+                last.events.extend_from_slice(events);
+                continue;
+            }
             batches.push(Batch {
                 header: reply.header.filter(|_| !is_late),
                 events: events.to_vec(),

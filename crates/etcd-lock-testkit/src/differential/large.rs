@@ -19,7 +19,7 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 use v3lockpb::lock_client::LockClient;
 
-use super::call::{Answer, Call, Refusal, Reply};
+use super::call::{Answer, Call, Refusal, Reply, Start};
 use super::feeds::{FENCE, STREAMS, fence_watch};
 use super::small::PAST;
 use crate::RealEtcd;
@@ -43,11 +43,9 @@ struct Stream {
 
 impl Large {
     pub(super) async fn connect(etcd: RealEtcd) -> Self {
-        let endpoint = Channel::from_shared(etcd.endpoints().remove(0)).unwrap();
-        let channel = endpoint.connect().await.unwrap();
         Self {
+            channel: channel(&etcd).await,
             etcd,
-            channel,
             streams: Vec::new(),
         }
     }
@@ -65,26 +63,23 @@ impl Large {
         (version, like)
     }
 
-    /// Empties it, compacts all that was before, and opens the streams anew. The header is that of the last reply.
-    pub(super) async fn begin(&mut self) -> pb::ResponseHeader {
+    /// Empties it, and opens the streams anew. The header is that of the last reply.
+    pub(super) async fn begin(&mut self, start: Start) -> pb::ResponseHeader {
         self.streams.clear();
         let member = &mut self.etcd.members()[0];
-        if !member.is_healthy().await {
-            // What the sequence before has asked was the end of it.
+        // What the sequence before has asked may have been the end of it.
+        if start == Start::New || !member.is_healthy().await {
             member.restart_empty().await;
+            self.channel = channel(&self.etcd).await;
         }
         self.until("no call of Lock and no watch is left", async |metrics| {
             metrics.locks() == 0 && metrics.watches() == 0
         })
         .await;
-        let leases = self.call(Call::Leases(pb::LeaseLeasesRequest {})).await;
-        if let Ok(Reply::Leases(leases)) = leases {
-            for pb::LeaseStatus { id } in leases.leases {
-                let revoke = pb::LeaseRevokeRequest { id };
-                self.call(Call::Revoke(revoke)).await.unwrap();
-            }
-        }
-        let header = self.compact_all().await;
+        let header = match start {
+            Start::New => self.header().await,
+            Start::Compacted => self.forget_all().await,
+        };
         for _ in 0..STREAMS {
             let stream = self.open_stream().await;
             self.streams.push(stream);
@@ -93,7 +88,9 @@ impl Large {
     }
 
     pub(super) async fn call(&self, call: Call) -> Answer {
-        let mut kv = KvClient::new(self.channel.clone());
+        // Several large values are more than a client takes by itself.
+        let kv = KvClient::new(self.channel.clone());
+        let mut kv = kv.max_decoding_message_size(usize::MAX);
         let mut lease = LeaseClient::new(self.channel.clone());
         let mut lock = LockClient::new(self.channel.clone());
         Ok(match call {
@@ -143,13 +140,17 @@ impl Large {
     }
 
     pub(super) async fn revision(&self) -> i64 {
+        self.header().await.revision
+    }
+
+    async fn header(&self) -> pb::ResponseHeader {
         let fence = pb::RangeRequest {
             key: FENCE,
             ..pb::RangeRequest::default()
         };
         let mut client = KvClient::new(self.channel.clone());
         let reply = client.range(fence).await.unwrap().into_inner();
-        reply.header.unwrap_or_default().revision
+        reply.header.unwrap_or_default()
     }
 
     pub(super) async fn metrics(&self) -> Metrics {
@@ -179,7 +180,15 @@ impl Large {
         replies.message().await?.ok_or_else(ended)
     }
 
-    async fn compact_all(&self) -> pb::ResponseHeader {
+    /// Ends all leases, deletes all keys, and compacts all that was.
+    async fn forget_all(&self) -> pb::ResponseHeader {
+        let leases = self.call(Call::Leases(pb::LeaseLeasesRequest {})).await;
+        if let Ok(Reply::Leases(leases)) = leases {
+            for pb::LeaseStatus { id } in leases.leases {
+                let revoke = pb::LeaseRevokeRequest { id };
+                self.call(Call::Revoke(revoke)).await.unwrap();
+            }
+        }
         let put = pb::PutRequest {
             key: FENCE,
             ..pb::PutRequest::default()
@@ -209,11 +218,17 @@ impl Large {
         let (requests, outgoing) = unbounded_channel();
         // etcd sends no headers before its first reply, so the first request must be there already.
         requests.send(fence_watch()).unwrap();
-        let mut client = WatchClient::new(self.channel.clone());
+        let client = WatchClient::new(self.channel.clone());
+        let mut client = client.max_decoding_message_size(usize::MAX);
         let outgoing = UnboundedReceiverStream::new(outgoing);
         let replies = client.watch(outgoing).await.unwrap().into_inner();
         Stream { requests, replies }
     }
+}
+
+async fn channel(etcd: &RealEtcd) -> Channel {
+    let endpoint = Channel::from_shared(etcd.endpoints().remove(0)).unwrap();
+    endpoint.connect().await.unwrap()
 }
 
 /// What etcd tells of its inside.

@@ -25,7 +25,7 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunne
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
-use self::call::Step;
+use self::call::{Start, Step};
 use self::large::Large;
 use self::pair::{Pair, Stop};
 use crate::RealEtcd;
@@ -106,15 +106,18 @@ impl Comparison {
             seed: self.seed,
             sequences: 0,
             steps: 0,
+            rejected: 0,
             mismatch: None,
         };
         while report.mismatch.is_none() && goes_on(&report) {
             let seed = self.seed.wrapping_add(report.sequences);
-            match sequence(seed, version, &runtime, &large) {
+            let (carried_out, rejected) = sequence(seed, version, &runtime, &large);
+            match carried_out {
                 Ok(steps) => report.steps += steps,
                 Err(mismatch) => report.mismatch = Some(mismatch),
             }
             report.sequences += 1;
+            report.rejected += rejected;
         }
         report
     }
@@ -130,8 +133,11 @@ pub struct Report {
     pub seed: u64,
     /// How many sequences were carried out.
     pub sequences: u64,
-    /// How many steps they had together.
+    /// How many steps they had together, but for one that differed.
     pub steps: u64,
+    /// How many further sequences tell nothing, since a short lease may have ended in them for lack of time: another was
+    /// made up in the place of each.
+    pub rejected: u64,
     /// The first sequence that differed, made as small as it gets.
     pub mismatch: Option<Mismatch>,
 }
@@ -143,6 +149,7 @@ impl fmt::Display for Report {
             seed,
             sequences,
             steps,
+            rejected,
             mismatch,
         } = self;
         if let Some(mismatch) = mismatch {
@@ -151,7 +158,8 @@ impl fmt::Display for Report {
         let mismatches = u8::from(mismatch.is_some());
         write!(
             f,
-            "etcd {etcd}: seed {seed}, {sequences} sequences, {steps} operations, {mismatches} mismatches"
+            "etcd {etcd}: seed {seed}, {sequences} sequences ({rejected} more were too slow), {steps} operations, \
+             {mismatches} mismatches"
         )
     }
 }
@@ -179,14 +187,14 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// Carries out the sequence of one seed, and tells how many steps it had.
+/// Carries out the sequence of one seed, and tells how many steps it had, and how many sequences were rejected for it.
 fn sequence(
     seed: u64,
     version: Version,
     runtime: &Runtime,
     large: &RefCell<Large>,
-) -> Result<u64, Mismatch> {
-    let count = Cell::new(0);
+) -> (Result<u64, Mismatch>, u64) {
+    let (count, rejected, differs) = (Cell::new(0), Cell::new(0), Cell::new(false));
     let config = Config {
         cases: 1,
         failure_persistence: None,
@@ -195,29 +203,60 @@ fn sequence(
         rng_seed: RngSeed::Fixed(seed),
         ..Config::default()
     };
-    let outcome = TestRunner::new(config).run(&strategy::sequence(), |steps| {
+    let outcome = TestRunner::new(config).run(&strategy::sequence(), |(start, steps)| {
         let large = &mut *large.borrow_mut();
-        match runtime.block_on(carry_out(version, large, &steps)) {
+        match runtime.block_on(carry_out(version, start, large, &steps)) {
             Ok(steps) => {
                 count.set(steps);
                 Ok(())
             }
-            Err(Stop::Mismatch(difference)) => Err(TestCaseError::fail(difference)),
-            Err(Stop::TooSlow) => Err(TestCaseError::reject("the machine is too slow")),
+            Err(Stop::Mismatch(difference)) => {
+                differs.set(true);
+                Err(TestCaseError::fail(difference))
+            }
+            Err(Stop::TooSlow) => {
+                // What is tried to make a sequence smaller is none of its own.
+                rejected.update(|count| count + u64::from(!differs.get()));
+                Err(TestCaseError::reject("the machine is too slow"))
+            }
         }
     });
-    let mismatch = |difference: String, steps: &[Step]| Mismatch {
+    let mismatch = |difference: String, start: Option<Start>, steps: &[Step]| Mismatch {
         seed,
-        steps: steps.iter().map(|step| format!("  {step:?}\n")).collect(),
-        difference,
+        steps: start
+            .iter()
+            .map(|start| format!("  {start:?}\n"))
+            .chain(steps.iter().map(|step| format!("  {step:?}\n")))
+            .map(|step| shortened(&step))
+            .collect(),
+        difference: shortened(&difference),
     };
-    match outcome {
+    let carried_out = match outcome {
         Ok(()) => Ok(count.get()),
-        Err(TestError::Fail(reason, steps)) => Err(mismatch(reason.to_string(), &steps)),
-        Err(TestError::Abort(reason)) => Err(mismatch(reason.to_string(), &[])),
-    }
+        Err(TestError::Fail(reason, (start, steps))) => {
+            Err(mismatch(reason.to_string(), Some(start), &steps))
+        }
+        Err(TestError::Abort(reason)) => Err(mismatch(reason.to_string(), None, &[])),
+    };
+    (carried_out, rejected.get())
 }
 
-async fn carry_out(version: Version, large: &mut Large, steps: &[Step]) -> Result<u64, Stop> {
-    Pair::begin(version, large).await?.run(steps).await
+async fn carry_out(
+    version: Version,
+    start: Start,
+    large: &mut Large,
+    steps: &[Step],
+) -> Result<u64, Stop> {
+    Pair::begin(version, start, large).await?.run(steps).await
+}
+
+/// Nobody reads a mebibyte of the same character.
+fn shortened(text: &str) -> String {
+    const LONG: usize = 100;
+    let chars: Vec<_> = text.chars().collect();
+    let runs = chars.chunk_by(|a, b| a == b).map(|run| match run.len() {
+        0..=LONG => run.iter().collect(),
+        length => format!("{}…({length} times)", run[0]),
+    });
+    runs.collect()
 }

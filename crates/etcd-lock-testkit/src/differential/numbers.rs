@@ -41,7 +41,7 @@ pub(super) struct FromSymbols<'a> {
 impl Mapper for FromSymbols<'_> {
     fn revision(&self, revision: &mut i64) {
         if (1..i64::from(u8::MAX)).contains(revision) {
-            *revision = (self.revision + AHEAD - *revision).max(1);
+            *revision = (self.revision + AHEAD - *revision).max(0);
         }
     }
 

@@ -1,18 +1,20 @@
 //! Both sides step by step, and whether they say the same.
 
+mod locks;
+mod settling;
+
 use std::fmt::Debug;
 use std::time::Duration;
 
-use etcd_lock_memory::model::{LockCall, LockWait, Version};
+use etcd_lock_memory::model::Version;
 use etcd_lock_proto::etcdserverpb as pb;
-use etcd_lock_proto::v3lockpb;
 use pb::watch_request::RequestUnion;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use super::call::{Answer, Call, End, Reply, Step};
+use self::locks::Waiting;
+use super::call::{Answer, Call, End, Reply, Start, Step};
 use super::feeds::{FENCE, Feed, STREAMS, fence_watch};
-use super::large::{Large, PATIENCE};
+use super::large::{Large, Metrics};
 use super::mapping::{Mapped, Mapper};
 use super::numbers::{FromEtcd, FromSymbols, Numbers, ToEtcd};
 use super::small::Small;
@@ -45,24 +47,15 @@ pub(super) struct Pair<'a> {
     steps: u64,
 }
 
-/// A call of `Lock` that waits on both sides.
-#[derive(Debug)]
-struct Waiting {
-    small: LockCall,
-    large: JoinHandle<Answer<v3lockpb::LockResponse>>,
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.large.abort();
-    }
-}
-
 impl<'a> Pair<'a> {
     /// Brings both to the same start.
-    pub(super) async fn begin(version: Version, large: &'a mut Large) -> Result<Self> {
-        let etcd = large.begin().await;
-        let small = Small::new(version);
+    pub(super) async fn begin(
+        version: Version,
+        start: Start,
+        large: &'a mut Large,
+    ) -> Result<Self> {
+        let etcd = large.begin(start).await;
+        let small = Small::new(version, start);
         let numbers = Numbers {
             offset: etcd.revision - small.model.revision(),
             etcd,
@@ -119,7 +112,7 @@ impl<'a> Pair<'a> {
         let call = self.with_numbers(call);
         if matches!(call, Call::Compact(_)) {
             // A watch that is still catching up may or may not be too late for what it has missed.
-            let caught_up = async |metrics: &super::large::Metrics| metrics.late_watches() == 0;
+            let caught_up = async |metrics: &Metrics| metrics.late_watches() == 0;
             self.large
                 .until("all watches have caught up", caught_up)
                 .await;
@@ -153,45 +146,6 @@ impl<'a> Pair<'a> {
         self.small.watch(stream, request.clone());
         create(&mut request, &ToEtcd(&self.numbers));
         self.large.watch(stream, request);
-    }
-
-    async fn lock(&mut self, request: v3lockpb::LockRequest) -> Result {
-        let request = self.with_numbers(request);
-        let watches = self.large.metrics().await.watches();
-        let small = self.small.lock(&request);
-        let large = self.large.lock(self.to_etcd(request.clone()));
-        match small {
-            LockWait::Waiting(small) => {
-                let waiting = Waiting { small, large };
-                // Then it has put its key, and looked who is ahead.
-                let entered = async |metrics: &super::large::Metrics| {
-                    metrics.watches() > watches || waiting.large.is_finished()
-                };
-                self.large.until("a call of Lock waits", entered).await;
-                self.locks.push(waiting);
-                self.note_hidden_lease(request.lease).await;
-                Ok(())
-            }
-            LockWait::Done(small) => {
-                let mut large = answered(large).await?;
-                self.note_hidden_lease(request.lease).await;
-                large.renumber(&FromEtcd(&self.numbers));
-                same(&request, &small.map_err(Into::into), &large)
-            }
-        }
-    }
-
-    async fn give_up(&mut self, index: usize) {
-        if self.locks.is_empty() {
-            return;
-        }
-        let lock = self.locks.remove(index % self.locks.len());
-        self.small.model.cancel_lock(lock.small);
-        drop(lock);
-        // Then its key is deleted.
-        let waiting = self.locks.len() as u64;
-        let gone = async |metrics: &super::large::Metrics| metrics.locks() <= waiting;
-        self.large.until("a call of Lock is given up", gone).await;
     }
 
     async fn brief(&mut self, grant: pb::LeaseGrantRequest, steps: &[Step], end: End) -> Result {
@@ -228,86 +182,6 @@ impl<'a> Pair<'a> {
         self.small.expire(id);
     }
 
-    /// Has etcd come to where the model is: its revision, and all that calls and watches that wait are to be told.
-    async fn settle(&mut self) -> Result {
-        let revision = self.small.model.revision();
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let etcd = self.large.revision().await - self.numbers.offset;
-            if etcd == revision {
-                break;
-            }
-            if etcd > revision || Instant::now() > deadline {
-                let text = format!("model: revision {revision}\netcd:  revision {etcd}");
-                return Err(Stop::Mismatch(text));
-            }
-        }
-        self.settle_locks().await?;
-        for stream in 0..STREAMS {
-            self.settle_stream(stream).await?;
-        }
-        Ok(())
-    }
-
-    async fn settle_locks(&mut self) -> Result {
-        let (mut waiting, locks) = (Vec::new(), std::mem::take(&mut self.locks));
-        for mut lock in locks {
-            let Some(small) = self.small.take_lock(lock.small) else {
-                waiting.push(lock);
-                continue;
-            };
-            let mut large = answered(&mut lock.large).await?;
-            large.renumber(&FromEtcd(&self.numbers));
-            same(&"a call of Lock that waited", &small, &large)?;
-        }
-        self.locks = waiting;
-        Ok(())
-    }
-
-    async fn settle_stream(&mut self, stream: usize) -> Result {
-        let (small, large) = &mut self.feeds[stream];
-        while let Some(reply) = self.small.next_watch_response(stream) {
-            small.add(reply);
-        }
-        let mut late = false;
-        while !late && !large.has_reached(small) {
-            match self.large.next_watch_response(stream, PATIENCE).await {
-                Some(mut reply) => {
-                    reply.renumber(&FromEtcd(&self.numbers));
-                    large.add(reply.map_err(|refusal| Stop::Mismatch(format!("{refusal:?}")))?);
-                }
-                None => late = true,
-            }
-        }
-        same(&format_args!("watch stream {stream}"), small, large)
-    }
-
-    /// The lease that a lock without one has been given, as far as it can be seen.
-    async fn note_hidden_lease(&mut self, lease: i64) {
-        if lease != 0 {
-            return;
-        }
-        let list = Call::Leases(pb::LeaseLeasesRequest {});
-        let small = self.small.call(&list);
-        let large = self.large.call(list).await;
-        let known = |id: i64| {
-            self.numbers
-                .picked
-                .iter()
-                .any(|pair| pair.0 == id || pair.1 == id)
-        };
-        let new = |answer: Answer| match answer {
-            Ok(Reply::Leases(reply)) => {
-                let mut ids = reply.leases.into_iter().map(|lease| lease.id);
-                ids.find(|&id| id > super::numbers::OWN + 10 && !known(id))
-            }
-            _ => None,
-        };
-        if let (Some(small), Some(large)) = (new(small), new(large)) {
-            self.numbers.picked.push((small, large));
-        }
-    }
-
     fn symbols(&self) -> FromSymbols<'_> {
         FromSymbols {
             numbers: &self.numbers,
@@ -323,19 +197,6 @@ impl<'a> Pair<'a> {
     fn to_etcd<T: Mapped>(&self, mut request: T) -> T {
         request.renumber(&ToEtcd(&self.numbers));
         request
-    }
-}
-
-async fn answered(
-    call: impl Future<
-        Output = std::result::Result<Answer<v3lockpb::LockResponse>, tokio::task::JoinError>,
-    >,
-) -> Result<Answer<v3lockpb::LockResponse>> {
-    match timeout(PATIENCE, call).await {
-        Ok(answer) => Ok(answer.unwrap()),
-        Err(_) => Err(Stop::Mismatch(
-            "a call of Lock was answered by the model alone".to_owned(),
-        )),
     }
 }
 

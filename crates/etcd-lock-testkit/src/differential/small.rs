@@ -6,7 +6,7 @@ use etcd_lock_memory::model::{LockCall, LockWait, Model, ModelOptions, StreamId,
 use etcd_lock_proto::etcdserverpb as pb;
 use etcd_lock_proto::v3lockpb;
 
-use super::call::{Answer, Call, Reply};
+use super::call::{Answer, Call, Reply, Start};
 use super::feeds::{FENCE, STREAMS};
 
 /// How many revisions there are on either side before a sequence begins, at least: so the past has numbers above zero.
@@ -21,26 +21,12 @@ pub(super) struct Small {
 }
 
 impl Small {
-    /// Empty, with all that was before compacted.
-    pub(super) fn new(version: Version) -> Self {
+    /// Empty, and with a past or without one.
+    pub(super) fn new(version: Version, start: Start) -> Self {
         let mut model = Model::new(ModelOptions::new().with_version(version));
-        for _ in 0..PAST {
-            let put = pb::PutRequest {
-                key: FENCE,
-                ..pb::PutRequest::default()
-            };
-            model.put(&put).unwrap();
+        if start == Start::Compacted {
+            pass(&mut model);
         }
-        let delete = pb::DeleteRangeRequest {
-            key: FENCE,
-            ..pb::DeleteRangeRequest::default()
-        };
-        model.delete_range(&delete).unwrap();
-        let compact = pb::CompactionRequest {
-            revision: model.revision(),
-            physical: true,
-        };
-        model.compact(&compact).unwrap();
         let streams = (0..STREAMS).map(|_| model.open_watch_stream()).collect();
         Self {
             model,
@@ -103,4 +89,25 @@ impl Small {
             self.model.advance(deadline);
         }
     }
+}
+
+/// Some revisions, of which nothing is left.
+fn pass(model: &mut Model) {
+    for _ in 0..PAST {
+        let put = pb::PutRequest {
+            key: FENCE,
+            ..pb::PutRequest::default()
+        };
+        model.put(&put).unwrap();
+    }
+    let delete = pb::DeleteRangeRequest {
+        key: FENCE,
+        ..pb::DeleteRangeRequest::default()
+    };
+    model.delete_range(&delete).unwrap();
+    let compact = pb::CompactionRequest {
+        revision: model.revision(),
+        physical: true,
+    };
+    model.compact(&compact).unwrap();
 }

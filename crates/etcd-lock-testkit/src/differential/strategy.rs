@@ -1,6 +1,7 @@
 //! Sequences of steps, made up by chance: few keys, few leases and small numbers, so that steps have to do with each other.
 
 mod keys;
+mod large;
 mod leases;
 mod locks;
 mod txn;
@@ -12,7 +13,7 @@ use proptest::prelude::{Just, Strategy};
 use proptest::sample::select;
 use proptest::strategy::Union;
 
-use super::call::{Call, Step};
+use super::call::{Call, Start, Step};
 use super::numbers::PICKED;
 
 /// How many steps a sequence has at most.
@@ -24,8 +25,13 @@ const KEYS: [&str; 8] = ["a", "a/", "a/x", "a0", "b", "l/", "l/ffff1", "l/ffff2"
 /// What numbers the `enum`s of etcd's messages have, one below and some above.
 const ENUM_NUMBERS: std::ops::Range<i32> = -1..7;
 
-/// A sequence of steps.
-pub(super) fn sequence() -> impl Strategy<Value = Vec<Step>> {
+/// A sequence of steps, and what was before it: mostly other sequences, since etcd starts anew for each that has no past.
+pub(super) fn sequence() -> impl Strategy<Value = (Start, Vec<Step>)> {
+    let start = proptest::prop_oneof![30 => Just(Start::Compacted), 1 => Just(Start::New)];
+    (start, steps())
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
     let steps = vec(step(), 1..LONGEST);
     // A lease that expires takes seconds, so few sequences have one, and none has two.
     let expiring = (
@@ -53,7 +59,7 @@ fn step() -> impl Strategy<Value = Step> + Clone {
         (10, locks::step().boxed()),
     ]);
     let brief = leases::brief(plain.clone());
-    proptest::prop_oneof![50 => plain, 2 => brief]
+    proptest::prop_oneof![200 => plain, 8 => brief, 1 => large::step()]
 }
 
 fn calls(

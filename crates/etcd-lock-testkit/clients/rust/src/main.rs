@@ -1,6 +1,6 @@
 //! Rust's `etcd-client` against the etcd whose address is the first argument. It locks by the `Lock` service.
 //!
-//! Each case is a function; a line `ok name` or `FAILED name: why` is printed for each.
+//! Each case is a function; a line `ok name` or `FAILED name: why` is printed for each, after one of the version.
 
 mod leases;
 mod locks;
@@ -37,6 +37,7 @@ macro_rules! run {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    println!("version {}", version());
     let failed = run! {
         locks::without_the_lock_updates_are_lost
         locks::contenders_exclude_each_other
@@ -57,6 +58,15 @@ async fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// The crate doesn't tell; what has been built from says it.
+fn version() -> &'static str {
+    let lock = include_str!("../Cargo.lock");
+    let (_, after) = lock
+        .split_once("name = \"etcd-client\"\nversion = \"")
+        .unwrap_or_default();
+    after.split('"').next().unwrap_or_default()
 }
 
 async fn connect() -> Result<Client> {

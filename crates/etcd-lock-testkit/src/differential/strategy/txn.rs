@@ -38,7 +38,7 @@ fn parts(
     })
 }
 
-fn op() -> impl Strategy<Value = pb::RequestOp> + Clone {
+pub(super) fn op() -> impl Strategy<Value = pb::RequestOp> + Clone {
     let some = proptest::prop_oneof![
         4 => keys::range().prop_map(Request::RequestRange),
         5 => keys::put().prop_map(Request::RequestPut),
@@ -58,7 +58,7 @@ fn delete() -> impl Strategy<Value = pb::DeleteRangeRequest> + Clone {
     })
 }
 
-fn request(request: Request) -> pb::RequestOp {
+pub(super) fn request(request: Request) -> pb::RequestOp {
     pb::RequestOp {
         request: Some(request),
     }

@@ -24,19 +24,25 @@ pub(super) fn step() -> impl Strategy<Value = Step> + Clone {
 }
 
 fn create() -> impl Strategy<Value = pb::WatchCreateRequest> + Clone {
-    let start = proptest::prop_oneof![3 => Just(0), 2 => revision()];
-    let id = proptest::prop_oneof![4 => Just(0), 1 => -1_i64..4];
+    // From -1, etcd tells a watch nothing until it has visited it, where nothing has been compacted yet.
+    let start = revision().prop_filter("starts at -1", |&start| start != -1);
+    let start = proptest::prop_oneof![3 => Just(0), 2 => start];
+    // etcd 3.5 forgets the watch -1 when it refuses another (`tests/left_out.rs`).
+    let id = proptest::prop_oneof![4 => Just(0), 1 => 0_i64..4];
     let filters = vec(-1_i32..3, 0..2);
-    (super::range(), start, filters, seldom(), id).prop_map(
-        |((key, range_end), start_revision, filters, prev_kv, watch_id)| pb::WatchCreateRequest {
-            key,
-            range_end,
-            start_revision,
-            progress_notify: false,
-            filters,
-            prev_kv,
-            watch_id,
-            fragment: false,
+    let flags = (seldom(), seldom());
+    (super::range(), start, filters, flags, id).prop_map(
+        |((key, range_end), start_revision, filters, (prev_kv, fragment), watch_id)| {
+            pb::WatchCreateRequest {
+                key,
+                range_end,
+                start_revision,
+                progress_notify: false,
+                filters,
+                prev_kv,
+                watch_id,
+                fragment,
+            }
         },
     )
 }
