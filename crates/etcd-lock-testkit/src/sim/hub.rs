@@ -127,6 +127,8 @@ impl Hub {
         let mut state = self.state();
         state.dead = true;
         state.outbox.clear();
+        // It holds the runtime, which holds this.
+        state.main = None;
     }
 
     /// Begins a run of the runtime.
