@@ -132,6 +132,33 @@ async fn a_caller_that_has_gone_is_told() {
     seen.is_cancelled().await;
 }
 
+/// More than a connection's share wait in the client, and their time runs there.
+#[tokio::test]
+async fn a_server_is_asked_so_much_at_a_time() {
+    let (transport, mut silent) = silent_server(&[]).await;
+    let ask = |bound| {
+        let transport = transport.clone();
+        async move {
+            let options = CallOptions::new(bound);
+            transport.range(RangeRequest::key("key"), options).await
+        }
+    };
+    let asking: Vec<_> = (0..128)
+        .map(|_| tokio::spawn(ask(Timeout::Infinity)))
+        .collect();
+    let mut seen = Vec::new();
+    while seen.len() < asking.len() {
+        seen.push(silent.next().await);
+    }
+    let short = Timeout::After(Duration::from_millis(50));
+    assert!(ask(short).await.unwrap_err().is_timeout());
+    assert!(silent.already_there().is_none());
+    let next = tokio::spawn(ask(Timeout::Infinity));
+    asking[0].abort();
+    silent.next().await;
+    next.abort();
+}
+
 /// A server that takes requests and never answers any, but for those that it was told to.
 struct Silent(mpsc::UnboundedReceiver<Seen>);
 
