@@ -40,8 +40,7 @@ struct Args {
     only: Option<String>,
 }
 
-// One thread for whoever contends, ours or not, leaves etcd the other core of a small machine.
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
     let args = Args::parse();
     let mut bench = Bench::start(args.rounds.max(1)).await;
