@@ -186,8 +186,13 @@ impl Attempt {
         }
     }
 
+    /// Whether more of this process take part in the queue than can be near their turn.
+    fn is_crowded(&self) -> bool {
+        self.inner.riders.standing(&self.request.name) > NEAR
+    }
+
     fn asks(&self) -> Asked {
-        if self.inner.riders.standing(&self.request.name) > NEAR {
+        if self.is_crowded() {
             return Asked::Nothing;
         }
         let neighbour = self.inner.watches.neighbour(self.key.as_bytes());
@@ -311,7 +316,7 @@ impl Attempt {
 
     /// Reads the line when it may not be our turn for long: in one read with others of this process where there are many.
     async fn look_with_others(&mut self, created: Revision) -> Result<Line> {
-        if self.inner.riders.standing(&self.request.name) <= NEAR {
+        if !self.is_crowded() {
             return self.look_again(created).await;
         }
         let roll = match Rolls::next(&self.inner, &self.request.name).await {
