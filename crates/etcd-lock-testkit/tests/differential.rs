@@ -1,10 +1,9 @@
 //! The small etcd's model answers as a real etcd does. `cargo xtask differential` compares for longer.
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use etcd_lock_memory::model::Version;
-use etcd_lock_testkit::differential::{Comparison, Report};
+use etcd_lock_testkit::differential::Comparison;
 use etcd_lock_testkit::real_etcd;
 
 /// Some twenty seconds' worth.
@@ -26,7 +25,7 @@ fn the_model_answers_as_etcd_3_5() {
 fn a_model_of_another_version_is_found_out() {
     let comparison = Comparison::with(real_etcd::program_35()).with_model(Version::V3_4);
     let report = comparison.sequences(10 * SEQUENCES);
-    show(&report);
+    println!("{report}");
     let mismatch = report.mismatch.expect("a difference between 3.4 and 3.5");
     assert!(
         mismatch.difference.contains("session is expired"),
@@ -36,11 +35,6 @@ fn a_model_of_another_version_is_found_out() {
 
 fn agrees(etcd: &Path) {
     let report = Comparison::with(etcd).sequences(SEQUENCES);
-    show(&report);
+    println!("{report}");
     assert!(report.mismatch.is_none(), "{report}");
-}
-
-/// Not by the macro, whose output of a test that passes nobody sees.
-fn show(report: &Report) {
-    writeln!(io::stdout(), "{report}").unwrap();
 }
