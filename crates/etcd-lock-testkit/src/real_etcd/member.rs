@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use tokio::time::{Instant, sleep};
 
@@ -52,8 +53,15 @@ impl Member {
     }
 
     /// Stops it in its tracks, as a long pause of its machine would: its connections stay open and nothing answers.
+    ///
+    /// # Panics
+    /// When it has ended.
     pub fn pause(&self) {
         self.signal(Signal::SIGSTOP);
+        // The signal is sent before all of its threads have stopped; one that hasn't yet may still answer.
+        let end = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        let status = waitid(Id::Pid(self.process()), end).unwrap();
+        assert!(matches!(status, WaitStatus::Stopped(..)), "{status:?}");
     }
 
     /// Lets a paused member go on.
@@ -130,8 +138,11 @@ impl Member {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).unwrap();
-        kill(Pid::from_raw(pid), signal).unwrap();
+        kill(self.process(), signal).unwrap();
+    }
+
+    fn process(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
 
     fn log(&self) -> String {
