@@ -1,6 +1,7 @@
 //! A grant of etcd's, and what becomes of it when its holder is done: handed on inside the process, or given back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use etcd_lock_core::kv::RangeRequest;
 use etcd_lock_core::{
@@ -21,6 +22,8 @@ pub(crate) struct Grant {
     created: Revision,
     handovers: u64,
     follower: Follower,
+    /// Fenced writes that were sent and not answered: they may still be executed, for as long as the key is there.
+    unanswered: AtomicUsize,
     /// Hand-overs since nobody else was known to wait.
     in_a_row: u32,
     /// Finds out whether nobody else waits, in time for when the limit is reached.
@@ -37,9 +40,25 @@ impl Grant {
             granted_at: reply.header.revision,
             handovers: 0,
             follower,
+            unanswered: AtomicUsize::new(0),
             in_a_row: 0,
             alone: None,
         })
+    }
+
+    /// A fenced write is about to be sent.
+    pub(crate) fn note_sent(&self) {
+        self.unanswered.fetch_add(1, SeqCst);
+    }
+
+    /// It was answered, or can't be executed any more.
+    pub(crate) fn note_answered(&self) {
+        self.unanswered.fetch_sub(1, SeqCst);
+    }
+
+    /// Whether nothing that was done under it can have an effect any more.
+    fn is_settled(&self) -> bool {
+        self.unanswered.load(SeqCst) == 0
     }
 
     pub(crate) fn token(&self) -> FencingToken {
@@ -113,7 +132,7 @@ impl Release {
         };
         let limit = self.session.handover_limit();
         let wanted = turn.local().is_waited_for() && limit > 0;
-        if !wanted || !self.session.is_alive() {
+        if !wanted || !grant.is_settled() || !self.session.is_alive() {
             return false;
         }
         if grant.in_a_row < limit {
@@ -148,6 +167,9 @@ impl Release {
     /// Gives the grant back to etcd. The turn ends when that is known to be done.
     async fn finish(mut self) -> Result<()> {
         if let Some((grant, _)) = &self.grant {
+            if grant.is_settled() {
+                self.session.queue().note_over(&grant.key, grant.created);
+            }
             unlock(&self.session, grant).await?;
         }
         self.grant = None;

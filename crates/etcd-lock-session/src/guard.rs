@@ -235,7 +235,12 @@ impl FencedTxn<'_> {
             .when(Compare::create_revision(key.clone(), created))
             .or_else(RangeRequest::key(key.clone()).keys_only());
         let call = CallOptions::new(timeout.checked()?);
-        let mut reply = held.session.transport().txn(txn, call).await?;
+        held.grant.note_sent();
+        let result = held.session.transport().txn(txn, call).await;
+        if !matches!(&result, Err(error) if error.is_outcome_unknown()) {
+            held.grant.note_answered();
+        }
+        let mut reply = result?;
         if reply.succeeded {
             return Ok(reply);
         }

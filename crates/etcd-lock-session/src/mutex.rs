@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use etcd_lock_core::{
-    CallOptions, Error, ErrorKind, LockName, LockRequest, Result, Timeout, Transport,
-};
+use etcd_lock_core::{CallOptions, Error, ErrorKind, LockName, LockRequest, Result, Timeout};
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug_span};
 
@@ -143,13 +141,15 @@ impl Mutex {
     /// Waits in etcd's queue. Without its session that leads nowhere, and the server that would say so may be out of
     /// reach.
     async fn ask(&self, turn: Turn) -> Result<LockGuard> {
-        let call = CallOptions::new(Timeout::Infinity);
         let reply = tokio::select! {
             biased;
             error = self.session.lost() => return Err(error),
-            reply = self.session.transport().lock(self.request(), call) => reply?,
+            reply = self.session.enqueue(self.request()) => reply?,
         };
-        Ok(self.guard(turn, Grant::new(&self.session, reply)))
+        let guard = self.guard(turn, Grant::new(&self.session, reply));
+        // What this process passes on itself says nothing of our own lease.
+        self.session.check()?;
+        Ok(guard)
     }
 
     fn guard(&self, turn: Turn, grant: Box<Grant>) -> LockGuard {

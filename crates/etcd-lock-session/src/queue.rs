@@ -7,7 +7,6 @@ mod attempt;
 mod keys;
 mod line;
 mod lookout;
-mod riders;
 mod roll;
 
 use std::collections::HashMap;
@@ -32,10 +31,9 @@ use etcd_lock_core::{
 
 use tracing::{Instrument, debug_span};
 
-use self::attempt::Attempt;
+use self::attempt::{Asked, Attempt};
 use self::keys::KeyLocks;
 use self::lookout::{Doubts, Lookout};
-use self::riders::{Rider, Riders};
 use self::roll::Rolls;
 use crate::keep_alives::KeepAlives;
 use crate::watches::{Follower, Watches};
@@ -69,7 +67,6 @@ impl Queue {
             keys: KeyLocks::default(),
             doubts: Doubts::default(),
             held: Mutex::default(),
-            riders: Riders::default(),
             rolls: Rolls::default(),
         }))
     }
@@ -88,7 +85,7 @@ impl Queue {
     ) -> Result<LockResponse> {
         within(options.timeout, async {
             let mut attempt = Attempt::start(&self.0, request, options.timeout).await;
-            let line = attempt.enter_alone().await?;
+            let line = attempt.enter(Asked::Newest).await?;
             if line.is_empty() {
                 return Ok(attempt.granted(line.header));
             }
@@ -98,9 +95,41 @@ impl Queue {
         .await
     }
 
+    /// Takes the lock for a session, which keeps the lease alive, and looks at it when the lock is granted. So the end of
+    /// another session's hold in this process is a grant, before etcd has heard of it.
+    pub(crate) async fn lock_for_session(&self, request: LockRequest) -> Result<LockResponse> {
+        let infinite = CallOptions::new(Timeout::Infinity);
+        self.wait(request, infinite, Vouched::BySession).await
+    }
+
+    /// A session's hold is over, and nothing that was done under it can have an effect any more. Its key may stay for a
+    /// moment: who comes next in this process need not wait for that.
+    pub(crate) fn note_over(&self, key: &LockKey, created: Revision) {
+        self.0.watches.note_over(key.as_bytes(), created);
+    }
+
     /// Follows the deletion of a held key.
     pub(crate) fn follow(&self, key: &LockKey) -> Follower {
         self.0.watches.follow([key.as_bytes().clone()])
+    }
+
+    async fn wait(
+        &self,
+        request: LockRequest,
+        options: CallOptions,
+        vouched: Vouched,
+    ) -> Result<LockResponse> {
+        let span = debug_span!("lock.queue", lock.name = %request.name, lease.id = %request.lease);
+        within(options.timeout, async {
+            let name = request.name.clone();
+            let mut attempt = Attempt::start(&self.0, request, options.timeout).await;
+            let _standing = self.0.rolls.stand(&name);
+            let asked = attempt.asks();
+            let line = attempt.enter(asked).await?;
+            attempt.wait(line, vouched).await
+        })
+        .instrument(span)
+        .await
     }
 }
 
@@ -113,16 +142,7 @@ impl fmt::Debug for Queue {
 #[async_trait]
 impl Transport for Queue {
     async fn lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
-        let span = debug_span!("lock.queue", lock.name = %request.name, lease.id = %request.lease);
-        within(options.timeout, async {
-            let name = request.name.clone();
-            let mut attempt = Attempt::start(&self.0, request, options.timeout).await;
-            let _standing = self.0.riders.stand(&name);
-            let line = attempt.enter().await?;
-            attempt.wait(line).await
-        })
-        .instrument(span)
-        .await
+        self.wait(request, options, Vouched::ByNobody).await
     }
 
     async fn unlock(&self, request: UnlockRequest, options: CallOptions) -> Result<UnlockResponse> {
@@ -177,6 +197,13 @@ impl Transport for Queue {
     }
 }
 
+/// Who sees to it that the lease of a waiter is alive.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Vouched {
+    ByNobody,
+    BySession,
+}
+
 struct Inner {
     transport: Arc<dyn Transport>,
     keep_alives: KeepAlives,
@@ -185,7 +212,6 @@ struct Inner {
     doubts: Doubts,
     /// The grants of this queue that were not released yet, by key.
     held: Mutex<HashMap<LockKey, Revision>>,
-    riders: Riders,
     rolls: Rolls,
 }
 
@@ -213,14 +239,7 @@ impl Inner {
                 }
             }
         };
-        let reply = match self.riders.next(&key) {
-            None => self.delete(&key, created, options).await?,
-            Some(rider) => {
-                // On its own, since dropping a release must not take the rider along.
-                let travel = self.clone().delete_with(rider, key.clone(), created);
-                tokio::spawn(travel).await.unwrap_or_else(|_| Err(over()))?
-            }
-        };
+        let reply = self.delete(&key, created, options).await?;
         self.look_after(&key);
         Ok(UnlockResponse::new(reply.header))
     }
@@ -236,31 +255,6 @@ impl Inner {
             permit: None,
         };
         tokio::spawn(lookout.linger(until));
-    }
-
-    /// Deletes a key and makes somebody's entry, in one transaction where that is possible.
-    async fn delete_with(
-        self: Arc<Self>,
-        rider: Rider,
-        key: LockKey,
-        created: Revision,
-    ) -> Result<TxnResponse> {
-        match self.transport.txn(rider.txn(&key, created), REQUEST).await {
-            Ok(reply) if reply.succeeded => {
-                rider.arrived(&reply);
-                self.forget_held(&key, created);
-                Ok(reply)
-            }
-            Err(error) if error.is_outcome_unknown() => {
-                rider.lost(error.clone());
-                Err(error)
-            }
-            // Refused, perhaps for the other's sake: each by itself.
-            _ => {
-                drop(rider);
-                self.delete(&key, created, REQUEST).await
-            }
-        }
     }
 
     /// Deletes a key, but only the one that was created at `created`: a repeat that comes late can't end a later hold.
@@ -281,9 +275,7 @@ impl Inner {
     }
 
     fn note_held(&self, key: &LockKey, created: Revision) {
-        if self.held().insert(key.clone(), created).is_none() {
-            self.riders.note_held(key);
-        }
+        self.held().insert(key.clone(), created);
         self.watches.note_grant(key.as_bytes(), created);
     }
 
@@ -291,7 +283,6 @@ impl Inner {
         let mut held = self.held();
         if held.get(key) == Some(&created) {
             held.remove(key);
-            self.riders.forget_held(key);
         }
     }
 

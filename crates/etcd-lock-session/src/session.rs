@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use etcd_lock_core::lease::{LeaseGrantRequest, LeaseTimeToLiveRequest};
 use etcd_lock_core::{
-    CallOptions, Client, Error, ErrorKind, LeaseId, LockName, Result, Timeout, Transport, Ttl,
+    CallOptions, Client, Error, ErrorKind, LeaseId, LockName, LockRequest, LockResponse, Result,
+    Timeout, Transport, Ttl,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -232,6 +233,15 @@ impl Session {
         &self.0.queue
     }
 
+    /// Waits for a lock: in the client's own queue where it has one, and else as its transport does.
+    pub(crate) async fn enqueue(&self, request: LockRequest) -> Result<LockResponse> {
+        if self.0.owns_queue {
+            return self.0.queue.lock_for_session(request).await;
+        }
+        let infinite = CallOptions::new(Timeout::Infinity);
+        self.transport().lock(request, infinite).await
+    }
+
     pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
         self.0.client.transport()
     }
@@ -310,8 +320,10 @@ impl Session {
             keeper.keep().await;
             if owned { keeper.revoke().await } else { Ok(()) }
         });
+        let own = queue_of(client);
         Self(Arc::new(Inner {
-            queue: queue_of(client),
+            owns_queue: own.is_some(),
+            queue: own.unwrap_or_else(|| Queue::over(client.transport().clone())),
             client: client.clone(),
             options,
             lease,
@@ -340,6 +352,8 @@ impl fmt::Debug for Session {
 struct Inner {
     client: Client,
     queue: Queue,
+    /// Whether the queue is the client's, too.
+    owns_queue: bool,
     options: SessionOptions,
     lease: LeaseId,
     ttl: Ttl,
@@ -357,11 +371,8 @@ fn closed() -> Error {
 }
 
 /// The client's own queue where it has one, so that all sessions of a client share its watch stream.
-fn queue_of(client: &Client) -> Queue {
-    let transport = client.transport().clone();
-    let any: Arc<dyn std::any::Any + Send + Sync> = transport.clone();
-    match any.downcast::<Queue>() {
-        Ok(queue) => queue.as_ref().clone(),
-        Err(_) => Queue::over(transport),
-    }
+fn queue_of(client: &Client) -> Option<Queue> {
+    let any: Arc<dyn std::any::Any + Send + Sync> = client.transport().clone();
+    let queue = any.downcast::<Queue>().ok()?;
+    Some(queue.as_ref().clone())
 }

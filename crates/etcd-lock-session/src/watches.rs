@@ -56,6 +56,14 @@ impl Watches {
         }
     }
 
+    /// Notes that a hold of this process is over, although its key is there for a moment yet.
+    pub(crate) fn note_over(&self, key: &Bytes, created: Revision) {
+        if let Some(entry) = self.shared.state().entries.get_mut(key) {
+            entry.news.over = created;
+            entry.tell();
+        }
+    }
+
     /// Notes who stood before an entry of ours in a long line, for as long as its key is watched.
     pub(crate) fn note_neighbour(&self, own: &Bytes, neighbour: Option<&Bytes>) {
         if let Some(entry) = self.shared.state().entries.get_mut(own) {
@@ -94,6 +102,8 @@ pub(crate) struct News {
     pub(crate) deleted: Revision,
     /// The last grant of this process under this key, by the key's create revision, or zero.
     pub(crate) granted: Revision,
+    /// The last hold of this process under this key that is over, by the key's create revision, or zero.
+    pub(crate) over: Revision,
     /// What came with the last deletion.
     pub(crate) header: ResponseHeader,
     /// Why this key can't be watched.

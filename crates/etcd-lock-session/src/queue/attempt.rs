@@ -1,30 +1,27 @@
 //! One attempt to take a lock: enter the queue, wait, and leave no entry behind however it ends.
 
+mod wait;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_lock_core::kv::{Compare, OpResponse, PutRequest, RangeRequest, TxnRequest, TxnResponse};
-use etcd_lock_core::lease::LeaseTimeToLiveRequest;
 use etcd_lock_core::{
     CallOptions, Error, ErrorKind, LockKey, LockRequest, LockResponse, ResponseHeader, Result,
     Revision, Timeout,
 };
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::keys::KeyPermit;
 use super::line::{Line, NEAR};
 use super::lookout::Lookout;
-use super::roll::{Roll, Rolls};
+use super::roll::Roll;
 use super::{Inner, REQUEST, REQUEST_TIMEOUT};
 use crate::backoff::Backoff;
 use crate::metrics;
-use crate::watches::Follower;
-
-/// How often the line is read anew although no event came: etcd versions are known that lose watch events.
-const SILENCE: Duration = Duration::from_secs(15);
 
 /// How often a request to enter is sent again that got no answer.
 const REPEATS: usize = 3;
@@ -43,7 +40,7 @@ pub(super) struct Attempt {
 
 /// What the request to enter asks of the queue.
 #[derive(Clone, Debug)]
-enum Asked {
+pub(super) enum Asked {
     /// The newest entries.
     Newest,
     /// One entry: who stood before us in a long line will stand there again where everybody comes back, and to ask for one
@@ -51,16 +48,6 @@ enum Asked {
     Neighbour(Bytes),
     /// Nothing: many of this process stand there, and one read for all of them tells.
     Nothing,
-}
-
-/// What the events of a line say.
-enum Turn {
-    /// Everybody before us is gone: what told of the last of them.
-    Ours(ResponseHeader),
-    /// Those that were watched are gone, and the line has to be read to know of others.
-    Near,
-    /// The events may not tell all: the line has to be read again.
-    Far,
 }
 
 /// What is known of our entry in the queue.
@@ -97,47 +84,31 @@ impl Attempt {
         }
     }
 
-    /// Puts our entry into the queue and reads who stands before it, in one transaction: that of a release where one of
-    /// this process comes in a moment.
-    pub(super) async fn enter(&mut self) -> Result<Line> {
-        self.asked = self.asks();
-        let txn = self.entering();
-        let call = |attempt: &Self| -> BoxFuture<'static, Result<TxnResponse>> {
-            let (inner, txn, options) = (attempt.inner.clone(), txn.clone(), attempt.options());
-            let (name, key) = (attempt.request.name.clone(), attempt.key.as_bytes().clone());
-            Box::pin(async move {
-                match inner.riders.ride(&name, &key, &txn).await {
-                    Some(reply) => reply,
-                    None => inner.transport.txn(txn, options).await,
-                }
-            })
-        };
-        let reply = self.insist(call).await?;
-        self.line(reply).await
+    /// What a wait asks when it enters.
+    pub(super) fn asks(&self) -> Asked {
+        if self.is_crowded() {
+            return Asked::Nothing;
+        }
+        let neighbour = self.inner.watches.neighbour(self.key.as_bytes());
+        neighbour.map_or(Asked::Newest, Asked::Neighbour)
     }
 
-    /// The same at once.
-    pub(super) async fn enter_alone(&mut self) -> Result<Line> {
-        let txn = self.entering();
-        let call = |attempt: &Self| -> BoxFuture<'static, Result<TxnResponse>> {
-            let (inner, txn, options) = (attempt.inner.clone(), txn.clone(), attempt.options());
-            Box::pin(async move { inner.transport.txn(txn, options).await })
-        };
-        let reply = self.insist(call).await?;
+    /// Puts our entry into the queue and reads who stands before it, in one transaction.
+    pub(super) async fn enter(&mut self, asked: Asked) -> Result<Line> {
+        self.asked = asked;
+        let reply = self.insist(self.entering()).await?;
         self.line(reply).await
     }
 
     /// Sends again what got no answer. That is not left to the transport: a copy that a stalled server executes after the
     /// release of what the other copy was granted makes an entry that somebody has to look for.
-    async fn insist(
-        &mut self,
-        call: impl Fn(&Self) -> BoxFuture<'static, Result<TxnResponse>>,
-    ) -> Result<TxnResponse> {
+    async fn insist(&mut self, txn: TxnRequest) -> Result<TxnResponse> {
         let mut backoff = Backoff::new();
         let mut in_doubt = false;
         let mut repeats = 0;
         loop {
-            let sent = call(self);
+            let (inner, txn, options) = (self.inner.clone(), txn.clone(), self.options());
+            let sent = Box::pin(async move { inner.transport.txn(txn, options).await });
             let result = self.entry_call(sent).await;
             self.entered(&result);
             let error = match result {
@@ -188,15 +159,7 @@ impl Attempt {
 
     /// Whether more of this process take part in the queue than can be near their turn.
     fn is_crowded(&self) -> bool {
-        self.inner.riders.standing(&self.request.name) > NEAR
-    }
-
-    fn asks(&self) -> Asked {
-        if self.is_crowded() {
-            return Asked::Nothing;
-        }
-        let neighbour = self.inner.watches.neighbour(self.key.as_bytes());
-        neighbour.map_or(Asked::Newest, Asked::Neighbour)
+        self.inner.rolls.standing(&self.request.name) > NEAR
     }
 
     fn entering(&self) -> TxnRequest {
@@ -218,25 +181,6 @@ impl Attempt {
         }
     }
 
-    /// Waits until nobody stands before us.
-    pub(super) async fn wait(&mut self, mut line: Line) -> Result<LockResponse> {
-        let created = self.created()?;
-        while !line.is_empty() {
-            let ahead = line.ahead.iter().map(|(key, _)| key.clone());
-            let keys = std::iter::once(self.key.as_bytes().clone()).chain(ahead);
-            let follower = self.inner.watches.follow(keys);
-            self.inner
-                .watches
-                .note_neighbour(self.key.as_bytes(), line.neighbour());
-            line = match self.wait_for(&line, created, &follower).await? {
-                Turn::Ours(header) => return Ok(self.granted(header)),
-                Turn::Near => self.look_again(created).await?,
-                Turn::Far => self.look_with_others(created).await?,
-            };
-        }
-        Ok(self.granted(line.header))
-    }
-
     /// The lock is ours: the entry stays.
     pub(super) fn granted(&mut self, header: ResponseHeader) -> LockResponse {
         let created = match std::mem::replace(&mut self.entry, Entry::None) {
@@ -255,148 +199,6 @@ impl Attempt {
         self.entry = Entry::None;
         self.inner.look_after(&self.key);
         Ok(())
-    }
-
-    /// Waits on the events of a line.
-    async fn wait_for(
-        &mut self,
-        line: &Line,
-        created: Revision,
-        follower: &Follower,
-    ) -> Result<Turn> {
-        let silence = Instant::now() + SILENCE;
-        loop {
-            let own = follower.news(self.key.as_bytes());
-            if let Some(error) = own.error {
-                return Err(error);
-            }
-            if own.deleted > created {
-                return Err(self.gone().await);
-            }
-            // A deletion of our own key is sure to be seen only if its watch began before the line was read.
-            let own_covered = own.since.is_some_and(|since| since <= line.header.revision);
-            let mut covered = own_covered || own.since.is_none();
-            let mut passed_on = line.complete;
-            let mut last = ResponseHeader::default();
-            let mut left = 0;
-            for (key, created) in &line.ahead {
-                let news = follower.news(key);
-                if let Some(error) = news.error {
-                    return Err(error);
-                }
-                if news.deleted > *created {
-                    // A local holder's release shows that nobody stood before it.
-                    passed_on |= line.adjacent && news.granted == *created;
-                    if news.header.revision > last.revision {
-                        last = news.header;
-                    }
-                } else {
-                    left += 1;
-                    covered &= news.since.is_none_or(|since| since <= line.header.revision);
-                }
-            }
-            if left == 0 {
-                // Only of an up to date watch is silence a sign that our own entry stands.
-                let stands = own_covered && own.proven;
-                return Ok(match passed_on && stands {
-                    true => Turn::Ours(last),
-                    false => Turn::Near,
-                });
-            }
-            if !covered {
-                return Ok(Turn::Far);
-            }
-            tokio::select! {
-                biased;
-                () = follower.changed() => {}
-                () = sleep_until(silence) => return Ok(Turn::Far),
-            }
-        }
-    }
-
-    /// Reads the line when it may not be our turn for long: in one read with others of this process where there are many.
-    async fn look_with_others(&mut self, created: Revision) -> Result<Line> {
-        if !self.is_crowded() {
-            return self.look_again(created).await;
-        }
-        let roll = match Rolls::next(&self.inner, &self.request.name).await {
-            Ok(roll) => roll,
-            Err(error) => {
-                tracing::debug!(%error, key = %self.key, "can't read the queue with others, trying alone");
-                return self.look_again(created).await;
-            }
-        };
-        match roll.has(self.key.as_bytes(), created) {
-            Some(false) => return Err(self.gone().await),
-            Some(true) => {}
-            None => return self.look_again(created).await,
-        }
-        match roll.line(created) {
-            Some(line) => Ok(line),
-            None => self.look_again(created).await,
-        }
-    }
-
-    /// Reads the line until a server answers.
-    async fn look_again(&mut self, created: Revision) -> Result<Line> {
-        let mut backoff = Backoff::new();
-        loop {
-            match self.look(created).await {
-                Err(error) if error.is_unavailable() || error.is_timeout() => {
-                    tracing::debug!(%error, key = %self.key, "can't read the queue, trying again");
-                    backoff.pause().await;
-                }
-                result => return result,
-            }
-        }
-    }
-
-    /// Reads who stands before us, and makes sure that we still stand there ourselves.
-    async fn look(&mut self, created: Revision) -> Result<Line> {
-        if let Some(line) = self
-            .look_with(created, Roll::before(&self.request.name, created))
-            .await?
-        {
-            return Ok(line);
-        }
-        let all = Roll::all_before(&self.request.name, created);
-        let line = self.look_with(created, all).await?;
-        line.ok_or_else(|| odd("a read without a limit was cut short"))
-    }
-
-    async fn look_with(&mut self, created: Revision, range: RangeRequest) -> Result<Option<Line>> {
-        let own = RangeRequest::key(self.key.as_bytes().clone()).keys_only();
-        let txn = TxnRequest::new().and_then(own).and_then(range).idempotent();
-        let reply = self.inner.transport.txn(txn, self.options()).await?;
-        if reply.kvs(0).first().map(|kv| kv.create_revision) != Some(created) {
-            return Err(self.gone().await);
-        }
-        let Some(OpResponse::Range(range)) = reply.responses.get(1) else {
-            return Err(odd("the read of the queue was answered without a range"));
-        };
-        let roll = Roll::read(reply.header, &self.request.name, &range.kvs, range.more);
-        Ok(roll.line(created))
-    }
-
-    /// Why our entry is gone: with its lease, or by somebody's hand.
-    async fn gone(&mut self) -> Error {
-        let lease = self.request.lease;
-        let asked = LeaseTimeToLiveRequest::new(lease);
-        match self
-            .inner
-            .transport
-            .lease_time_to_live(asked, REQUEST)
-            .await
-        {
-            Ok(reply) if reply.remaining.is_none() => Error::new(
-                ErrorKind::LeaseNotFound,
-                "the lease ended before the lock was granted",
-            ),
-            _ => Error::new(
-                ErrorKind::Lost,
-                format!("the queue entry {} was deleted by somebody else", self.key),
-            ),
-        }
     }
 
     async fn entry_call(

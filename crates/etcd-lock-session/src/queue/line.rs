@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use etcd_lock_core::kv::KeyValue;
-use etcd_lock_core::{ResponseHeader, Revision};
+use etcd_lock_core::{ResponseHeader, Result, Revision};
+
+use super::Vouched;
+use crate::watches::News;
 
 /// Up to this many entries before us are all watched, so that the last one to go is the grant, without asking again. In
 /// a longer queue only the predecessor is watched: nobody is woken for every hand-over.
@@ -39,10 +42,62 @@ impl Line {
         Some(key)
     }
 
+    /// What the news of our own key and of those before us say, or nothing as long as somebody stands there.
+    pub(crate) fn turn(
+        &self,
+        own: News,
+        ahead: impl Iterator<Item = News>,
+        vouched: Vouched,
+    ) -> Result<Option<Turn>> {
+        let is_covered = |news: &News| {
+            news.since
+                .is_some_and(|since| since <= self.header.revision)
+        };
+        // A deletion of our own key is sure to be seen only if its watch began before the line was read.
+        let mut blind = own.since.is_some() && !is_covered(&own);
+        // Only of an up to date watch is silence a sign that our own entry stands.
+        let stands = is_covered(&own) && own.proven;
+        let mut passed_on = self.complete;
+        let mut last = self.header;
+        let (mut left, mut going) = (0, 0);
+        own.error.map_or(Ok(()), Err)?;
+        for ((_, created), news) in self.ahead.iter().zip(ahead) {
+            let gone = news.deleted > *created;
+            let over = gone || vouched == Vouched::BySession && news.over == *created;
+            // The end of a hold of this process shows that nobody stood before it.
+            passed_on |= over && self.adjacent && news.granted == *created;
+            left += usize::from(!over);
+            going += usize::from(over && !gone);
+            blind |= !gone && news.since.is_some() && !is_covered(&news);
+            if gone && news.header.revision > last.revision {
+                last = news.header;
+            }
+            news.error.map_or(Ok(()), Err)?;
+        }
+        Ok(match (left, going) {
+            (0, 0) if passed_on && stands => Some(Turn::Ours(last)),
+            (0, 0) => Some(Turn::Near),
+            // Whether our own entry stands is then the session's to know, as it is for a holder.
+            (0, _) if passed_on => Some(Turn::Ours(last)),
+            _ => blind.then_some(Turn::Far),
+        })
+    }
+
     /// Nobody stands before us: the lock is ours.
     pub(crate) fn is_empty(&self) -> bool {
         self.ahead.is_empty() && self.complete
     }
+}
+
+/// What the events of a line say.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Turn {
+    /// Everybody before us is gone: what told of the last of them.
+    Ours(ResponseHeader),
+    /// Those that were watched are gone, and the line has to be read to know of others.
+    Near,
+    /// The events may not tell all: the line has to be read again.
+    Far,
 }
 
 #[cfg(test)]

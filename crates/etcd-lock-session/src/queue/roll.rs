@@ -104,30 +104,71 @@ impl Roll {
     }
 }
 
-/// The reads that are about to be made, by the lock's name.
+/// Who of this process stands in which queue, and the reads that are about to be made for them.
 #[derive(Default)]
-pub(super) struct Rolls(Mutex<HashMap<LockName, Reading>>);
+pub(super) struct Rolls(Mutex<HashMap<LockName, Crowd>>);
+
+/// Those of this process who enter one queue or stand there.
+#[derive(Default)]
+struct Crowd {
+    standing: usize,
+    next: Option<Reading>,
+}
+
+/// One of them, until it is dropped.
+pub(super) struct Standing<'a> {
+    rolls: &'a Rolls,
+    name: &'a LockName,
+}
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        self.rolls.with(|crowds| {
+            let Some(crowd) = crowds.get_mut(self.name) else {
+                return;
+            };
+            crowd.standing -= 1;
+            if crowd.standing == 0 {
+                crowds.remove(self.name);
+            }
+        });
+    }
+}
 
 /// A read that many wait for. It goes on as long as one of them does.
 pub(super) type Reading = Shared<BoxFuture<'static, Result<Arc<Roll>>>>;
 
 impl Rolls {
+    /// Somebody of this process enters a queue.
+    pub(super) fn stand<'a>(&'a self, name: &'a LockName) -> Standing<'a> {
+        self.with(|crowds| crowds.entry(name.clone()).or_default().standing += 1);
+        Standing { rolls: self, name }
+    }
+
+    /// How many of this process stand in a queue.
+    pub(super) fn standing(&self, name: &LockName) -> usize {
+        self.with(|crowds| crowds.get(name).map_or(0, |crowd| crowd.standing))
+    }
+
     /// The next read of a queue, which begins after this call.
     pub(super) fn next(inner: &Arc<Inner>, name: &LockName) -> Reading {
-        inner.rolls.with(|readings| {
-            // Those that were given up before they began.
-            readings.retain(|_, reading| reading.strong_count() > Some(1));
-            let read = || {
-                let many = inner.riders.standing(name).try_into().unwrap_or(u32::MAX);
+        inner.rolls.with(|crowds| {
+            let crowd = crowds.entry(name.clone()).or_default();
+            // One that nobody waits for any more was given up before it began.
+            let next = crowd.next.take();
+            let next = next.filter(|next| next.strong_count() > Some(1));
+            let next = next.unwrap_or_else(|| {
+                let many = crowd.standing.try_into().unwrap_or(u32::MAX);
                 let pause = MOMENT.saturating_mul(many).min(LONGEST);
                 let read = read(Arc::downgrade(inner), name.clone(), pause);
                 read.boxed().shared()
-            };
-            readings.entry(name.clone()).or_insert_with(read).clone()
+            });
+            crowd.next = Some(next.clone());
+            next
         })
     }
 
-    fn with<T>(&self, access: impl FnOnce(&mut HashMap<LockName, Reading>) -> T) -> T {
+    fn with<T>(&self, access: impl FnOnce(&mut HashMap<LockName, Crowd>) -> T) -> T {
         access(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -136,7 +177,9 @@ async fn read(inner: Weak<Inner>, name: LockName, pause: Duration) -> Result<Arc
     sleep(pause).await;
     let inner = inner.upgrade().ok_or_else(over)?;
     // Who asks from here on may know more than what is read now.
-    inner.rolls.with(|readings| readings.remove(&name));
+    inner
+        .rolls
+        .with(|crowds| crowds.get_mut(&name)?.next.take());
     let keys = (SHARED_BYTES / (name.as_bytes().len() + 18)).clamp(1, SHARED_KEYS);
     let newest = all(&name).with_limit(keys as u32);
     let reply = inner.transport.range(newest, REQUEST).await?;

@@ -45,9 +45,54 @@ struct Lock {
     queue: BTreeMap<Revision, Entry>,
     /// Every entry that was ever the oldest.
     held: BTreeMap<Revision, Bytes>,
+    /// Entries under which nothing is done any more, and the processes that said so: among themselves their sessions need
+    /// not wait for the deletion.
+    over: BTreeMap<Revision, usize>,
     tokens: BTreeSet<FencingToken>,
     /// When somebody last came to hold it, was told so or gave it back.
     moved: Micros,
+}
+
+impl Lock {
+    /// Whose turn it is, as the sessions of a process may see it.
+    fn first(&self, process: usize) -> Option<(Revision, &Entry)> {
+        let mut entries = self.queue.iter();
+        let first = entries.find(|(created, _)| self.over.get(created) != Some(&process));
+        first.map(|(created, entry)| (*created, entry))
+    }
+
+    /// Under which entry a process may write: the oldest, until one of its own was granted the lock after it.
+    fn holder(&self, process: usize) -> Option<Revision> {
+        let mut holder = None;
+        for created in self.queue.keys() {
+            if holder.is_none() || self.was_granted(*created) {
+                holder = Some(*created);
+            }
+            if self.over.get(created) != Some(&process) {
+                break;
+            }
+        }
+        holder
+    }
+
+    fn was_granted(&self, created: Revision) -> bool {
+        let mut since = self.tokens.range(FencingToken::new(created, 0)..);
+        since
+            .next()
+            .is_some_and(|token| token.create_revision() == created)
+    }
+
+    /// Notes whose turn it is, for the server and for each process. Whether that is news.
+    fn turn(&mut self) -> bool {
+        let before = self.held.len();
+        for (created, entry) in &self.queue {
+            self.held.insert(*created, entry.key.clone());
+            if !self.over.contains_key(created) {
+                break;
+            }
+        }
+        self.held.len() > before
+    }
 }
 
 #[derive(Debug)]
@@ -109,9 +154,7 @@ impl Checker {
             }
         }
         for lock in &mut self.locks {
-            if let Some((created, entry)) = lock.queue.first_key_value()
-                && lock.held.insert(*created, entry.key.clone()).is_none()
-            {
+            if lock.turn() {
                 lock.moved = at;
             }
         }
@@ -130,6 +173,8 @@ impl Checker {
                 held,
             } => {
                 self.locks[lock].moved = at;
+                let created = token.create_revision();
+                self.locks[lock].over.remove(&created);
                 self.granted(lock, &key, token, limit, holds);
                 self.claims.push(Claim {
                     process,
@@ -137,7 +182,7 @@ impl Checker {
                     held,
                     grant,
                     lock,
-                    created: token.create_revision(),
+                    created,
                     watched,
                 });
             }
@@ -148,10 +193,13 @@ impl Checker {
             )),
             Note::Released { grant } => {
                 for claim in self.claims.extract_if(.., |claim| claim.grant == grant) {
-                    self.locks[claim.lock].moved = at;
+                    let lock = &mut self.locks[claim.lock];
+                    lock.moved = at;
+                    lock.over.insert(claim.created, claim.process);
+                    lock.turn();
                 }
             }
-            Note::Write { id, lock, created } => self.writes.began(id, lock, created),
+            Note::Write { id, lock, created } => self.writes.began(id, process, lock, created),
             Note::WriteEnded { id, end } => self.writes.ended(id, end),
             _ => {}
         }
@@ -160,6 +208,9 @@ impl Checker {
     /// The claims of a process end with it.
     pub(super) fn died(&mut self, process: usize) {
         self.claims.retain(|claim| claim.process != process);
+        for lock in &mut self.locks {
+            lock.over.retain(|_, of| *of != process);
+        }
     }
 
     /// The claims that were made until now.
@@ -169,8 +220,8 @@ impl Checker {
 
     /// What is wrong with a claim that is made at this moment.
     pub(super) fn contradiction(&self, claim: &Claim) -> Option<String> {
-        let first = self.locks[claim.lock].queue.first_key_value();
-        if first.is_some_and(|(created, _)| *created == claim.created)
+        let first = self.locks[claim.lock].first(claim.process);
+        if first.is_some_and(|(created, _)| created == claim.created)
             || self.taken_away.contains(&claim.created)
         {
             return None;
@@ -299,6 +350,7 @@ impl Checker {
         };
         let created = before.create_revision;
         self.locks[lock].queue.remove(&created);
+        self.locks[lock].over.remove(&created);
         match cause {
             Cause::Expiry => {}
             Cause::Stranger => {
@@ -316,8 +368,8 @@ impl Checker {
     }
 
     fn written(&mut self, lock: usize, value: &Bytes) {
-        let first = self.locks[lock].queue.first_key_value();
-        let holder = first.map(|(created, _)| *created);
+        let of = &self.locks[lock];
+        let holder = |process| of.holder(process);
         let Some(committed) = self.writes.committed(lock, value, holder) else {
             return;
         };

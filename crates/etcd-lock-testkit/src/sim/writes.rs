@@ -12,6 +12,7 @@ pub(super) struct Writes(BTreeMap<u64, Write>);
 
 #[derive(Debug)]
 struct Write {
+    process: usize,
     lock: usize,
     /// The grant that it is under.
     created: Revision,
@@ -20,8 +21,9 @@ struct Write {
 }
 
 impl Writes {
-    pub(super) fn began(&mut self, id: u64, lock: usize, created: Revision) {
+    pub(super) fn began(&mut self, id: u64, process: usize, lock: usize, created: Revision) {
         let write = Write {
+            process,
             lock,
             created,
             committed: false,
@@ -37,15 +39,17 @@ impl Writes {
     }
 
     /// What is wrong with a write that is committed now, or nothing at all where it is none of those that were begun.
+    /// `holder` says for each process under which grant it may write.
     pub(super) fn committed(
         &mut self,
         lock: usize,
         value: &Bytes,
-        holder: Option<Revision>,
+        holder: impl Fn(usize) -> Option<Revision>,
     ) -> Option<Result<(), String>> {
         let id = std::str::from_utf8(value).ok()?.parse::<u64>().ok()?;
         let write = self.0.get_mut(&id)?;
         let created = write.created;
+        let holder = holder(write.process);
         Some(if std::mem::replace(&mut write.committed, true) {
             Err(format!("write {id} was committed twice"))
         } else if write.lock != lock || holder != Some(created) {

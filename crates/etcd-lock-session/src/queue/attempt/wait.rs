@@ -1,0 +1,154 @@
+//! Waiting in the queue until nobody stands before us.
+
+use std::time::Duration;
+
+use etcd_lock_core::kv::{OpResponse, RangeRequest, TxnRequest};
+use etcd_lock_core::lease::LeaseTimeToLiveRequest;
+use etcd_lock_core::{Error, ErrorKind, LockResponse, Result, Revision};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Attempt, odd};
+use crate::backoff::Backoff;
+use crate::queue::line::{Line, Turn};
+use crate::queue::roll::{Roll, Rolls};
+use crate::queue::{REQUEST, Vouched};
+use crate::watches::Follower;
+
+/// How often the line is read anew although no event came: etcd versions are known that lose watch events.
+const SILENCE: Duration = Duration::from_secs(15);
+
+impl Attempt {
+    /// Waits until nobody stands before us.
+    pub(in crate::queue) async fn wait(
+        &mut self,
+        mut line: Line,
+        vouched: Vouched,
+    ) -> Result<LockResponse> {
+        let created = self.created()?;
+        while !line.is_empty() {
+            let ahead = line.ahead.iter().map(|(key, _)| key.clone());
+            let keys = std::iter::once(self.key.as_bytes().clone()).chain(ahead);
+            let follower = self.inner.watches.follow(keys);
+            self.inner
+                .watches
+                .note_neighbour(self.key.as_bytes(), line.neighbour());
+            line = match self.wait_for(&line, created, &follower, vouched).await? {
+                Turn::Ours(header) => return Ok(self.granted(header)),
+                Turn::Near => self.look_again(created).await?,
+                Turn::Far => self.look_with_others(created).await?,
+            };
+        }
+        Ok(self.granted(line.header))
+    }
+
+    /// Waits on the events of a line.
+    async fn wait_for(
+        &mut self,
+        line: &Line,
+        created: Revision,
+        follower: &Follower,
+        vouched: Vouched,
+    ) -> Result<Turn> {
+        let silence = Instant::now() + SILENCE;
+        loop {
+            let own = follower.news(self.key.as_bytes());
+            if own.deleted > created {
+                return Err(self.gone().await);
+            }
+            let ahead = line.ahead.iter().map(|(key, _)| follower.news(key));
+            if let Some(turn) = line.turn(own, ahead, vouched)? {
+                return Ok(turn);
+            }
+            tokio::select! {
+                biased;
+                () = follower.changed() => {}
+                () = sleep_until(silence) => return Ok(Turn::Far),
+            }
+        }
+    }
+
+    /// Reads the line when it may not be our turn for long: in one read with others of this process where there are many.
+    pub(super) async fn look_with_others(&mut self, created: Revision) -> Result<Line> {
+        if !self.is_crowded() {
+            return self.look_again(created).await;
+        }
+        let roll = match Rolls::next(&self.inner, &self.request.name).await {
+            Ok(roll) => roll,
+            Err(error) => {
+                tracing::debug!(%error, key = %self.key, "can't read the queue with others, trying alone");
+                return self.look_again(created).await;
+            }
+        };
+        match roll.has(self.key.as_bytes(), created) {
+            Some(false) => return Err(self.gone().await),
+            Some(true) => {}
+            None => return self.look_again(created).await,
+        }
+        match roll.line(created) {
+            Some(line) => Ok(line),
+            None => self.look_again(created).await,
+        }
+    }
+
+    /// Reads the line until a server answers.
+    pub(super) async fn look_again(&mut self, created: Revision) -> Result<Line> {
+        let mut backoff = Backoff::new();
+        loop {
+            match self.look(created).await {
+                Err(error) if error.is_unavailable() || error.is_timeout() => {
+                    tracing::debug!(%error, key = %self.key, "can't read the queue, trying again");
+                    backoff.pause().await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Reads who stands before us, and makes sure that we still stand there ourselves.
+    async fn look(&mut self, created: Revision) -> Result<Line> {
+        if let Some(line) = self
+            .look_with(created, Roll::before(&self.request.name, created))
+            .await?
+        {
+            return Ok(line);
+        }
+        let all = Roll::all_before(&self.request.name, created);
+        let line = self.look_with(created, all).await?;
+        line.ok_or_else(|| odd("a read without a limit was cut short"))
+    }
+
+    async fn look_with(&mut self, created: Revision, range: RangeRequest) -> Result<Option<Line>> {
+        let own = RangeRequest::key(self.key.as_bytes().clone()).keys_only();
+        let txn = TxnRequest::new().and_then(own).and_then(range).idempotent();
+        let reply = self.inner.transport.txn(txn, self.options()).await?;
+        if reply.kvs(0).first().map(|kv| kv.create_revision) != Some(created) {
+            return Err(self.gone().await);
+        }
+        let Some(OpResponse::Range(range)) = reply.responses.get(1) else {
+            return Err(odd("the read of the queue was answered without a range"));
+        };
+        let roll = Roll::read(reply.header, &self.request.name, &range.kvs, range.more);
+        Ok(roll.line(created))
+    }
+
+    /// Why our entry is gone: with its lease, or by somebody's hand.
+    async fn gone(&mut self) -> Error {
+        let lease = self.request.lease;
+        let asked = LeaseTimeToLiveRequest::new(lease);
+        match self
+            .inner
+            .transport
+            .lease_time_to_live(asked, REQUEST)
+            .await
+        {
+            Ok(reply) if reply.remaining.is_none() => Error::new(
+                ErrorKind::LeaseNotFound,
+                "the lease ended before the lock was granted",
+            ),
+            _ => Error::new(
+                ErrorKind::Lost,
+                format!("the queue entry {} was deleted by somebody else", self.key),
+            ),
+        }
+    }
+}
