@@ -104,6 +104,136 @@ pub(crate) enum Turn {
 mod tests {
     use super::*;
 
+    fn revision(number: i64) -> Revision {
+        Revision::new(number).unwrap()
+    }
+
+    /// A line behind one entry of revision 5, as of revision 10.
+    fn behind_one(complete: bool, adjacent: bool) -> Line {
+        let mut header = ResponseHeader::default();
+        header.revision = revision(10);
+        Line {
+            header,
+            ahead: vec![(Bytes::from("a/8"), revision(5))],
+            complete,
+            adjacent,
+        }
+    }
+
+    /// A watch that is up to date.
+    fn quiet() -> News {
+        News {
+            since: Some(revision(1)),
+            proven: true,
+            ..News::default()
+        }
+    }
+
+    /// What this line says of an own entry that stands.
+    fn turn(line: &Line, ahead: News, vouched: Vouched) -> Option<Turn> {
+        line.turn(quiet(), [ahead].into_iter(), vouched).unwrap()
+    }
+
+    #[test]
+    fn somebody_there_is_waited_for() {
+        let line = behind_one(true, true);
+        assert_eq!(turn(&line, quiet(), Vouched::BySession), None);
+        let before = News {
+            deleted: revision(4),
+            over: revision(4),
+            ..quiet()
+        };
+        assert_eq!(turn(&line, before, Vouched::BySession), None);
+    }
+
+    #[test]
+    fn a_deletion_is_a_grant_if_nobody_else_can_be_there() {
+        let mut header = ResponseHeader::default();
+        header.revision = revision(12);
+        let gone = News {
+            deleted: revision(12),
+            header,
+            ..quiet()
+        };
+        let held = News {
+            granted: revision(5),
+            ..gone.clone()
+        };
+        let ours = Some(Turn::Ours(header));
+        let by_nobody = Vouched::ByNobody;
+        assert_eq!(turn(&behind_one(true, true), gone.clone(), by_nobody), ours);
+        assert_eq!(
+            turn(&behind_one(false, true), gone, by_nobody),
+            Some(Turn::Near)
+        );
+        assert_eq!(
+            turn(&behind_one(false, true), held.clone(), by_nobody),
+            ours
+        );
+        assert_eq!(
+            turn(&behind_one(false, false), held, by_nobody),
+            Some(Turn::Near)
+        );
+    }
+
+    #[test]
+    fn without_news_of_our_own_key_a_deletion_is_no_grant() {
+        let line = behind_one(true, true);
+        let gone = News {
+            deleted: revision(12),
+            ..quiet()
+        };
+        let unproven = News {
+            proven: false,
+            ..quiet()
+        };
+        let late = News {
+            since: Some(revision(11)),
+            ..quiet()
+        };
+        for own in [unproven, late, News::default()] {
+            let ahead = [gone.clone()].into_iter();
+            let turn = line.turn(own, ahead, Vouched::BySession).unwrap();
+            assert_eq!(turn, Some(Turn::Near));
+        }
+    }
+
+    #[test]
+    fn a_watch_that_began_after_the_line_was_read_may_have_missed_something() {
+        let late = News {
+            since: Some(revision(11)),
+            ..quiet()
+        };
+        let line = behind_one(true, true);
+        assert_eq!(
+            turn(&line, late.clone(), Vouched::BySession),
+            Some(Turn::Far)
+        );
+        let ahead = [quiet()].into_iter();
+        let own = line.turn(late, ahead, Vouched::BySession).unwrap();
+        assert_eq!(own, Some(Turn::Far));
+    }
+
+    #[test]
+    fn the_end_of_a_local_hold_is_a_grant_to_a_session() {
+        let over = News {
+            granted: revision(5),
+            over: revision(5),
+            ..quiet()
+        };
+        let header = behind_one(true, true).header;
+        let by_session = Vouched::BySession;
+        for (complete, adjacent, expected) in [
+            (true, true, Some(Turn::Ours(header))),
+            (false, true, Some(Turn::Ours(header))),
+            (false, false, None),
+        ] {
+            let line = behind_one(complete, adjacent);
+            assert_eq!(turn(&line, over.clone(), by_session), expected);
+            assert_eq!(turn(&line, over.clone(), Vouched::ByNobody), None);
+        }
+    }
+
     #[test]
     fn one_key_tells_nothing_of_the_others() {
         let key = Bytes::from("a/8");
