@@ -5,8 +5,12 @@ use etcd_lock_testkit::protocol::{Bounds, Bug, check, check_bug};
 
 #[test]
 fn the_protocol_keeps_its_promises() {
-    let report = check(Bounds::small());
-    assert!(report.is_good(), "{report:#?}");
+    for one_client in [0, 2] {
+        let mut bounds = Bounds::small();
+        bounds.one_client = one_client;
+        let report = check(bounds);
+        assert!(report.is_good(), "{report:#?}");
+    }
 }
 
 /// The property that a bug breaks.
@@ -45,6 +49,14 @@ fn a_forgotten_withdrawal_leaves_its_entry() {
 #[test]
 fn a_forgotten_repeat_leaves_its_entry() {
     assert_eq!(broken_by(Bug::RepeatForgotten), "no entry is left behind");
+}
+
+#[test]
+fn a_write_without_an_answer_comes_after_the_lock_was_passed_on() {
+    assert_eq!(
+        broken_by(Bug::PassedOnInDoubt),
+        "writes commit under the current grant"
+    );
 }
 
 #[test]

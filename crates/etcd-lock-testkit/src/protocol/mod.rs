@@ -7,6 +7,7 @@
 //! | `Process::enter`, `Server::enter` | `Attempt::enter`: one transaction, guarded by the key's absence |
 //! | `Process::hear` | `Attempt::entered`; an entry that is there already is taken over |
 //! | `BecomeFirst`, `BeTold` | `Attempt::wait`: the news of the grant may be old when it is heard |
+//! | `TakeOver` | `Line::turn` after `note_over`: the hold of another session of the same client is over, and its key is not gone |
 //! | `Process::give_up`, `leave` | `Drop for Attempt`, `clean_up`; `Release` and `insist` at the end of a hold |
 //! | `Process::fail`, `TidyUp` | `Entry::Unknown`, `Doubts`, `Lookout`; the key's permit lets it look only while no attempt is busy |
 //! | `Repeat` | `Attempt::insist` sends again what got no answer |
@@ -17,8 +18,9 @@
 //! which stands for pauses, partitions and crashes. Every run is finite, so what holds wherever nothing more can happen is
 //! what every run comes to.
 //!
-//! Left out: local hand-overs, entries that travel with a release, the details of watches and lines, and time, so also
-//! that a key is looked after for a limited time only: the model takes that to be longer than any request takes.
+//! A process of the model is a session. Left out: hand-overs between tasks of one session, the details of watches and
+//! lines, and time, so also that a key is looked after for a limited time only: the model takes that to be longer than any
+//! request takes.
 
 mod model;
 mod process;
@@ -35,6 +37,8 @@ use self::model::Protocol;
 pub struct Bounds {
     /// How often each process wants the lock: as many processes as there are numbers.
     pub attempts: Vec<u8>,
+    /// How many of them, from the first on, are sessions of one client: they hear at once when a hold of theirs is over.
+    pub one_client: usize,
     /// How many requests may fail with an unknown outcome, or be sent again, in all.
     pub failures: u8,
     /// How many leases may end.
@@ -42,20 +46,27 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// What `cargo xtask model` checks: three processes, and two that come back and for which more goes wrong.
+    /// What `cargo xtask model` checks: three processes, and two that come back and for which more goes wrong, apart and as
+    /// sessions of one client.
     #[must_use]
-    pub fn full() -> [Self; 2] {
+    pub fn full() -> [Self; 3] {
         let three = Self {
             attempts: vec![1, 1, 1],
+            one_client: 2,
             failures: 2,
             expiries: 1,
         };
         let two = Self {
             attempts: vec![2, 2],
+            one_client: 0,
             failures: 2,
             expiries: 2,
         };
-        [three, two]
+        let together = Self {
+            one_client: 2,
+            ..two.clone()
+        };
+        [three, two, together]
     }
 
     /// Little enough for a test without optimisations.
@@ -63,6 +74,7 @@ impl Bounds {
     pub fn small() -> Self {
         Self {
             attempts: vec![2, 1],
+            one_client: 2,
             failures: 2,
             expiries: 1,
         }
@@ -75,6 +87,8 @@ impl Bounds {
 pub enum Bug {
     /// A deletion takes whatever is under the key.
     DeleteWithoutCompare,
+    /// A hold under which a write may still be executed is passed on to another session of the client.
+    PassedOnInDoubt,
     /// An entry that was asked for twice is not looked after once the second request is answered.
     RepeatForgotten,
     /// After an unknown outcome the same key is used again at once, while the server still tidies up by the key's name:
@@ -88,8 +102,9 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::DeleteWithoutCompare,
+        Self::PassedOnInDoubt,
         Self::RepeatForgotten,
         Self::RetryUnsettled,
         Self::WithdrawalForgotten,

@@ -23,12 +23,14 @@ impl Model for Protocol {
             attempts,
             failures,
             expiries,
+            one_client,
         } = &self.bounds;
         vec![State {
             server: Server::new(attempts.len()),
             processes: attempts.iter().map(|count| Process::new(*count)).collect(),
             failures: *failures,
             expiries: *expiries,
+            one_client: *one_client,
         }]
     }
 
@@ -46,7 +48,7 @@ impl Model for Protocol {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![
+        let mut properties = vec![
             Property::always(
                 "writes commit under the current grant",
                 |_, state: &State| !state.server.stale_write,
@@ -77,6 +79,11 @@ impl Model for Protocol {
                     .iter()
                     .any(|process| process.call == refused)
             }),
-        ]
+        ];
+        if self.bounds.one_client > 1 {
+            let passed_on = |_: &Self, state: &State| state.is_ahead_of_server();
+            properties.push(Property::sometimes("a hold before the deletion", passed_on));
+        }
+        properties
     }
 }

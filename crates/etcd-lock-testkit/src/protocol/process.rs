@@ -15,6 +15,8 @@ pub(super) struct Process {
     pub(super) late: Vec<Request>,
     /// A request to make its entry may be executed yet, after its attempt is over: it looks after the key.
     pub(super) in_doubt: bool,
+    /// Its last hold that is over for good, although the entry may be there yet.
+    pub(super) over: Option<Revision>,
 }
 
 /// What a process is busy with.
@@ -52,6 +54,7 @@ impl Process {
             call: None,
             late: Vec::new(),
             in_doubt: false,
+            over: None,
         }
     }
 
@@ -94,8 +97,11 @@ impl Process {
     }
 
     /// `LockGuard::unlock`.
-    pub(super) fn release(&mut self) {
+    pub(super) fn release(&mut self, bug: Option<Bug>) {
         if let Some(created) = self.holds() {
+            if bug == Some(Bug::PassedOnInDoubt) || !self.late.contains(&Request::Write(created)) {
+                self.over = Some(created);
+            }
             self.leave(created);
         }
     }

@@ -34,7 +34,7 @@ pub(super) struct Server {
     pub(super) leases: Vec<bool>,
     revision: Revision,
     last_write: Revision,
-    /// A write was committed by somebody who was not first in the queue, or after one with a greater token.
+    /// A write was committed by somebody who did not hold the lock, or after one with a greater token.
     pub(super) stale_write: bool,
 }
 
@@ -49,7 +49,14 @@ impl Server {
         }
     }
 
-    pub(super) fn execute(&mut self, process: usize, request: Request, bug: Option<Bug>) -> Reply {
+    /// Does what a process asks for, who holds the lock, or doesn't.
+    pub(super) fn execute(
+        &mut self,
+        process: usize,
+        request: Request,
+        holds: bool,
+        bug: Option<Bug>,
+    ) -> Reply {
         match request {
             Request::Enter => self.enter(process),
             Request::Delete(created) => {
@@ -59,7 +66,7 @@ impl Server {
             Request::Sweep => self.delete(process, None),
             Request::Write(created) => {
                 let compares = bug != Some(Bug::WriteWithoutCompare);
-                self.write(process, created, compares)
+                self.write(process, created, holds, compares)
             }
         }
     }
@@ -102,10 +109,10 @@ impl Server {
         Reply::Deleted
     }
 
-    fn write(&mut self, process: usize, created: Revision, compares: bool) -> Reply {
+    fn write(&mut self, process: usize, created: Revision, holds: bool, compares: bool) -> Reply {
         let committed = !compares || self.entries[process] == Some(created);
         if committed {
-            self.stale_write |= created < self.last_write || !self.is_first(process, created);
+            self.stale_write |= created < self.last_write || !holds;
             self.last_write = created;
         }
         Reply::Written { committed }

@@ -2,7 +2,7 @@
 
 use super::Bug;
 use super::process::{Call, Phase, Process, granted};
-use super::server::{Request, Server};
+use super::server::{Reply, Request, Revision, Server};
 
 /// The world at one moment.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -11,6 +11,8 @@ pub(super) struct State {
     pub(super) processes: Vec<Process>,
     pub(super) failures: u8,
     pub(super) expiries: u8,
+    /// How many processes, from the first on, are sessions of one client.
+    pub(super) one_client: usize,
 }
 
 /// A step of one process, or of what happens to it.
@@ -29,6 +31,8 @@ pub(super) enum Action {
     GiveUp(usize),
     /// The one before it has gone.
     BecomeFirst(usize),
+    /// Those before it are of its client, and their holds are over.
+    TakeOver(usize),
     BeTold(usize),
     Write(usize),
     Release(usize),
@@ -56,6 +60,9 @@ impl State {
             }
             (None, Phase::Waiting(created)) if self.server.is_first(number, created) => {
                 actions.push(Action::BecomeFirst(number));
+            }
+            (None, Phase::Waiting(created)) if self.is_passed_on(number, created) => {
+                actions.push(Action::TakeOver(number));
             }
             (None, Phase::Next(_)) => actions.push(Action::BeTold(number)),
             (None, Phase::Holding { may_write, .. }) => {
@@ -117,9 +124,11 @@ impl State {
             Action::Reply(number) => self.reply(number),
             Action::Enter(number) => self.processes[number].enter(),
             Action::GiveUp(number) => self.processes[number].give_up(bug),
-            Action::BecomeFirst(number) | Action::BeTold(number) => self.advance(number),
+            Action::BecomeFirst(number) | Action::TakeOver(number) | Action::BeTold(number) => {
+                self.advance(number);
+            }
             Action::Write(number) => self.processes[number].write(),
-            Action::Release(number) => self.processes[number].release(),
+            Action::Release(number) => self.processes[number].release(bug),
             Action::TidyUp(number) => self.tidy_up(number),
             Action::Notice(number) => self.notice(number),
             fault => self.go_wrong(fault, bug),
@@ -130,7 +139,7 @@ impl State {
         match fault {
             Action::ExecuteLate(number, request) => {
                 self.take_late(number, request);
-                self.server.execute(number, request, bug);
+                self.ask(number, request, bug);
             }
             Action::Lose(number, request) => self.take_late(number, request),
             Action::Fail(number) => {
@@ -151,9 +160,17 @@ impl State {
 
     fn execute(&mut self, number: usize, bug: Option<Bug>) {
         if let Some(Call::Asked(request)) = self.processes[number].call {
-            let reply = self.server.execute(number, request, bug);
+            let reply = self.ask(number, request, bug);
             self.processes[number].call = Some(Call::Answered(reply));
         }
+    }
+
+    fn ask(&mut self, number: usize, request: Request, bug: Option<Bug>) -> Reply {
+        let holds = match request {
+            Request::Write(created) => self.may_write(number, created),
+            _ => true,
+        };
+        self.server.execute(number, request, holds, bug)
     }
 
     fn reply(&mut self, number: usize) {
@@ -211,8 +228,46 @@ impl State {
         let mut processes = self.processes.iter().enumerate();
         processes.all(|(number, process)| {
             let holds = process.holds().filter(|_| self.server.leases[number]);
-            holds.is_none_or(|created| self.server.is_first(number, created))
+            holds.is_none_or(|created| self.is_its_turn(number, created))
         })
+    }
+
+    /// Somebody holds the lock whose predecessor's entry is there.
+    pub(super) fn is_ahead_of_server(&self) -> bool {
+        let mut processes = self.processes.iter().enumerate();
+        processes.any(|(number, process)| {
+            let holds = process.holds();
+            holds.is_some_and(|created| self.is_passed_on(number, created))
+        })
+    }
+
+    /// Whether an entry is there, and those before it are over, as its client knows.
+    fn is_its_turn(&self, number: usize, created: Revision) -> bool {
+        let is_there = self.server.entries[number] == Some(created);
+        is_there && (self.server.is_first(number, created) || self.is_passed_on(number, created))
+    }
+
+    /// Whether there are entries before one of this revision, and all are over, as its client knows.
+    fn is_passed_on(&self, number: usize, created: Revision) -> bool {
+        let entries = self.server.entries.iter().enumerate();
+        let mut before = entries.filter(|(_, entry)| entry.is_some_and(|of| of < created));
+        let is_over = |(other, entry): (usize, &Option<Revision>)| {
+            self.are_together(number, other) && self.processes[other].over == *entry
+        };
+        before.clone().next().is_some() && before.all(is_over)
+    }
+
+    /// Whether it is its turn, and its client has passed the lock on to nobody else.
+    fn may_write(&self, number: usize, created: Revision) -> bool {
+        let mut processes = self.processes.iter().enumerate();
+        self.is_its_turn(number, created)
+            && processes.all(|(other, process)| {
+                !self.are_together(number, other) || process.holds().is_none_or(|of| of <= created)
+            })
+    }
+
+    const fn are_together(&self, one: usize, other: usize) -> bool {
+        one < self.one_client && other < self.one_client
     }
 
     pub(super) fn is_contended(&self) -> bool {
