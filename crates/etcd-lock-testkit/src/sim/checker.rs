@@ -33,6 +33,8 @@ pub(super) struct Checker {
     /// Entries that strangers have removed, by create revision: their holders can't know before they are told.
     taken_away: BTreeSet<Revision>,
     owners: BTreeMap<i64, usize>,
+    /// The processes of whose entries some were removed by others than themselves.
+    robbed: BTreeSet<usize>,
     violation: Option<String>,
     pub(super) grants: u64,
     pub(super) handovers: u64,
@@ -199,6 +201,14 @@ impl Checker {
                     lock.turn();
                 }
             }
+            Note::Failed { lock, error }
+                if error.to_string().contains("deleted by somebody else")
+                    && !self.robbed.contains(&process) =>
+            {
+                self.violated(format!(
+                    "error: process {process} gave up on lock {lock} with \"{error}\", and nobody had deleted anything"
+                ));
+            }
             Note::Write { id, lock, created } => self.writes.began(id, process, lock, created),
             Note::WriteEnded { id, end } => self.writes.ended(id, end),
             _ => {}
@@ -351,6 +361,9 @@ impl Checker {
         let created = before.create_revision;
         self.locks[lock].queue.remove(&created);
         self.locks[lock].over.remove(&created);
+        if !matches!(cause, Cause::Process(_)) {
+            self.robbed.extend(self.owners.get(&lease));
+        }
         match cause {
             Cause::Expiry => {}
             Cause::Stranger => {
