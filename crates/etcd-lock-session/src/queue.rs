@@ -8,6 +8,7 @@ mod keys;
 mod line;
 mod lookout;
 mod roll;
+mod successors;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -35,6 +36,7 @@ use self::attempt::{Asked, Attempt};
 use self::keys::KeyLocks;
 use self::lookout::{Doubts, Lookout};
 use self::roll::Rolls;
+pub(crate) use self::successors::Successors;
 use crate::keep_alives::KeepAlives;
 use crate::watches::{Follower, Watches};
 
@@ -211,8 +213,15 @@ struct Inner {
     keys: KeyLocks,
     doubts: Doubts,
     /// The grants of this queue that were not released yet, by key.
-    held: Mutex<HashMap<LockKey, Revision>>,
+    held: Mutex<HashMap<LockKey, Hold>>,
     rolls: Rolls,
+}
+
+/// A grant that was not released yet.
+#[derive(Clone, Debug)]
+struct Hold {
+    created: Revision,
+    successors: Successors,
 }
 
 impl Inner {
@@ -226,7 +235,7 @@ impl Inner {
             create_revision,
             ..
         } = request;
-        let created = match create_revision.or_else(|| self.held().get(&key).copied()) {
+        let created = match create_revision.or_else(|| self.held_at(&key)) {
             Some(created) => created,
             None => {
                 let reply = self
@@ -239,7 +248,7 @@ impl Inner {
                 }
             }
         };
-        let reply = self.delete(&key, created, options).await?;
+        let reply = self.release(&key, created, options).await?;
         self.look_after(&key);
         Ok(UnlockResponse::new(reply.header))
     }
@@ -255,6 +264,29 @@ impl Inner {
             permit: None,
         };
         tokio::spawn(lookout.linger(until));
+    }
+
+    /// Deletes a held key, and lets who comes next know that it is its turn, where that is known.
+    async fn release(
+        &self,
+        key: &LockKey,
+        created: Revision,
+        options: CallOptions,
+    ) -> Result<TxnResponse> {
+        let hold = self.held().get(key).cloned();
+        let hold = hold.filter(|hold| hold.created == created);
+        if let Some(txn) = hold.and_then(|hold| hold.successors.release(key, created)) {
+            match self.transport.txn(txn, options).await {
+                Ok(reply) if reply.succeeded => {
+                    self.forget_held(key, created);
+                    return Ok(reply);
+                }
+                Err(error) if error.is_outcome_unknown() => return Err(error),
+                // Refused, perhaps for the other's sake.
+                _ => {}
+            }
+        }
+        self.delete(key, created, options).await
     }
 
     /// Deletes a key, but only the one that was created at `created`: a repeat that comes late can't end a later hold.
@@ -274,19 +306,28 @@ impl Inner {
         Ok(reply)
     }
 
-    fn note_held(&self, key: &LockKey, created: Revision) {
-        self.held().insert(key.clone(), created);
+    fn note_held(&self, key: &LockKey, created: Revision, successors: Successors) {
+        let hold = Hold {
+            created,
+            successors,
+        };
+        self.held().insert(key.clone(), hold);
         self.watches.note_grant(key.as_bytes(), created);
     }
 
     fn forget_held(&self, key: &LockKey, created: Revision) {
         let mut held = self.held();
-        if held.get(key) == Some(&created) {
+        if held.get(key).is_some_and(|hold| hold.created == created) {
             held.remove(key);
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<LockKey, Revision>> {
+    /// The create revision of a key that is held.
+    fn held_at(&self, key: &LockKey) -> Option<Revision> {
+        self.held().get(key).map(|hold| hold.created)
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<LockKey, Hold>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -16,6 +16,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::backoff::Backoff;
+use crate::queue::Successors;
 
 /// How many watches without a follower are kept open.
 const IDLE_WATCHES: usize = 64;
@@ -66,8 +67,12 @@ impl Watches {
 
     /// Notes who stood before an entry of ours in a long line, for as long as its key is watched.
     pub(crate) fn note_neighbour(&self, own: &Bytes, neighbour: Option<&Bytes>) {
-        if let Some(entry) = self.shared.state().entries.get_mut(own) {
+        let mut state = self.shared.state();
+        if let Some(entry) = state.entries.get_mut(own) {
             entry.neighbour = neighbour.cloned();
+        }
+        if let Some(entry) = neighbour.and_then(|key| state.entries.get_mut(key)) {
+            entry.is_distant = entry.news.granted == Revision::ZERO;
         }
     }
 
@@ -106,6 +111,8 @@ pub(crate) struct News {
     pub(crate) over: Revision,
     /// What came with the last deletion.
     pub(crate) header: ResponseHeader,
+    /// The entry that it ended, by create revision, and who came behind that when it was its turn.
+    pub(crate) left: Option<(Revision, Successors)>,
     /// Why this key can't be watched.
     pub(crate) error: Option<Error>,
 }
@@ -231,6 +238,18 @@ impl State {
         }
     }
 
+    /// In a long queue everybody's neighbours change now and then: those who stand somewhere else now come and go without
+    /// anybody here who cares, and etcd need not tell of it.
+    fn forget_distant(&mut self, id: i64) {
+        let Some(key) = self.ids.get(&id).cloned() else {
+            return;
+        };
+        let unheard = |entry: &Entry| entry.is_distant && entry.followers.is_empty();
+        if self.entries.get(&key).is_some_and(unheard) {
+            self.forget(&key);
+        }
+    }
+
     fn forget(&mut self, key: &Bytes) {
         if let Some(entry) = self.entries.remove(key) {
             self.ids.remove(&entry.id);
@@ -280,7 +299,14 @@ impl State {
                     .into_iter()
                     .filter(|event| event.kind == EventKind::Delete)
                 {
-                    self.with(id, |entry| entry.deleted(event.kv.mod_revision, header));
+                    let left = event.prev_kv.and_then(|before| {
+                        let successors = Successors::read(&before.value, before.create_revision)?;
+                        Some((before.create_revision, successors))
+                    });
+                    self.with(id, |entry| {
+                        entry.deleted(event.kv.mod_revision, header, left);
+                    });
+                    self.forget_distant(id);
                 }
             }
             WatchBody::Canceled { reason, .. } => self.canceled(id, reason),
@@ -313,6 +339,8 @@ struct Entry {
     id: i64,
     news: News,
     neighbour: Option<Bytes>,
+    /// It was the neighbour of an entry of ours in a long line, where others may come between the next time.
+    is_distant: bool,
     followers: Vec<Arc<Notify>>,
 }
 
@@ -324,11 +352,17 @@ impl Entry {
         }
     }
 
-    fn deleted(&mut self, revision: Revision, header: ResponseHeader) {
+    fn deleted(
+        &mut self,
+        revision: Revision,
+        header: ResponseHeader,
+        left: Option<(Revision, Successors)>,
+    ) {
         self.news.proven = true;
         if revision > self.news.deleted {
             self.news.deleted = revision;
             self.news.header = header;
+            self.news.left = left;
             self.tell();
         }
     }
@@ -338,6 +372,7 @@ impl Entry {
         if self.news.deleted <= created {
             self.news.deleted = created.next();
             self.news.header = header;
+            self.news.left = None;
             self.tell();
         }
     }
@@ -390,7 +425,8 @@ async fn drive(transport: Arc<dyn Transport>, shared: Weak<Shared>) {
 }
 
 fn create(id: i64, key: &Bytes) -> WatchRequest {
-    WatchRequest::Create(WatchCreate::key(id, key.clone()).without_puts())
+    let watch = WatchCreate::key(id, key.clone());
+    WatchRequest::Create(watch.without_puts().with_prev_kv())
 }
 
 /// Whether trying again can't help.

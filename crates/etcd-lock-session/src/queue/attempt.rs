@@ -19,7 +19,8 @@ use super::keys::KeyPermit;
 use super::line::{Line, NEAR};
 use super::lookout::Lookout;
 use super::roll::Roll;
-use super::{Inner, REQUEST, REQUEST_TIMEOUT};
+use super::successors::Place;
+use super::{Inner, REQUEST, REQUEST_TIMEOUT, Successors};
 use crate::backoff::Backoff;
 use crate::metrics;
 
@@ -36,6 +37,8 @@ pub(super) struct Attempt {
     permit: Option<KeyPermit>,
     entry: Entry,
     asked: Asked,
+    /// Who comes after us, as far as it is known.
+    successors: Successors,
 }
 
 /// What the request to enter asks of the queue.
@@ -81,6 +84,7 @@ impl Attempt {
             permit: Some(permit),
             entry: Entry::None,
             asked: Asked::Newest,
+            successors: Successors::default(),
         }
     }
 
@@ -187,7 +191,8 @@ impl Attempt {
             Entry::Made(created) | Entry::Joined(created) => created,
             _ => Revision::ZERO,
         };
-        self.inner.note_held(&self.key, created);
+        let successors = std::mem::take(&mut self.successors);
+        self.inner.note_held(&self.key, created, successors);
         LockResponse::new(header, self.key.clone(), created)
     }
 
@@ -218,7 +223,7 @@ impl Attempt {
             Ok(reply) if reply.succeeded => Entry::Made(reply.header.revision),
             Ok(reply) => match reply.kvs(0).first().map(|kv| kv.create_revision) {
                 // An entry of ours that is neither held nor waited for: an attempt whose outcome was unknown made it.
-                Some(created) if self.inner.held().get(&self.key) != Some(&created) => {
+                Some(created) if self.inner.held_at(&self.key) != Some(created) => {
                     Entry::Made(created)
                 }
                 Some(created) => Entry::Joined(created),
@@ -239,6 +244,11 @@ impl Attempt {
             .map(|deadline| deadline.duration_since(Instant::now()));
         let bound = left.map_or(REQUEST_TIMEOUT, |left| left.min(REQUEST_TIMEOUT));
         CallOptions::new(Timeout::After(bound.max(Duration::from_millis(1))))
+    }
+
+    fn place(&self, created: Revision) -> Place {
+        let lease = self.request.lease;
+        Place { lease, created }
     }
 
     fn created(&self) -> Result<Revision> {
@@ -263,6 +273,7 @@ impl Drop for Attempt {
             deadline: None,
             permit: self.permit.take(),
             asked: Asked::Newest,
+            successors: Successors::default(),
             entry: Entry::None,
         };
         // Not waited for: a runtime that is shutting down drops it, and the end of the lease removes the entry.

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use etcd_lock_core::kv::KeyValue;
 use etcd_lock_core::{ResponseHeader, Result, Revision};
 
-use super::Vouched;
+use super::successors::Place;
+use super::{Successors, Vouched};
 use crate::watches::News;
 
 /// Up to this many entries before us are all watched, so that the last one to go is the grant, without asking again. In
@@ -36,6 +37,26 @@ impl Line {
         })
     }
 
+    /// Right behind one entry, with others before that.
+    pub(crate) fn right_behind(header: ResponseHeader, key: Bytes, created: Revision) -> Self {
+        Self {
+            header,
+            ahead: vec![(key, created)],
+            complete: false,
+            adjacent: true,
+        }
+    }
+
+    /// Nobody stands there.
+    pub(crate) const fn empty(header: ResponseHeader) -> Self {
+        Self {
+            header,
+            ahead: Vec::new(),
+            complete: true,
+            adjacent: true,
+        }
+    }
+
     /// In a long line, who stands right before us.
     pub(crate) fn neighbour(&self) -> Option<&Bytes> {
         let (key, _) = self.ahead.first().filter(|_| !self.complete)?;
@@ -45,6 +66,7 @@ impl Line {
     /// What the news of our own key and of those before us say, or nothing as long as somebody stands there.
     pub(crate) fn turn(
         &self,
+        place: Place,
         own: News,
         ahead: impl Iterator<Item = News>,
         vouched: Vouched,
@@ -59,6 +81,8 @@ impl Line {
         let stands = is_covered(&own) && own.proven;
         let mut passed_on = self.complete;
         let mut last = self.header;
+        let mut successors = Successors::default();
+        let mut before = None;
         let (mut left, mut going) = (0, 0);
         own.error.map_or(Ok(()), Err)?;
         for ((_, created), news) in self.ahead.iter().zip(ahead) {
@@ -66,6 +90,18 @@ impl Line {
             let over = gone || vouched == Vouched::BySession && news.over == *created;
             // The end of a hold of this process shows that nobody stood before it.
             passed_on |= over && self.adjacent && news.granted == *created;
+            if let Some((of, behind)) = &news.left
+                && gone
+                && of == created
+            {
+                // Written by who knew that it was its turn.
+                passed_on |= self.adjacent;
+                if let Some(after) = behind.after(place) {
+                    passed_on = true;
+                    successors = after;
+                }
+                before = behind.before(place);
+            }
             left += usize::from(!over);
             going += usize::from(over && !gone);
             blind |= !gone && news.since.is_some() && !is_covered(&news);
@@ -75,10 +111,16 @@ impl Line {
             news.error.map_or(Ok(()), Err)?;
         }
         Ok(match (left, going) {
-            (0, 0) if passed_on && stands => Some(Turn::Ours(last)),
+            (0, 0) if passed_on && stands => Some(Turn::Ours(last, successors)),
+            (0, 0)
+                if !self.complete
+                    && let Some(place) = before =>
+            {
+                Some(Turn::Behind(place, last))
+            }
             (0, 0) => Some(Turn::Near),
             // Whether our own entry stands is then the session's to know, as it is for a holder.
-            (0, _) if passed_on => Some(Turn::Ours(last)),
+            (0, _) if passed_on => Some(Turn::Ours(last, successors)),
             _ => blind.then_some(Turn::Far),
         })
     }
@@ -92,8 +134,10 @@ impl Line {
 /// What the events of a line say.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Turn {
-    /// Everybody before us is gone: what told of the last of them.
-    Ours(ResponseHeader),
+    /// Everybody before us is gone: what told of the last of them, and who comes after us, as far as it is known.
+    Ours(ResponseHeader, Successors),
+    /// The one that was watched is gone, and this one stands right before us.
+    Behind(Place, ResponseHeader),
     /// Those that were watched are gone, and the line has to be read to know of others.
     Near,
     /// The events may not tell all: the line has to be read again.

@@ -85,7 +85,7 @@ impl Lookout {
         let own = RangeRequest::key(self.key.as_bytes().clone()).keys_only();
         let reply = self.inner.transport.range(own, REQUEST).await?;
         let created = reply.kvs.first().map(|kv| kv.create_revision);
-        let held = self.inner.held().get(&self.key).copied();
+        let held = self.inner.held_at(&self.key);
         Ok(created.filter(|created| Some(*created) != held))
     }
 }

@@ -20,6 +20,9 @@ use super::{Inner, REQUEST, over};
 /// How many keys a read of the line asks for: one more than can be near, to see whether that is all.
 const LIMIT: u32 = NEAR as u32 + 1;
 
+/// How many of the oldest are read at once: so many hand-overs need no other read.
+const OLDEST: u32 = 32;
+
 /// How many bytes of keys a shared read asks for, and how many keys at most.
 const SHARED_BYTES: usize = 1 << 20;
 const SHARED_KEYS: usize = 4096;
@@ -59,6 +62,13 @@ impl Roll {
         }
     }
 
+    /// Reads it from the oldest keys, the oldest first.
+    pub(super) fn of_oldest(header: ResponseHeader, name: &LockName, kvs: &[KeyValue]) -> Self {
+        let mut roll = Self::read(header, name, kvs, false);
+        roll.entries.reverse();
+        roll
+    }
+
     /// The line before an entry that was created at `created`, or `None` where foreign or newer keys fill the roll and
     /// more of the queue has to be read.
     pub(super) fn line(&self, created: Revision) -> Option<Line> {
@@ -90,6 +100,13 @@ impl Roll {
     /// Asks for the newest entries of the queue: right after our own was put, for those before us.
     pub(super) fn newest(name: &LockName) -> RangeRequest {
         all(name).with_limit(LIMIT + 1)
+    }
+
+    /// Asks for the oldest entries, with what is written in them.
+    pub(super) fn oldest(name: &LockName) -> RangeRequest {
+        RangeRequest::prefix(name.queue_prefix())
+            .sorted_by(SortTarget::CreateRevision, SortOrder::Ascending)
+            .with_limit(OLDEST)
     }
 
     /// Asks for the entries that came before one that was created at `created`.

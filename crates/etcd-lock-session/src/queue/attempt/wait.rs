@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use etcd_lock_core::kv::{OpResponse, RangeRequest, TxnRequest};
+use bytes::Bytes;
+use etcd_lock_core::kv::{Compare, OpResponse, RangeRequest, TxnRequest, TxnResponse};
 use etcd_lock_core::lease::LeaseTimeToLiveRequest;
 use etcd_lock_core::{Error, ErrorKind, LockResponse, Result, Revision};
 use tokio::time::{Instant, sleep_until};
@@ -11,7 +12,7 @@ use super::{Attempt, odd};
 use crate::backoff::Backoff;
 use crate::queue::line::{Line, Turn};
 use crate::queue::roll::{Roll, Rolls};
-use crate::queue::{REQUEST, Vouched};
+use crate::queue::{REQUEST, Successors, Vouched};
 use crate::watches::Follower;
 
 /// How often the line is read anew although no event came: etcd versions are known that lose watch events.
@@ -33,9 +34,18 @@ impl Attempt {
                 .watches
                 .note_neighbour(self.key.as_bytes(), line.neighbour());
             line = match self.wait_for(&line, created, &follower, vouched).await? {
-                Turn::Ours(header) => return Ok(self.granted(header)),
-                Turn::Near => self.look_again(created).await?,
-                Turn::Far => self.look_with_others(created).await?,
+                Turn::Ours(header, successors) => {
+                    self.successors = successors;
+                    return Ok(self.granted(header));
+                }
+                Turn::Behind(place, header) => {
+                    let key = self.request.name.key(place.lease).into();
+                    Line::right_behind(header, key, place.created)
+                }
+                Turn::Near if line.complete => self.look_again(created).await?,
+                Turn::Near => self.look_ahead(created).await?,
+                Turn::Far if self.is_crowded() => self.look_with_others(created).await?,
+                Turn::Far => self.look_at(line, created).await?,
             };
         }
         Ok(self.granted(line.header))
@@ -56,7 +66,7 @@ impl Attempt {
                 return Err(self.gone().await);
             }
             let ahead = line.ahead.iter().map(|(key, _)| follower.news(key));
-            if let Some(turn) = line.turn(own, ahead, vouched)? {
+            if let Some(turn) = line.turn(self.place(created), own, ahead, vouched)? {
                 return Ok(turn);
             }
             tokio::select! {
@@ -86,6 +96,76 @@ impl Attempt {
         }
         match roll.line(created) {
             Some(line) => Ok(line),
+            None => self.look_again(created).await,
+        }
+    }
+
+    /// Looks whether those of a line are there still: what stands between and before them doesn't change but that it goes.
+    async fn look_at(&mut self, line: Line, created: Revision) -> Result<Line> {
+        let look = |key: &Bytes| RangeRequest::key(key.clone()).keys_only();
+        let own = TxnRequest::new().and_then(look(self.key.as_bytes()));
+        let keys = line.ahead.iter().map(|(key, _)| look(key));
+        let txn = keys.fold(own, TxnRequest::and_then).idempotent();
+        let Ok(reply) = self.inner.transport.txn(txn, self.options()).await else {
+            return self.look_again(created).await;
+        };
+        let is_there = |index: usize, created: Revision| {
+            let kv = reply.kvs(index).first();
+            kv.is_some_and(|kv| kv.create_revision == created)
+        };
+        if !is_there(0, created) {
+            return Err(self.gone().await);
+        }
+        let ahead = line.ahead.into_iter().zip(1..);
+        let ahead = ahead.filter(|((_, created), index)| is_there(*index, *created));
+        let ahead: Vec<_> = ahead.map(|(entry, _)| entry).collect();
+        if ahead.is_empty() && !line.complete {
+            return self.look_ahead(created).await;
+        }
+        Ok(Line {
+            header: reply.header,
+            ahead,
+            ..line
+        })
+    }
+
+    /// Finds out whether it is our turn when that is likely: who came before us has written it into our entry, or we are the
+    /// oldest. Then we know our successors, too.
+    async fn look_ahead(&mut self, created: Revision) -> Result<Line> {
+        let key = self.key.as_bytes();
+        let txn = TxnRequest::new()
+            .when(Compare::mod_revision(key.clone(), created))
+            .and_then(Roll::oldest(&self.request.name))
+            .or_else(RangeRequest::key(key.clone()))
+            .idempotent();
+        let Ok(reply) = self.inner.transport.txn(txn, self.options()).await else {
+            return self.look_again(created).await;
+        };
+        if !reply.succeeded {
+            return self.look_into_entry(&reply, created).await;
+        }
+        let kvs = reply.kvs(0);
+        let roll = Roll::of_oldest(reply.header, &self.request.name, kvs);
+        // Where we aren't among them, others stand there.
+        if roll.has(key, created) == Some(true)
+            && let Some(line) = roll.line(created)
+        {
+            let place = self.place(created);
+            self.successors = Successors::behind(place, &self.request.name, kvs);
+            return Ok(line);
+        }
+        self.look_again(created).await
+    }
+
+    /// Somebody has written into our entry, or it is gone.
+    async fn look_into_entry(&mut self, reply: &TxnResponse, created: Revision) -> Result<Line> {
+        let own = reply.kvs(0).first();
+        let own = own.filter(|kv| kv.create_revision == created);
+        match own.and_then(|kv| Successors::read(&kv.value, created)) {
+            Some(successors) => {
+                self.successors = successors;
+                Ok(Line::empty(reply.header))
+            }
             None => self.look_again(created).await,
         }
     }
