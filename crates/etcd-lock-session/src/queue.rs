@@ -112,7 +112,7 @@ impl Queue {
 
     /// Follows the deletion of a held key.
     pub(crate) fn follow(&self, key: &LockKey) -> Follower {
-        self.0.watches.follow([key.as_bytes().clone()])
+        self.0.watches.follow([key.as_bytes().clone()], None)
     }
 
     async fn wait(

@@ -35,8 +35,13 @@ impl Watches {
         }
     }
 
-    /// Follows keys: the follower is told of each deletion, and of each loss and return of the stream.
-    pub(crate) fn follow(&self, keys: impl IntoIterator<Item = Bytes>) -> Follower {
+    /// Follows keys: the follower is told of each deletion, and of each loss and return of the stream. Of a neighbour, who is
+    /// one of them, it is also told what its entry said.
+    pub(crate) fn follow(
+        &self,
+        keys: impl IntoIterator<Item = Bytes>,
+        neighbour: Option<&Bytes>,
+    ) -> Follower {
         let follower = Follower {
             shared: self.shared.clone(),
             keys: keys.into_iter().collect(),
@@ -44,7 +49,7 @@ impl Watches {
         };
         let mut state = self.shared.state();
         for key in &follower.keys {
-            state.add(key, follower.changed.clone());
+            state.add(key, neighbour == Some(key), follower.changed.clone());
         }
         self.shared.clone().ensure_driven(&mut state);
         follower
@@ -71,9 +76,6 @@ impl Watches {
         if let Some(entry) = state.entries.get_mut(own) {
             entry.neighbour = neighbour.cloned();
         }
-        if let Some(entry) = neighbour.and_then(|key| state.entries.get_mut(key)) {
-            entry.is_distant = entry.news.granted == Revision::ZERO;
-        }
     }
 
     /// Who stood before an entry of ours when its line was last read, where that was somebody of another process: the
@@ -82,8 +84,7 @@ impl Watches {
         let state = self.shared.state();
         let neighbour = state.entries.get(own)?.neighbour.as_ref()?;
         let watched = state.entries.get(neighbour);
-        let is_ours = watched.is_some_and(|entry| entry.news.granted > Revision::ZERO);
-        (!is_ours).then(|| neighbour.clone())
+        (!watched.is_some_and(Entry::is_ours)).then(|| neighbour.clone())
     }
 }
 
@@ -201,20 +202,20 @@ struct State {
 }
 
 impl State {
-    fn add(&mut self, key: &Bytes, follower: Arc<Notify>) {
-        if self
-            .entries
-            .get(key)
-            .is_none_or(|entry| entry.news.error.is_some())
-        {
+    fn add(&mut self, key: &Bytes, is_neighbour: bool, follower: Arc<Notify>) {
+        let serves = |entry: &Entry| {
+            entry.news.error.is_none() && (entry.is_neighbour || !is_neighbour || entry.is_ours())
+        };
+        if !self.entries.get(key).is_some_and(serves) {
             self.last_id += 1;
             self.ids.insert(self.last_id, key.clone());
-            let old = self.entries.insert(key.clone(), Entry::new(self.last_id));
-            if let Some(old) = old {
+            let new = Entry::new(self.last_id, is_neighbour);
+            self.send(new.create(key));
+            if let Some(old) = self.entries.insert(key.clone(), new) {
                 self.ids.remove(&old.id);
+                self.send(WatchRequest::Cancel(old.id));
                 self.followers(key).extend(old.followers);
             }
-            self.send(create(self.last_id, key));
         }
         self.followers(key).push(follower);
     }
@@ -240,11 +241,11 @@ impl State {
 
     /// In a long queue everybody's neighbours change now and then: those who stand somewhere else now come and go without
     /// anybody here who cares, and etcd need not tell of it.
-    fn forget_distant(&mut self, id: i64) {
+    fn forget_unheard(&mut self, id: i64) {
         let Some(key) = self.ids.get(&id).cloned() else {
             return;
         };
-        let unheard = |entry: &Entry| entry.is_distant && entry.followers.is_empty();
+        let unheard = |entry: &Entry| entry.is_neighbour && entry.followers.is_empty();
         if self.entries.get(&key).is_some_and(unheard) {
             self.forget(&key);
         }
@@ -270,7 +271,7 @@ impl State {
 
     fn opened(&mut self, requests: mpsc::UnboundedSender<WatchRequest>) {
         for (key, entry) in &self.entries {
-            let _ = requests.send(create(entry.id, key));
+            let _ = requests.send(entry.create(key));
         }
         self.requests = Some(requests);
     }
@@ -306,7 +307,7 @@ impl State {
                     self.with(id, |entry| {
                         entry.deleted(event.kv.mod_revision, header, left);
                     });
-                    self.forget_distant(id);
+                    self.forget_unheard(id);
                 }
             }
             WatchBody::Canceled { reason, .. } => self.canceled(id, reason),
@@ -339,17 +340,33 @@ struct Entry {
     id: i64,
     news: News,
     neighbour: Option<Bytes>,
-    /// It was the neighbour of an entry of ours in a long line, where others may come between the next time.
-    is_distant: bool,
+    /// It is watched as the neighbour of an entry of ours in a long line: with what it said, and for as long as anybody
+    /// cares.
+    is_neighbour: bool,
     followers: Vec<Arc<Notify>>,
 }
 
 impl Entry {
-    fn new(id: i64) -> Self {
+    fn new(id: i64, is_neighbour: bool) -> Self {
         Self {
             id,
+            is_neighbour,
             ..Self::default()
         }
+    }
+
+    /// Whether it has been an entry of this process.
+    fn is_ours(&self) -> bool {
+        self.news.granted > Revision::ZERO
+    }
+
+    fn create(&self, key: &Bytes) -> WatchRequest {
+        let watch = WatchCreate::key(self.id, key.clone()).without_puts();
+        // Only of those that may say something, since etcd reads it up.
+        WatchRequest::Create(match self.is_neighbour {
+            true => watch.with_prev_kv(),
+            false => watch,
+        })
     }
 
     fn deleted(
@@ -422,11 +439,6 @@ async fn drive(transport: Arc<dyn Transport>, shared: Weak<Shared>) {
         drop(alive);
         backoff.pause().await;
     }
-}
-
-fn create(id: i64, key: &Bytes) -> WatchRequest {
-    let watch = WatchCreate::key(id, key.clone());
-    WatchRequest::Create(watch.without_puts().with_prev_kv())
 }
 
 /// Whether trying again can't help.

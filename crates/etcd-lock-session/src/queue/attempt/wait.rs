@@ -29,7 +29,7 @@ impl Attempt {
         while !line.is_empty() {
             let ahead = line.ahead.iter().map(|(key, _)| key.clone());
             let keys = std::iter::once(self.key.as_bytes().clone()).chain(ahead);
-            let follower = self.inner.watches.follow(keys);
+            let follower = self.inner.watches.follow(keys, line.neighbour());
             self.inner
                 .watches
                 .note_neighbour(self.key.as_bytes(), line.neighbour());
