@@ -245,7 +245,8 @@ impl State {
         let Some(key) = self.ids.get(&id).cloned() else {
             return;
         };
-        let unheard = |entry: &Entry| entry.is_neighbour && entry.followers.is_empty();
+        let unheard =
+            |entry: &Entry| entry.is_neighbour && !entry.is_ours() && entry.followers.is_empty();
         if self.entries.get(&key).is_some_and(unheard) {
             self.forget(&key);
         }

@@ -37,8 +37,10 @@ impl Line {
         })
     }
 
-    /// Right behind one entry, with others before that.
-    pub(crate) fn right_behind(header: ResponseHeader, key: Bytes, created: Revision) -> Self {
+    /// Right behind one entry, as of when that was made: whether it is there still is for the watches or a read to say.
+    pub(crate) fn right_behind(key: Bytes, created: Revision) -> Self {
+        let mut header = ResponseHeader::default();
+        header.revision = created;
         Self {
             header,
             ahead: vec![(key, created)],
@@ -116,7 +118,7 @@ impl Line {
                 if !self.complete
                     && let Some(place) = before =>
             {
-                Some(Turn::Behind(place, last))
+                Some(Turn::Behind(place))
             }
             (0, 0) => Some(Turn::Near),
             // Whether our own entry stands is then the session's to know, as it is for a holder.
@@ -137,7 +139,7 @@ pub(crate) enum Turn {
     /// Everybody before us is gone: what told of the last of them, and who comes after us, as far as it is known.
     Ours(ResponseHeader, Successors),
     /// The one that was watched is gone, and this one stands right before us.
-    Behind(Place, ResponseHeader),
+    Behind(Place),
     /// Those that were watched are gone, and the line has to be read to know of others.
     Near,
     /// The events may not tell all: the line has to be read again.
@@ -146,10 +148,19 @@ pub(crate) enum Turn {
 
 #[cfg(test)]
 mod tests {
+    use etcd_lock_core::LeaseId;
+
     use super::*;
 
     fn revision(number: i64) -> Revision {
         Revision::new(number).unwrap()
+    }
+
+    fn place(lease: i64, created: i64) -> Place {
+        Place {
+            lease: LeaseId::new(lease).unwrap(),
+            created: revision(created),
+        }
     }
 
     /// A line behind one entry of revision 5, as of revision 10.
@@ -175,7 +186,8 @@ mod tests {
 
     /// What this line says of an own entry that stands.
     fn turn(line: &Line, ahead: News, vouched: Vouched) -> Option<Turn> {
-        line.turn(quiet(), [ahead].into_iter(), vouched).unwrap()
+        line.turn(place(9, 9), quiet(), [ahead].into_iter(), vouched)
+            .unwrap()
     }
 
     #[test]
@@ -203,7 +215,7 @@ mod tests {
             granted: revision(5),
             ..gone.clone()
         };
-        let ours = Some(Turn::Ours(header));
+        let ours = Some(Turn::Ours(header, Successors::default()));
         let by_nobody = Vouched::ByNobody;
         assert_eq!(turn(&behind_one(true, true), gone.clone(), by_nobody), ours);
         assert_eq!(
@@ -218,6 +230,46 @@ mod tests {
             turn(&behind_one(false, false), held, by_nobody),
             Some(Turn::Near)
         );
+    }
+
+    #[test]
+    fn an_entry_that_went_says_whose_turn_it_is() {
+        let said = |of: i64, behind: &[Place]| News {
+            deleted: revision(12),
+            left: Some((revision(of), Successors::from(behind))),
+            ..quiet()
+        };
+        let (us, next, other) = (place(9, 9), place(10, 10), place(7, 7));
+        let line = behind_one(false, false);
+        let turn = |news| turn(&line, news, Vouched::ByNobody);
+        let ours = |behind: &[Place]| Some(Turn::Ours(line.header, Successors::from(behind)));
+        assert_eq!(turn(said(5, &[us, next])), ours(&[next]));
+        assert_eq!(turn(said(5, &[us])), ours(&[]));
+        assert_eq!(turn(said(5, &[other, us])), Some(Turn::Behind(other)));
+        assert_eq!(turn(said(5, &[next])), Some(Turn::Near));
+        assert_eq!(turn(said(5, &[place(9, 8)])), Some(Turn::Near));
+        assert_eq!(
+            turn(said(4, &[us])),
+            Some(Turn::Near),
+            "of an earlier entry"
+        );
+    }
+
+    #[test]
+    fn behind_who_had_its_turn_nobody_else_can_be_before_us() {
+        let said = News {
+            deleted: revision(12),
+            left: Some((revision(5), Successors::default())),
+            ..quiet()
+        };
+        for (adjacent, is_ours) in [(true, true), (false, false)] {
+            let turn = turn(
+                &behind_one(false, adjacent),
+                said.clone(),
+                Vouched::ByNobody,
+            );
+            assert_eq!(matches!(turn, Some(Turn::Ours(..))), is_ours);
+        }
     }
 
     #[test]
@@ -237,7 +289,9 @@ mod tests {
         };
         for own in [unproven, late, News::default()] {
             let ahead = [gone.clone()].into_iter();
-            let turn = line.turn(own, ahead, Vouched::BySession).unwrap();
+            let turn = line
+                .turn(place(9, 9), own, ahead, Vouched::BySession)
+                .unwrap();
             assert_eq!(turn, Some(Turn::Near));
         }
     }
@@ -254,7 +308,9 @@ mod tests {
             Some(Turn::Far)
         );
         let ahead = [quiet()].into_iter();
-        let own = line.turn(late, ahead, Vouched::BySession).unwrap();
+        let own = line
+            .turn(place(9, 9), late, ahead, Vouched::BySession)
+            .unwrap();
         assert_eq!(own, Some(Turn::Far));
     }
 
@@ -268,8 +324,8 @@ mod tests {
         let header = behind_one(true, true).header;
         let by_session = Vouched::BySession;
         for (complete, adjacent, expected) in [
-            (true, true, Some(Turn::Ours(header))),
-            (false, true, Some(Turn::Ours(header))),
+            (true, true, Some(Turn::Ours(header, Successors::default()))),
+            (false, true, Some(Turn::Ours(header, Successors::default()))),
             (false, false, None),
         ] {
             let line = behind_one(complete, adjacent);

@@ -104,3 +104,99 @@ fn written(places: &[Place], mut last: Revision) -> Vec<u8> {
     }
     value
 }
+
+#[cfg(test)]
+impl From<&[Place]> for Successors {
+    fn from(places: &[Place]) -> Self {
+        Self(places.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revision(number: i64) -> Revision {
+        Revision::new(number).unwrap()
+    }
+
+    fn place(lease: i64, created: i64) -> Place {
+        let lease = LeaseId::new(lease).unwrap();
+        let created = revision(created);
+        Place { lease, created }
+    }
+
+    fn entry(lease: i64, created: i64, value: &'static str) -> KeyValue {
+        let mut kv = KeyValue::new(format!("a/{lease:x}"), value);
+        kv.create_revision = revision(created);
+        kv.version = 1;
+        kv.lease = lease;
+        kv
+    }
+
+    fn behind(created: i64, kvs: &[KeyValue]) -> Successors {
+        let name = LockName::new("a").unwrap();
+        Successors::behind(place(1, created), &name, kvs)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let places = [
+            place(2, 7),
+            place(i64::MAX, 8),
+            place(3, 7 + i64::from(u32::MAX)),
+        ];
+        let value = written(&places, revision(5));
+        assert_eq!(
+            Successors::read(&value, revision(5)),
+            Some(Successors(places.to_vec()))
+        );
+    }
+
+    #[test]
+    fn who_came_too_much_later_is_left_out() {
+        let places = [place(2, 7), place(3, 8 + i64::from(u32::MAX))];
+        let value = written(&places, revision(5));
+        let read = Successors::read(&value, revision(5)).unwrap();
+        assert_eq!(read.0, places[..1]);
+    }
+
+    #[test]
+    fn values_of_others_say_nothing() {
+        for value in [
+            &b""[..],
+            b"next",
+            b"{}",
+            b"next\0\0",
+            b"next\0\xff\0\0\0\0\0\0\0\0\0\0\x01",
+        ] {
+            assert_eq!(Successors::read(value, revision(5)), None, "{value:?}");
+        }
+        let nobody = Some(Successors::default());
+        assert_eq!(Successors::read(b"next\0", revision(5)), nobody);
+        let late = written(&[place(2, 6)], revision(5));
+        let last = Revision::new(i64::MAX).unwrap();
+        assert_eq!(Successors::read(&late, last), None);
+    }
+
+    #[test]
+    fn the_list_ends_before_what_is_not_ours_to_write_to() {
+        let with_owner = entry(3, 7, "somebody");
+        let mut rewritten = entry(3, 7, "");
+        rewritten.version = 2;
+        let mut of_another_lease = entry(3, 7, "");
+        of_another_lease.lease = 4;
+        for third in [with_owner, rewritten, of_another_lease] {
+            let kvs = [entry(1, 5, ""), entry(2, 6, ""), third, entry(4, 8, "")];
+            assert_eq!(behind(5, &kvs).0, [place(2, 6)]);
+        }
+    }
+
+    #[test]
+    fn foreign_keys_stand_in_nobodys_way() {
+        let mut foreign = entry(3, 6, "note");
+        foreign.key = "a/b/3".into();
+        let kvs = [entry(1, 5, "x"), foreign, entry(2, 7, "")];
+        assert_eq!(behind(5, &kvs).0, [place(2, 7)]);
+    }
+}

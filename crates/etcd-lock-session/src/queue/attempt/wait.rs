@@ -38,9 +38,9 @@ impl Attempt {
                     self.successors = successors;
                     return Ok(self.granted(header));
                 }
-                Turn::Behind(place, header) => {
+                Turn::Behind(place) => {
                     let key = self.request.name.key(place.lease).into();
-                    Line::right_behind(header, key, place.created)
+                    Line::right_behind(key, place.created)
                 }
                 Turn::Near if line.complete => self.look_again(created).await?,
                 Turn::Near => self.look_ahead(created).await?,
