@@ -51,7 +51,9 @@ impl LockGuard {
         self.token
     }
 
-    /// The store's revision when etcd granted the lock: what `etcdctl lock` calls `ETCD_LOCK_REV`. It is no fencing token.
+    /// The newest revision of the store that was known of when the lock was granted: what `etcdctl lock` calls
+    /// `ETCD_LOCK_REV`. Where another session of this client passed the lock on it may be older than what that wrote. It is no
+    /// fencing token.
     #[must_use]
     pub const fn revision(&self) -> Revision {
         self.granted_at
@@ -105,7 +107,8 @@ impl LockGuard {
         }
     }
 
-    /// Releases the lock: to the next task of this session, or else on etcd.
+    /// Releases the lock: to the next task of this session, or else on etcd. Whoever comes next in this process need not wait
+    /// for etcd's answer, unless a [`fenced_txn`](Self::fenced_txn) of this guard got none.
     ///
     /// # Errors
     /// When etcd could not be told: the lock is then free after the session's time to live, or when it is closed.

@@ -44,7 +44,7 @@ pub(crate) fn describe() {
         describe_counter!(
             "lock.handovers",
             Count,
-            "Locks that were handed on inside this process"
+            "Locks that were handed on between tasks of one session"
         );
         describe_histogram!(
             "lock.hold.duration",

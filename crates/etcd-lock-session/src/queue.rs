@@ -45,6 +45,8 @@ use crate::watches::{Follower, Watches};
 ///
 /// - An uncontended lock is one request.
 /// - A waiter is told of its turn by an event, and costs neither a connection nor a stream.
+/// - In a long queue a release writes into the next entry, if that is empty, whose turn it is and who comes then: one read of
+///   the queue serves some thirty hand-overs. Who needs it can read an entry's value, and nobody has to.
 /// - Only `<name>/<hex>` keys are queue entries: `a` does not wait for a holder of `a/b`.
 /// - Whatever ends a wait without a grant removes the entry, in the background, guarded by its create revision.
 ///
@@ -97,7 +99,7 @@ impl Queue {
         .await
     }
 
-    /// Takes the lock for a session, which keeps the lease alive, and looks at it when the lock is granted. So the end of
+    /// Waits for the lock for a session, which keeps the lease alive, and looks at it when the lock is granted. So the end of
     /// another session's hold in this process is a grant, before etcd has heard of it.
     pub(crate) async fn lock_for_session(&self, request: LockRequest) -> Result<LockResponse> {
         let infinite = CallOptions::new(Timeout::Infinity);

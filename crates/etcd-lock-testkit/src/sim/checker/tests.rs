@@ -24,11 +24,12 @@ impl Held for Always {
 }
 
 impl History {
-    /// Processes 1 and 2 have a lease each, of their own number.
+    /// Processes 1 and 2 have a lease each, of their own number, and process 1 has lease 3, too.
     fn new() -> Self {
         let mut checker = Checker::new(1);
         checker.lease(1, 1);
         checker.lease(2, 2);
+        checker.lease(3, 1);
         let hold = Arc::new(Always);
         Self { checker, hold }
     }
@@ -51,10 +52,22 @@ impl History {
     }
 
     fn is_granted(&mut self, process: usize, created: i64, handover: u64, limit: u64) {
+        let lease = i64::try_from(process).unwrap();
+        self.lease_is_granted(lease, process, created, handover, limit);
+    }
+
+    fn lease_is_granted(
+        &mut self,
+        lease: i64,
+        process: usize,
+        created: i64,
+        handover: u64,
+        limit: u64,
+    ) {
         let note = Note::Granted {
             grant: created.unsigned_abs() * 1_000 + handover,
             lock: 0,
-            key: LockKey::new(key(i64::try_from(process).unwrap())).unwrap(),
+            key: LockKey::new(key(lease)).unwrap(),
             token: FencingToken::new(revision(created), handover),
             limit,
             watched: true,
@@ -219,6 +232,70 @@ fn a_claim_to_a_lock_that_is_said_to_be_lost_is_found() {
     };
     assert_eq!(lost(false), None);
     assert_eq!(lost(true).as_deref(), Some("loss:"));
+}
+
+/// Lease 1 is granted the lock and gives it up; its entry stays for now.
+fn given_up() -> History {
+    let mut history = History::new();
+    history.enters(1, 5);
+    history.is_granted(1, 5, 0, 0);
+    history.writes(1, 5);
+    history.note(Note::Released { grant: 5_000 });
+    history
+}
+
+#[test]
+fn a_process_may_pass_the_lock_on_before_the_server_knows() {
+    let mut history = given_up();
+    history.enters(3, 6);
+    history.lease_is_granted(3, 1, 6, 0, 0);
+    assert_eq!(history.contradictions(), [""; 0]);
+    history.writes(2, 6);
+    history.is_written(2);
+    assert_eq!(history.verdict(), None);
+}
+
+#[test]
+fn another_process_may_not_take_it_before() {
+    let mut history = given_up();
+    history.enters(2, 6);
+    history.is_granted(2, 6, 0, 0);
+    assert_eq!(history.contradictions().len(), 1);
+}
+
+#[test]
+fn nor_may_its_own_past_somebody_between() {
+    let mut history = given_up();
+    history.enters(2, 6);
+    history.enters(3, 7);
+    history.lease_is_granted(3, 1, 7, 0, 0);
+    assert_eq!(history.contradictions().len(), 1);
+    assert_eq!(history.verdict().as_deref(), Some("order:"));
+}
+
+#[test]
+fn a_write_that_comes_after_the_lock_was_passed_on_is_found() {
+    let mut history = given_up();
+    history.enters(3, 6);
+    history.lease_is_granted(3, 1, 6, 0, 0);
+    history.is_written(1);
+    assert_eq!(history.verdict().as_deref(), Some("fencing:"));
+}
+
+#[test]
+fn a_wait_that_fails_for_no_reason_is_found() {
+    let fails = |cause| {
+        let mut history = History::new();
+        history.enters(1, 5);
+        history.leaves(1, 5, cause);
+        let text = "the queue entry a/1 was deleted by somebody else";
+        let error = etcd_lock_core::Error::new(etcd_lock_core::ErrorKind::Lost, text);
+        history.note(Note::Failed { lock: 0, error });
+        history.verdict()
+    };
+    assert_eq!(fails(Cause::Stranger), None);
+    assert_eq!(fails(Cause::Expiry), None);
+    assert_eq!(fails(Cause::Process(1)).as_deref(), Some("error:"));
 }
 
 #[test]
