@@ -15,7 +15,7 @@ pub(super) struct Process {
     pub(super) late: Vec<Request>,
     /// A request to make its entry may be executed yet, after its attempt is over: it looks after the key.
     pub(super) in_doubt: bool,
-    /// Its last hold that is over for good, although the entry may be there yet.
+    /// Its hold that is over for good, until its entry is known to be gone.
     pub(super) over: Option<Revision>,
 }
 
@@ -164,7 +164,10 @@ impl Process {
                 };
             }
             (Phase::Entering { .. }, _) => self.phase = Phase::Idle,
-            (Phase::Leaving(_), Reply::Deleted) => self.phase = Phase::Idle,
+            (Phase::Leaving(_), Reply::Deleted) => {
+                self.phase = Phase::Idle;
+                self.over = None;
+            }
             _ => {}
         }
     }

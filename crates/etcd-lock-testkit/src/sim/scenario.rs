@@ -152,7 +152,7 @@ impl Scenario {
             ahead_ms: [5, 25, 100][rng.usize(..3)],
             processes,
         };
-        if seed % 8 == 7 {
+        if seed % 4 == 3 {
             scenario.processes[0] = crowd(&mut rng, locks);
         }
         scenario
