@@ -167,7 +167,7 @@ impl Release {
     /// Gives the grant back to etcd. The turn ends when that is known to be done.
     async fn finish(mut self) -> Result<()> {
         if let Some((grant, _)) = &self.grant {
-            if grant.is_settled() {
+            if grant.is_settled() && self.session.is_alive() {
                 self.session.queue().note_over(&grant.key, grant.created);
             }
             unlock(&self.session, grant).await?;
