@@ -154,6 +154,12 @@ impl Scenario {
         };
         if seed % 4 == 3 {
             scenario.processes[0] = crowd(&mut rng, locks);
+            // Who reads for many must notice whose entry is missing.
+            scenario.faults.push(Fault {
+                at_ms: rng.u64(..chaos_ms / 4),
+                for_ms: 1,
+                kind: FaultKind::DeleteNextKey(0),
+            });
         }
         scenario
     }
