@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use etcd_lock_core::kv::{KeyValue, RangeRequest, SortOrder, SortTarget};
+use etcd_lock_core::kv::{RangeRequest, SortOrder, SortTarget};
 use etcd_lock_core::lease::LeaseTimeToLiveRequest;
 use etcd_lock_core::{
     CallOptions, Context, LeaseId, LockKey, LockName, Result, Revision, Transport,
@@ -11,6 +11,7 @@ use etcd_lock_core::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::Owner;
+use crate::queue::entry;
 
 /// How many leases are asked about at the same time.
 const LEASES_AT_ONCE: usize = 16;
@@ -81,7 +82,7 @@ pub async fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<Qu
     let reply = transport.range(range, options).await?;
     let (mut entries, mut foreign) = (Vec::new(), Vec::new());
     for kv in reply.kvs {
-        match entry(&kv, &name) {
+        match entry(&kv.key, &name) {
             Some((key, lease)) => entries.push((key, lease, kv)),
             None => foreign.push(kv.key),
         }
@@ -104,12 +105,6 @@ pub async fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<Qu
         places,
         foreign,
     })
-}
-
-fn entry(kv: &KeyValue, name: &LockName) -> Option<(LockKey, LeaseId)> {
-    let key = LockKey::new(kv.key.clone()).ok()?;
-    let (of, lease) = key.parts()?;
-    (of == *name).then_some((key, lease))
 }
 
 async fn remaining(

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use etcd_lock_core::kv::{
     Compare, DeleteRequest, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
 };
@@ -26,8 +27,8 @@ use etcd_lock_core::lease::{
 };
 use etcd_lock_core::watch::{WatchRequest, WatchResponse};
 use etcd_lock_core::{
-    BoxStream, CallOptions, Error, ErrorKind, LeaseId, LockKey, LockRequest, LockResponse, Result,
-    Revision, Timeout, Transport, UnlockRequest, UnlockResponse,
+    BoxStream, CallOptions, Error, ErrorKind, LeaseId, LockKey, LockName, LockRequest,
+    LockResponse, Result, Revision, Timeout, Transport, UnlockRequest, UnlockResponse,
 };
 
 use tracing::{Instrument, debug_span};
@@ -220,7 +221,7 @@ struct Inner {
 }
 
 /// A grant that was not released yet.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Hold {
     created: Revision,
     successors: Successors,
@@ -275,9 +276,12 @@ impl Inner {
         created: Revision,
         options: CallOptions,
     ) -> Result<TxnResponse> {
-        let hold = self.held().get(key).cloned();
-        let hold = hold.filter(|hold| hold.created == created);
-        if let Some(txn) = hold.and_then(|hold| hold.successors.release(key, created)) {
+        let telling = {
+            let held = self.held();
+            let hold = held.get(key).filter(|hold| hold.created == created);
+            hold.and_then(|hold| hold.successors.release(key, created))
+        };
+        if let Some(txn) = telling {
             match self.transport.txn(txn, options).await {
                 Ok(reply) if reply.succeeded => {
                     self.forget_held(key, created);
@@ -338,6 +342,13 @@ impl Inner {
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 const REQUEST: CallOptions = CallOptions::new(Timeout::After(REQUEST_TIMEOUT));
+
+/// The key and the lease of an entry of this queue: not one of `<name>/something`, nor any other key below `<name>/`.
+pub(crate) fn entry(key: &Bytes, name: &LockName) -> Option<(LockKey, LeaseId)> {
+    let key = LockKey::new(key.clone()).ok()?;
+    let (of, lease) = key.parts()?;
+    (of == *name).then_some((key, lease))
+}
 
 fn over() -> Error {
     Error::new(ErrorKind::Closed, "the runtime is shutting down").with_outcome_unknown()

@@ -72,8 +72,7 @@ impl Watches {
 
     /// Notes who stood before an entry of ours in a long line, for as long as its key is watched.
     pub(crate) fn note_neighbour(&self, own: &Bytes, neighbour: Option<&Bytes>) {
-        let mut state = self.shared.state();
-        if let Some(entry) = state.entries.get_mut(own) {
+        if let Some(entry) = self.shared.state().entries.get_mut(own) {
             entry.neighbour = neighbour.cloned();
         }
     }
@@ -202,6 +201,7 @@ struct State {
 }
 
 impl State {
+    /// A watch that is there is used, unless it can't say what a neighbour's entry said.
     fn add(&mut self, key: &Bytes, is_neighbour: bool, follower: Arc<Notify>) {
         let serves = |entry: &Entry| {
             entry.news.error.is_none() && (entry.is_neighbour || !is_neighbour || entry.is_ours())

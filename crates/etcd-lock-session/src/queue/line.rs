@@ -85,7 +85,7 @@ impl Line {
         let mut last = self.header;
         let mut successors = Successors::default();
         let mut before = None;
-        let (mut left, mut going) = (0, 0);
+        let (mut there, mut going) = (0, 0);
         own.error.map_or(Ok(()), Err)?;
         for ((_, created), news) in self.ahead.iter().zip(ahead) {
             let gone = news.deleted > *created;
@@ -104,7 +104,7 @@ impl Line {
                 }
                 before = behind.before(place);
             }
-            left += usize::from(!over);
+            there += usize::from(!over);
             going += usize::from(over && !gone);
             blind |= !gone && news.since.is_some() && !is_covered(&news);
             if gone && news.header.revision > last.revision {
@@ -112,7 +112,7 @@ impl Line {
             }
             news.error.map_or(Ok(()), Err)?;
         }
-        Ok(match (left, going) {
+        Ok(match (there, going) {
             (0, 0) if passed_on && stands => Some(Turn::Ours(last, successors)),
             (0, 0)
                 if !self.complete

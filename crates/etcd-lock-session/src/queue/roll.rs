@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_lock_core::kv::{KeyValue, RangeRequest, SortOrder, SortTarget};
-use etcd_lock_core::{LockKey, LockName, ResponseHeader, Result, Revision};
+use etcd_lock_core::{LockName, ResponseHeader, Result, Revision};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::time::sleep;
 
 use super::line::{Line, NEAR};
-use super::{Inner, REQUEST, over};
+use super::{Inner, REQUEST, entry, over};
 
 /// How many keys a read of the line asks for: one more than can be near, to see whether that is all.
 const LIMIT: u32 = NEAR as u32 + 1;
@@ -52,7 +52,7 @@ impl Roll {
     ) -> Self {
         let entries = kvs
             .iter()
-            .filter(|kv| is_entry(&kv.key, name))
+            .filter(|kv| entry(&kv.key, name).is_some())
             .map(|kv| (kv.key.clone(), kv.create_revision))
             .collect();
         Self {
@@ -208,12 +208,6 @@ fn all(name: &LockName) -> RangeRequest {
     RangeRequest::prefix(name.queue_prefix())
         .sorted_by(SortTarget::CreateRevision, SortOrder::Descending)
         .keys_only()
-}
-
-/// Whether a key below `<name>/` is an entry of this queue, and not of `<name>/something`, nor anything else.
-fn is_entry(key: &Bytes, name: &LockName) -> bool {
-    let parts = LockKey::new(key.clone()).ok().and_then(|key| key.parts());
-    parts.is_some_and(|(of, _)| of == *name)
 }
 
 #[cfg(test)]

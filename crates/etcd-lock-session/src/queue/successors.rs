@@ -7,6 +7,8 @@
 use etcd_lock_core::kv::{Compare, DeleteRequest, KeyValue, PutRequest, TxnRequest};
 use etcd_lock_core::{LeaseId, LockKey, LockName, Revision};
 
+use super::entry;
+
 /// What an entry's value begins with that was written by a release.
 const MARK: &[u8] = b"next\0";
 
@@ -28,8 +30,8 @@ impl Successors {
     /// Those behind an entry, from the oldest entries of its queue. It ends before one whose value is somebody's own.
     pub(super) fn behind(place: Place, name: &LockName, kvs: &[KeyValue]) -> Self {
         let entries = kvs.iter().filter_map(|kv| {
-            let (of, lease) = LockKey::new(kv.key.clone()).ok()?.parts()?;
-            (of == *name).then_some((lease, kv))
+            let (_, lease) = entry(&kv.key, name)?;
+            Some((lease, kv))
         });
         let behind = entries.skip_while(|(_, kv)| kv.create_revision <= place.created);
         let writable = behind.take_while(|(lease, kv)| {

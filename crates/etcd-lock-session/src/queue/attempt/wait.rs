@@ -102,20 +102,16 @@ impl Attempt {
 
     /// Looks whether those of a line are there still: what stands between and before them doesn't change but that it goes.
     async fn look_at(&mut self, line: Line, created: Revision) -> Result<Line> {
+        let keys = line.ahead.iter().map(|(key, _)| key);
         let look = |key: &Bytes| RangeRequest::key(key.clone()).keys_only();
-        let own = TxnRequest::new().and_then(look(self.key.as_bytes()));
-        let keys = line.ahead.iter().map(|(key, _)| look(key));
-        let txn = keys.fold(own, TxnRequest::and_then).idempotent();
-        let Ok(reply) = self.inner.transport.txn(txn, self.options()).await else {
-            return self.look_again(created).await;
+        let reply = match self.read(created, keys.map(look)).await {
+            Err(error) if is_transient(&error) => return self.look_again(created).await,
+            reply => reply?,
         };
         let is_there = |index: usize, created: Revision| {
             let kv = reply.kvs(index).first();
             kv.is_some_and(|kv| kv.create_revision == created)
         };
-        if !is_there(0, created) {
-            return Err(self.gone().await);
-        }
         let ahead = line.ahead.into_iter().zip(1..);
         let ahead = ahead.filter(|((_, created), index)| is_there(*index, *created));
         let ahead: Vec<_> = ahead.map(|(entry, _)| entry).collect();
@@ -175,7 +171,7 @@ impl Attempt {
         let mut backoff = Backoff::new();
         loop {
             match self.look(created).await {
-                Err(error) if error.is_unavailable() || error.is_timeout() => {
+                Err(error) if is_transient(&error) => {
                     tracing::debug!(%error, key = %self.key, "can't read the queue, trying again");
                     backoff.pause().await;
                 }
@@ -198,17 +194,29 @@ impl Attempt {
     }
 
     async fn look_with(&mut self, created: Revision, range: RangeRequest) -> Result<Option<Line>> {
-        let own = RangeRequest::key(self.key.as_bytes().clone()).keys_only();
-        let txn = TxnRequest::new().and_then(own).and_then(range).idempotent();
-        let reply = self.inner.transport.txn(txn, self.options()).await?;
-        if reply.kvs(0).first().map(|kv| kv.create_revision) != Some(created) {
-            return Err(self.gone().await);
-        }
+        let reply = self.read(created, [range]).await?;
         let Some(OpResponse::Range(range)) = reply.responses.get(1) else {
             return Err(odd("the read of the queue was answered without a range"));
         };
         let roll = Roll::read(reply.header, &self.request.name, &range.kvs, range.more);
         Ok(roll.line(created))
+    }
+
+    /// Reads our own entry, which must be there, and what else is asked for: that begins at the second reply.
+    async fn read(
+        &mut self,
+        created: Revision,
+        ranges: impl IntoIterator<Item = RangeRequest>,
+    ) -> Result<TxnResponse> {
+        let own = RangeRequest::key(self.key.as_bytes().clone()).keys_only();
+        let own = TxnRequest::new().and_then(own);
+        let txn = ranges.into_iter().fold(own, TxnRequest::and_then);
+        let call = self.inner.transport.txn(txn.idempotent(), self.options());
+        let reply = call.await?;
+        if reply.kvs(0).first().map(|kv| kv.create_revision) != Some(created) {
+            return Err(self.gone().await);
+        }
+        Ok(reply)
     }
 
     /// Why our entry is gone: with its lease, or by somebody's hand.
@@ -231,4 +239,8 @@ impl Attempt {
             ),
         }
     }
+}
+
+fn is_transient(error: &Error) -> bool {
+    error.is_unavailable() || error.is_timeout()
 }
