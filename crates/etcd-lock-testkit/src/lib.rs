@@ -10,6 +10,7 @@
 //! | module | what is in it |
 //! | --- | --- |
 //! | [`backend`], [`backends`] | what a check runs on: the trait, and the ones that we have |
+//! | [`certificates`] | a certificate authority, for servers and clients with TLS |
 //! | [`mod@conformance`] | the checks, by what they are about |
 //! | [`differential`] | whether the small etcd answers as a real one does |
 //! | [`lab`], [`party`], [`store`], [`watcher`], [`poll`] | what checks are written with |
@@ -23,6 +24,7 @@
 
 pub mod backend;
 pub mod backends;
+pub mod certificates;
 pub mod conformance;
 pub mod differential;
 pub mod lab;
