@@ -19,10 +19,15 @@ mod lock;
 mod options;
 mod own_key;
 mod peers;
+mod scheme;
 mod status;
 mod stream;
+#[allow(dead_code, reason = "the connections will use it")]
+mod tls;
 mod transport;
 mod wire;
 
 pub use options::Options;
+pub use secrecy::SecretString;
+pub use tls::TlsOptions;
 pub use transport::GrpcTransport;
