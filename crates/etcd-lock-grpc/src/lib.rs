@@ -14,6 +14,7 @@
 //! [`Options::with_login`] it logs in, and again when the token has ended.
 
 mod auth;
+mod config;
 pub mod layers;
 mod lock;
 mod options;
@@ -27,6 +28,7 @@ mod tls;
 mod transport;
 mod wire;
 
+pub use config::{Config, parse_duration};
 pub use options::Options;
 pub use secrecy::SecretString;
 pub use tls::TlsOptions;
