@@ -30,6 +30,6 @@ mod wire;
 
 pub use config::{Config, parse_duration};
 pub use options::Options;
-pub use secrecy::SecretString;
+pub use secrecy::{ExposeSecret, SecretString};
 pub use tls::TlsOptions;
 pub use transport::GrpcTransport;

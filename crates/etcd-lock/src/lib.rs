@@ -15,7 +15,7 @@ pub use etcd_lock_memory as memory;
 pub use etcd_lock_session as session;
 
 #[cfg(feature = "grpc")]
-pub use connect::{Options, connect, open};
+pub use connect::{Options, connect, connect_from_env, open};
 pub use names::{close, info};
 
 #[doc(inline)]
