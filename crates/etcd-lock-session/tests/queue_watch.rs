@@ -6,11 +6,12 @@ mod common;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::{INFINITE, keys, request, unlock, until_keys};
 use etcd_lock_core::Transport;
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::Queue;
-use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport, StreamFault};
+use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport, StreamFault, WatchFault};
 
 /// A holder on the etcd itself, and a waiter over the faulty transport.
 async fn wait_behind(
@@ -94,11 +95,31 @@ async fn a_release_while_the_stream_is_broken_is_seen() {
     .await;
 }
 
+/// etcd visits watches that are behind every 100 ms.
+#[tokio::test(start_paused = true)]
+async fn a_release_that_a_lagging_watch_tells_of_is_a_grant() {
+    for fault in [WatchFault::Delayed, WatchFault::DelayedFromStart] {
+        let faulty = FaultyTransport::new(&MemoryEtcd::new());
+        let etcd = faulty.etcd().clone();
+        if fault.is_lasting() {
+            faulty.on_watches(fault.clone());
+        }
+        let released = std::cell::Cell::new(None);
+        wait_behind(&faulty, async |key| {
+            faulty.on_watches(fault);
+            unlock(&etcd, key).await;
+            released.set(Some(tokio::time::Instant::now()));
+        })
+        .await;
+        assert!(released.get().unwrap().elapsed() <= Duration::from_millis(200));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn silent_watch_is_noticed() {
     let faulty = FaultyTransport::new(&MemoryEtcd::new());
     let etcd = faulty.etcd().clone();
-    faulty.drop_events(Some(b""));
+    faulty.on_watches(WatchFault::EventsLost(Bytes::new()));
     wait_behind(&faulty, async |key| unlock(&etcd, key).await).await;
 }
 
@@ -132,7 +153,7 @@ async fn a_key_that_comes_back_is_another() {
     let second = request(&etcd, "a").await;
     let relock = async {
         until_keys(&etcd, "a", 2).await;
-        faulty.drop_events(Some(b""));
+        faulty.on_watches(WatchFault::EventsLost(Bytes::new()));
         unlock(&etcd, held.key).await;
         // The same key stands behind the waiter now: it must not be taken for the one before it.
         let again = tokio::spawn({
@@ -140,7 +161,7 @@ async fn a_key_that_comes_back_is_another() {
             async move { etcd.lock(first, INFINITE).await }
         });
         until_keys(&etcd, "a", 2).await;
-        faulty.drop_events(None);
+        faulty.calm();
         faulty.end_streams(StreamFault::Broken);
         (again,)
     };
@@ -179,7 +200,7 @@ async fn a_watch_of_our_own_that_lags_gives_no_false_grant() {
             tokio::time::sleep(Duration::from_millis(1)).await;
             // A watch that has never told of anything may lag. One that has is up to date, and tells in order.
             if !seen_before {
-                faulty.drop_events(Some(ours.key().as_bytes()));
+                faulty.on_watches(WatchFault::EventsLost(ours.key().into()));
             }
             etcd.lease_revoke(ours.lease, INFINITE).await.unwrap();
             unlock(&etcd, holder.key.clone()).await;

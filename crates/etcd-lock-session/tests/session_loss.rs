@@ -6,13 +6,14 @@ mod common;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::{INFINITE, client, keys, until_keys};
 use etcd_lock_core::kv::{DeleteRequest, PutRequest, RangeRequest, TxnRequest};
 use etcd_lock_core::lease::LeaseTimeToLiveRequest;
 use etcd_lock_core::{Client, ErrorKind, Transport, UnlockRequest};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{Mutex, Queue, Session, SessionOptions};
-use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport, StreamFault};
+use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport, StreamFault, WatchFault};
 use tokio::time::Instant;
 
 const TTL: Duration = Duration::from_secs(10);
@@ -226,7 +227,7 @@ async fn a_paused_holder_is_refused_its_fenced_write() {
     let guard = Mutex::new(&paused, "a").unwrap().lock().await.unwrap();
     let other = Session::open(&etcd.client(), TTL).await.unwrap();
     faulty.on_calls(|_| Some(CallFault::RequestLost));
-    faulty.drop_events(Some(b""));
+    faulty.on_watches(WatchFault::EventsLost(Bytes::new()));
     faulty.end_streams(StreamFault::Broken);
     let next = Mutex::new(&other, "a").unwrap().lock().await.unwrap();
     assert!(!guard.is_held());

@@ -1,4 +1,4 @@
-//! Faults in one vocabulary: what may go wrong with calls and with streams.
+//! Faults in one vocabulary: what may go wrong with calls, streams and watches.
 //!
 //! Tests over the in-memory etcd inject them through a [`FaultyTransport`]; the simulation draws them at random. A fault is
 //! data: it says what happens, and the driver that injects it makes it happen.
@@ -7,8 +7,10 @@ mod transport;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use etcd_lock_core::kv::{Op, TxnRequest};
 use etcd_lock_core::{Error, ErrorKind};
+use etcd_lock_memory::model::{Model, StreamId, WatchRefusal};
 
 pub use self::transport::FaultyTransport;
 
@@ -167,6 +169,51 @@ pub enum StreamFault {
     Broken,
     /// It ends without a status, as a reset stream looks to hyper.
     Ended,
+}
+
+/// What may happen to the watches of a stream.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum WatchFault {
+    /// Those that are on are told of what happens up to 100 ms late.
+    Delayed,
+    /// Those that are created start up to 100 ms late.
+    DelayedFromStart,
+    /// Events of keys with this prefix are lost, while the stream lives.
+    EventsLost(Bytes),
+    /// Those that are created are refused.
+    Refused(WatchRefusal),
+    /// Those that are on go on from where they were last told of something, and are cancelled if that is compacted.
+    Restarted,
+}
+
+impl WatchFault {
+    /// Whether it lasts until it is ended, also on streams that are opened meanwhile.
+    #[must_use]
+    pub const fn is_lasting(&self) -> bool {
+        !matches!(self, Self::Delayed | Self::Restarted)
+    }
+
+    /// Has it befall a stream of the in-memory etcd.
+    pub fn begin(&self, model: &mut Model, stream: StreamId) {
+        match self {
+            Self::Delayed => model.delay_watches(stream),
+            Self::DelayedFromStart => model.delay_new_watches(stream, true),
+            Self::EventsLost(prefix) => model.drop_events(stream, Some(prefix.clone())),
+            Self::Refused(refusal) => model.refuse_watches(stream, Some(*refusal)),
+            Self::Restarted => model.restart_watches(stream),
+        }
+    }
+
+    /// Ends one that lasts.
+    pub fn end(&self, model: &mut Model, stream: StreamId) {
+        match self {
+            Self::DelayedFromStart => model.delay_new_watches(stream, false),
+            Self::EventsLost(_) => model.drop_events(stream, None),
+            Self::Refused(_) => model.refuse_watches(stream, None),
+            Self::Delayed | Self::Restarted => {}
+        }
+    }
 }
 
 /// No answer came, and nobody knows whether the request was executed.

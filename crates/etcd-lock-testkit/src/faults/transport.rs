@@ -5,24 +5,24 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use etcd_lock_core::kv::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use etcd_lock_core::lease::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
     LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
-use etcd_lock_core::watch::{WatchBody, WatchRequest, WatchResponse};
+use etcd_lock_core::watch::{WatchRequest, WatchResponse};
 use etcd_lock_core::{
     BoxStream, CallOptions, LeaseId, LockRequest, LockResponse, Result, Transport, UnlockRequest,
     UnlockResponse,
 };
 use etcd_lock_memory::MemoryEtcd;
+use etcd_lock_memory::model::{Model, StreamId};
 use futures_util::StreamExt;
 use futures_util::stream::once;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{CallFault, CallKind, StreamFault, refused, unanswered};
+use super::{CallFault, CallKind, StreamFault, WatchFault, refused, unanswered};
 
 type Rule = dyn Fn(CallKind) -> Option<CallFault> + Send + Sync;
 
@@ -39,7 +39,14 @@ struct Shared {
     watch_streams: AtomicUsize,
     rule: Mutex<Arc<Rule>>,
     ends: watch::Sender<Option<StreamFault>>,
-    lost_events: Mutex<Option<Bytes>>,
+    watches: Mutex<WatchFaults>,
+}
+
+/// The watch streams that were opened, and the faults that befall later ones, too.
+#[derive(Default)]
+struct WatchFaults {
+    streams: Vec<StreamId>,
+    lasting: Vec<WatchFault>,
 }
 
 impl FaultyTransport {
@@ -51,7 +58,7 @@ impl FaultyTransport {
             watch_streams: AtomicUsize::new(0),
             rule: Mutex::new(Arc::new(|_| None)),
             ends: watch::Sender::new(None),
-            lost_events: Mutex::default(),
+            watches: Mutex::default(),
         };
         Self {
             etcd: etcd.clone(),
@@ -71,9 +78,22 @@ impl FaultyTransport {
         *lock(&self.shared.rule) = Arc::new(rule);
     }
 
-    /// No call has a fault from now on.
+    /// Has a fault befall the watches. One that lasts befalls those of later streams, too.
+    pub fn on_watches(&self, fault: WatchFault) {
+        let mut watches = lock(&self.shared.watches);
+        self.each_stream(&watches, |model, stream| fault.begin(model, stream));
+        if fault.is_lasting() {
+            watches.lasting.push(fault);
+        }
+    }
+
+    /// Nothing has a fault from now on.
     pub fn calm(&self) {
         self.on_calls(|_| None);
+        let mut watches = lock(&self.shared.watches);
+        for fault in std::mem::take(&mut watches.lasting) {
+            self.each_stream(&watches, |model, stream| fault.end(model, stream));
+        }
     }
 
     /// How many transactions were asked for.
@@ -93,9 +113,12 @@ impl FaultyTransport {
         self.shared.ends.send_replace(Some(how));
     }
 
-    /// Loses every event of keys with this prefix from now on, on streams that live; `None` loses none.
-    pub fn drop_events(&self, prefix: Option<&[u8]>) {
-        *lock(&self.shared.lost_events) = prefix.map(Bytes::copy_from_slice);
+    fn each_stream(&self, watches: &WatchFaults, act: impl Fn(&mut Model, StreamId)) {
+        self.etcd.with(|model| {
+            for stream in &watches.streams {
+                act(model, *stream);
+            }
+        });
     }
 
     fn fault(&self, kind: CallKind) -> Option<CallFault> {
@@ -257,25 +280,15 @@ impl Transport for FaultyTransport {
 
     fn watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>> {
         self.shared.watch_streams.fetch_add(1, SeqCst);
-        let shared = self.shared.clone();
-        let heard = self.etcd.watch(requests).filter(move |response| {
-            let is_lost = response
-                .as_ref()
-                .is_ok_and(|response| shared.loses(response));
-            std::future::ready(!is_lost)
+        let (stream, replies) = self.etcd.watch_stream(requests);
+        let mut watches = lock(&self.shared.watches);
+        watches.streams.push(stream);
+        self.etcd.with(|model| {
+            for fault in &watches.lasting {
+                fault.begin(model, stream);
+            }
         });
-        self.endable(heard.boxed())
-    }
-}
-
-impl Shared {
-    fn loses(&self, response: &WatchResponse) -> bool {
-        let WatchBody::Events(events) = &response.body else {
-            return false;
-        };
-        let lost = lock(&self.lost_events);
-        let is_lost = |prefix: &Bytes| events.iter().any(|event| event.kv.key.starts_with(prefix));
-        lost.as_ref().is_some_and(is_lost)
+        self.endable(replies)
     }
 }
 
