@@ -62,7 +62,12 @@ async fn fenced_write_needs_a_grant_of_its_key() {
         let etcd = guarded(program).await;
         let session = Session::open(&queueing(&etcd, WORKER), TTL).await.unwrap();
         let guard = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
-        let write = || guard.fenced_txn().and_then(PutRequest::new("data", "1")).commit();
+        let write = || {
+            guard
+                .fenced_txn()
+                .and_then(PutRequest::new("data", "1"))
+                .commit()
+        };
         let error = write().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
         let permission = ["role", "grant-permission", "locks", "readwrite", "data"];
