@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod clients;
+mod cluster;
 mod codegen;
 mod differential;
 mod etcd;
@@ -80,6 +81,9 @@ enum Command {
         /// Run only clients of other languages, unchanged, on the small etcd; they are installed first.
         #[arg(long)]
         clients: bool,
+        /// Run only the scenarios on three real members that die, hang, restart and are cut off, and print what happened.
+        #[arg(long, conflicts_with = "clients")]
+        cluster: bool,
     },
     /// Check the rules that no compiler checks: arrows between crates, manifests, licences, what files contain.
     Tidy,
@@ -117,8 +121,9 @@ fn run(command: Command) -> Result {
             replay: Some(seed), ..
         } => sim::replay(&sh, seed),
         Command::Sim { seeds, start, .. } => sim::run(&sh, seeds, start),
-        Command::Test { clients: true } => clients::run(&sh),
-        Command::Test { clients: false } => test::run(&sh),
+        Command::Test { clients: true, .. } => clients::run(&sh),
+        Command::Test { cluster: true, .. } => cluster::run(&sh),
+        Command::Test { .. } => test::run(&sh),
         Command::Tidy => tidy::run(&sh),
     }
 }
