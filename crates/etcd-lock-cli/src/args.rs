@@ -47,7 +47,7 @@ impl Common {
     /// A client of the etcd that is meant.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         if self.embedded {
-            return Ok(MemoryEtcd::new().client());
+            return Ok(etcd_lock::in_memory(MemoryEtcd::new()));
         }
         let options = grpc::Options::new()
             .with_connect_timeout(self.dial_timeout.min(Duration::from_secs(2)));
