@@ -67,7 +67,7 @@ impl Connection {
     pub(crate) fn open(&self) -> Result<Connected, Failure> {
         let config = self.config()?;
         let client = if self.embedded {
-            MemoryEtcd::new().client()
+            etcd_lock::in_memory(MemoryEtcd::new())
         } else {
             self.warn();
             let options = Options::new().with_grpc(config.options().clone());
