@@ -209,6 +209,14 @@ impl Transport for Probe {
         leases: BoxStream<LeaseId>,
     ) -> BoxStream<Result<LeaseKeepAliveResponse>> {
         let fate = (self.shared.rule.lock().unwrap())("lease_keep_alive", "");
+        if let Fate::Slow(delay) = fate {
+            let replies = self.etcd.lease_keep_alive(leases);
+            let late = move |reply| async move {
+                tokio::time::sleep(delay).await;
+                reply
+            };
+            return self.cuttable(replies.map(late).buffered(1000).boxed());
+        }
         if !matches!(fate, Fate::Pass | Fate::Delay(_)) {
             let error = Error::new(ErrorKind::Unavailable, "injected: no connection");
             return futures_util::stream::once(async { Err(error) }).boxed();
