@@ -1,41 +1,22 @@
 //! Who we are to the server, and the token that proves it.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_lock_core::{Error, ErrorKind, Result};
 use etcd_lock_proto::etcdserverpb as pb;
 use pb::auth_client::AuthClient;
+use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
+use crate::options::Login;
+
 /// A token of less than this age was good when its stream was opened.
 const FRESH: Duration = Duration::from_secs(2);
-
-/// A user's name and password. The password isn't printed.
-#[derive(Clone)]
-pub(crate) struct Login {
-    name: String,
-    password: String,
-}
-
-impl Login {
-    pub(crate) fn new(name: String, password: String) -> Self {
-        Self { name, password }
-    }
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Logs in when a request needs it. A login costs the server some 50 ms of its processor, so a token is used until it is
 /// refused, and fetched once however many wait for it.
@@ -67,7 +48,7 @@ impl Auth {
         }
         let request = pb::AuthenticateRequest {
             name: login.name.clone(),
-            password: login.password.clone(),
+            password: login.password.expose_secret().to_owned(),
         };
         let token = match AuthClient::new(channel).authenticate(request).await {
             Ok(reply) => Some(token(&reply.into_inner().token)?),

@@ -14,15 +14,22 @@
 //! [`Options::with_login`] it logs in, and again when the token has ended.
 
 mod auth;
+mod config;
 pub mod layers;
 mod lock;
 mod options;
 mod own_key;
 mod peers;
+mod scheme;
 mod status;
 mod stream;
+#[allow(dead_code, reason = "the connections will use it")]
+mod tls;
 mod transport;
 mod wire;
 
+pub use config::{Config, parse_duration};
 pub use options::Options;
+pub use secrecy::SecretString;
+pub use tls::TlsOptions;
 pub use transport::GrpcTransport;

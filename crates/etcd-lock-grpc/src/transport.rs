@@ -42,7 +42,9 @@ impl GrpcTransport {
         endpoints: impl IntoIterator<Item = impl AsRef<str>>,
         options: Options,
     ) -> Result<Self> {
+        let endpoints: Vec<_> = endpoints.into_iter().collect();
         let options = options.checked()?;
+        options.check_endpoints(&endpoints)?;
         let wire = Wire(Arc::new(Peers::new(endpoints, &options)?));
         let unary = Unary(stack(wire.clone(), RetryPolicy::new(options.max_attempts)));
         Ok(Self {

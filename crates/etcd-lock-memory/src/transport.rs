@@ -111,7 +111,19 @@ impl Transport for MemoryEtcd {
     }
 
     fn watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>> {
+        self.watch_stream(requests).1
+    }
+}
+
+impl MemoryEtcd {
+    /// Opens a watch stream, as [`Transport::watch`] does, and says which of the model's it is: for tests that make it fail.
+    #[must_use]
+    pub fn watch_stream(
+        &self,
+        requests: BoxStream<WatchRequest>,
+    ) -> (StreamId, BoxStream<Result<WatchResponse>>) {
         let stream = Arc::new(WatchStream::open(self));
+        let id = stream.id;
         let (asked, answered) = (stream.clone(), stream);
         let requests = requests.map(move |request| {
             asked.ask(request.into());
@@ -123,11 +135,9 @@ impl Transport for MemoryEtcd {
         });
         // A client that has said all that it wants to may still listen.
         let requests = requests.chain(stream::once(pending()));
-        select(requests, replies).filter_map(ready).boxed()
+        (id, select(requests, replies).filter_map(ready).boxed())
     }
-}
 
-impl MemoryEtcd {
     async fn answer(&self, request: LockRequest) -> Result<LockResponse> {
         tokio::task::consume_budget().await;
         let asked = v3lockpb::LockRequest::from(request.clone());

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use common::{Fate, Probe, client, keys, until_keys};
+use common::{client, keys, until_keys};
 use etcd_lock_core::{Client, ErrorKind};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{FencingToken, Mutex, Queue, Session, SessionOptions};
+use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport};
 use tokio::task::JoinSet;
 
 const TTL: Duration = Duration::from_secs(10);
@@ -41,9 +42,9 @@ async fn two_tasks_one_session_exclude_each_other() {
 #[tokio::test(start_paused = true)]
 async fn tokens_grow_across_local_handover() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    probe.rule(|_, _| Fate::Delay(Duration::from_millis(1)));
-    let client = client(Queue::new(probe));
+    let faulty = FaultyTransport::new(&etcd);
+    faulty.on_calls(|_| Some(CallFault::Delayed(Duration::from_millis(1))));
+    let client = client(Queue::new(faulty));
     let tokens = Arc::new(std::sync::Mutex::new(Vec::new()));
     let mut tasks = JoinSet::new();
     for _ in 0..4 {
@@ -179,22 +180,22 @@ async fn a_dropped_guard_releases() {
 #[tokio::test(start_paused = true)]
 async fn a_release_that_fails_is_seen_to_its_end() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    let session = Session::open(&client(Queue::new(probe.clone())), TTL)
+    let faulty = FaultyTransport::new(&etcd);
+    let session = Session::open(&client(Queue::new(faulty.clone())), TTL)
         .await
         .unwrap();
     let mutex = Mutex::new(&session, "a").unwrap();
     let guard = mutex.lock().await.unwrap();
     let first = guard.token();
-    probe.rule(|_, what| {
-        if what == "delete" {
-            Fate::LoseRequest
+    faulty.on_calls(|call| {
+        if call == CallKind::TxnDelete {
+            Some(CallFault::RequestLost)
         } else {
-            Fate::Pass
+            None
         }
     });
     guard.unlock().await.unwrap_err();
-    probe.rule(|_, _| Fate::Pass);
+    faulty.calm();
     let second = mutex.lock().await.unwrap();
     assert!(
         second.token() > first,
@@ -205,21 +206,21 @@ async fn a_release_that_fails_is_seen_to_its_end() {
 #[tokio::test(start_paused = true)]
 async fn a_new_mutex_waits_for_a_release_under_way() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    let session = Session::open(&client(Queue::new(probe.clone())), TTL)
+    let faulty = FaultyTransport::new(&etcd);
+    let session = Session::open(&client(Queue::new(faulty.clone())), TTL)
         .await
         .unwrap();
     let guard = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
     let first = guard.token();
-    probe.rule(|_, what| {
-        if what == "delete" {
-            Fate::LoseRequest
+    faulty.on_calls(|call| {
+        if call == CallKind::TxnDelete {
+            Some(CallFault::RequestLost)
         } else {
-            Fate::Pass
+            None
         }
     });
     guard.unlock().await.unwrap_err();
-    probe.rule(|_, _| Fate::Pass);
+    faulty.calm();
     let second = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
     assert!(second.token() > first, "the grant was given twice");
 }

@@ -6,12 +6,14 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Fate, INFINITE, Probe, client, keys, until_keys};
+use bytes::Bytes;
+use common::{INFINITE, client, keys, until_keys};
 use etcd_lock_core::kv::{DeleteRequest, PutRequest, RangeRequest, TxnRequest};
 use etcd_lock_core::lease::LeaseTimeToLiveRequest;
 use etcd_lock_core::{Client, ErrorKind, Transport, UnlockRequest};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{Mutex, Queue, Session, SessionOptions};
+use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport, StreamFault, WatchFault};
 use tokio::time::Instant;
 
 const TTL: Duration = Duration::from_secs(10);
@@ -67,16 +69,16 @@ async fn a_wait_ends_with_its_session() {
         .await
         .unwrap();
     let _guard = Mutex::new(&holder, "a").unwrap().lock().await.unwrap();
-    let probe = Probe::new(&etcd);
-    let session = Session::open(&client(Queue::new(probe.clone())), TTL)
+    let faulty = FaultyTransport::new(&etcd);
+    let session = Session::open(&client(Queue::new(faulty.clone())), TTL)
         .await
         .unwrap();
     let mutex = Mutex::new(&session, "a").unwrap();
     let mut wait = Box::pin(mutex.lock());
     assert!(futures_util::poll!(&mut wait).is_pending());
     until_keys(&etcd, "a", 2).await;
-    probe.rule(|_, _| Fate::LoseRequest);
-    probe.cut();
+    faulty.on_calls(|_| Some(CallFault::RequestLost));
+    faulty.end_streams(StreamFault::Broken);
     let ended = tokio::time::timeout(TTL, wait).await.unwrap();
     assert_eq!(ended.unwrap_err().kind(), ErrorKind::Lost);
 }
@@ -129,20 +131,20 @@ fn waits_end_with_the_runtime_of_their_session() {
 #[tokio::test(start_paused = true)]
 async fn clock_of_lease_counts_from_send() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    let session = Session::open(&client(Queue::new(probe.clone())), TTL)
+    let faulty = FaultyTransport::new(&etcd);
+    let session = Session::open(&client(Queue::new(faulty.clone())), TTL)
         .await
         .unwrap();
     let guard = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
     let begun = Instant::now();
-    probe.rule(|method, _| {
-        if method == "range" {
-            Fate::Pass
+    faulty.on_calls(|call| {
+        if call == CallKind::Range {
+            None
         } else {
-            Fate::LoseRequest
+            Some(CallFault::RequestLost)
         }
     });
-    probe.cut();
+    faulty.end_streams(StreamFault::Broken);
     let error = session.lost().await;
     let expired_at = begun + TTL;
     assert!(
@@ -213,14 +215,14 @@ async fn a_deleted_key_is_noticed_and_fences() {
 #[tokio::test(start_paused = true)]
 async fn a_grant_that_was_found_gone_is_not_handed_on() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    let session = Session::open(&Client::new(Queue::new(probe.clone())), TTL).await;
+    let faulty = FaultyTransport::new(&etcd);
+    let session = Session::open(&Client::new(Queue::new(faulty.clone())), TTL).await;
     let mutex = Mutex::new(&session.unwrap(), "a").unwrap();
     let guard = mutex.lock().await.unwrap();
     let first = guard.token();
     let next = tokio::spawn(async move { mutex.lock().await });
     tokio::task::yield_now().await;
-    probe.cut();
+    faulty.end_streams(StreamFault::Broken);
     etcd.unlock(UnlockRequest::new(guard.key().clone()), INFINITE)
         .await
         .unwrap();
@@ -236,17 +238,17 @@ async fn a_grant_that_was_found_gone_is_not_handed_on() {
 #[tokio::test(start_paused = true)]
 async fn a_paused_holder_is_refused_its_fenced_write() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    let paused = Session::open(&client(Queue::new(probe.clone())), TTL)
+    let faulty = FaultyTransport::new(&etcd);
+    let paused = Session::open(&client(Queue::new(faulty.clone())), TTL)
         .await
         .unwrap();
     let guard = Mutex::new(&paused, "a").unwrap().lock().await.unwrap();
     let other = Session::open(&Client::new(etcd.clone()), TTL)
         .await
         .unwrap();
-    probe.rule(|_, _| Fate::LoseRequest);
-    probe.deafen(Some(b""));
-    probe.cut();
+    faulty.on_calls(|_| Some(CallFault::RequestLost));
+    faulty.on_watches(WatchFault::EventsLost(Bytes::new()));
+    faulty.end_streams(StreamFault::Broken);
     let next = Mutex::new(&other, "a").unwrap().lock().await.unwrap();
     assert!(!guard.is_held());
     next.fenced_txn()
@@ -256,8 +258,8 @@ async fn a_paused_holder_is_refused_its_fenced_write() {
         .unwrap();
     // The naive way, the control: a write that only looks at the key's existence long ago goes through.
     let naive = TxnRequest::new().and_then(PutRequest::new("naive", "stale"));
-    probe.rule(|_, _| Fate::Pass);
-    assert!(probe.txn(naive, INFINITE).await.unwrap().succeeded);
+    faulty.calm();
+    assert!(faulty.txn(naive, INFINITE).await.unwrap().succeeded);
     let stale = guard
         .fenced_txn()
         .and_then(PutRequest::new("result", "stale"))

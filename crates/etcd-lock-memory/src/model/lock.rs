@@ -102,7 +102,7 @@ impl Model {
         let gone = self.created(&waiting.entry.key).is_none();
         // 3.4 doesn't look whether the key is still there.
         let answer = match self.options.version {
-            Version::V3_5 if gone => Err(expired()),
+            Version::V3_5 | Version::V3_6 if gone => Err(expired()),
             _ => Ok(self.grant(&waiting.entry.key)),
         };
         self.locks.done.insert(call, answer);

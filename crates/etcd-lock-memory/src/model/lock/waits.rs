@@ -36,6 +36,14 @@ pub(super) struct Waiting {
 }
 
 impl Locks {
+    /// Forgets all calls. Their numbers are not used again.
+    pub(in crate::model) fn clear(&mut self) {
+        *self = Self {
+            last_call: self.last_call,
+            ..Self::default()
+        };
+    }
+
     pub(super) fn wait(&mut self, entry: Entry, ahead: Bytes) -> LockCall {
         self.last_call += 1;
         let call = LockCall(self.last_call);
