@@ -5,44 +5,24 @@
 //! leads to a new login. A login costs the server some 50 ms of its processor, so a token is used until it is refused. At
 //! each endpoint one login is under way at a time; one that hangs doesn't keep anybody from another endpoint's.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use etcd_lock_core::{Error, ErrorKind, Result};
 use etcd_lock_proto::etcdserverpb as pb;
 use pb::auth_client::AuthClient;
+use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::{Code, Status};
 
 use crate::endpoint::Endpoint;
+use crate::options::Login;
 use crate::pool::Purpose;
 use crate::status;
 
 /// A token of less than this age was good when its stream was opened.
 const FRESH: Duration = Duration::from_secs(2);
-
-/// A user's name and password. The password isn't printed.
-#[derive(Clone)]
-pub(crate) struct Login {
-    name: String,
-    password: String,
-}
-
-impl Login {
-    pub(crate) fn new(name: String, password: String) -> Self {
-        Self { name, password }
-    }
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
 
 /// The token, fetched when a request needs it.
 #[derive(Debug)]
@@ -122,7 +102,7 @@ async fn log_in(login: &Login, endpoint: &Arc<Endpoint>) -> Result<Pass> {
     let slot = endpoint.slot(Purpose::Short).await?;
     let request = pb::AuthenticateRequest {
         name: login.name.clone(),
-        password: login.password.clone(),
+        password: login.password.expose_secret().to_owned(),
     };
     let question = endpoint.ask();
     let reply = AuthClient::new(slot.channel).authenticate(request).await;

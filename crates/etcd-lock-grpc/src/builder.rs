@@ -12,6 +12,8 @@ use crate::connection::GivenService;
 use crate::connector::{Address, Connector};
 use crate::endpoints::{Endpoints, Make};
 use crate::layers::{Layered, Reply, Request, RetryPolicy, Stack, Wire, stack};
+use crate::target::Target;
+use crate::tls::Tls;
 use crate::{GrpcTransport, Options};
 
 type AnyLayer = Box<dyn FnOnce(Stack) -> Stack + Send>;
@@ -70,7 +72,7 @@ impl Builder {
     }
 
     /// Takes connections from this service instead of making them: for proxies, other networks, and faults in tests.
-    /// HTTP/2 is spoken over them, with prior knowledge.
+    /// HTTP/2 is spoken over them, with prior knowledge, and over TLS where the endpoint is `https://`.
     ///
     /// It is called on the runtime of the request that needs a connection.
     ///
@@ -114,18 +116,23 @@ impl Builder {
     /// Makes the transport. Nothing is sent before the first request.
     ///
     /// # Errors
-    /// `InvalidArgument` when there is no endpoint, one isn't a URL, or the options can't work.
+    /// `InvalidArgument` when there is no endpoint, one isn't a URL, or the options can't work; `Unsupported` when one is
+    /// `https://` and this program was built without TLS.
     pub fn build(self) -> Result<GrpcTransport> {
         let options = self.options.checked()?;
         let own = || Connector::own(options.keep_alive_timeout);
         let policy = RetryPolicy::new(options.max_attempts);
+        let targets = Target::parse_all(&self.endpoints, &options)?;
+        let has_tls = self.channel.is_none() && targets.iter().any(|target| target.tls.is_some());
+        let tls = has_tls.then(|| Tls::new(options.tls.clone().unwrap_or_default()));
         let make = Make {
             connector: self.connector.unwrap_or_else(own),
             given: self.channel,
             cluster: Default::default(),
+            tls: tls.transpose()?,
             options,
         };
-        let wire = Wire::new(Endpoints::new(self.endpoints, make)?);
+        let wire = Wire::new(Endpoints::new(targets, make));
         let layers = self.layers.into_iter();
         let service = layers.fold(stack(wire.clone(), policy), |stack, add| add(stack));
         Ok(Layered::over(service, wire))

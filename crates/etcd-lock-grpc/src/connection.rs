@@ -34,6 +34,7 @@ use tower::{BoxError, Service};
 use crate::connector::{BoxIo, Connector};
 use crate::endpoint::Question;
 use crate::target::Target;
+use crate::tls::Tls;
 use crate::{Options, status};
 
 /// How much may be on its way to us unread on one connection: a watch that is read slowly must not stop the others.
@@ -47,15 +48,22 @@ const AGENT: HeaderValue =
 pub(crate) struct Dialer {
     target: Target,
     connector: Connector,
+    tls: Option<Tls>,
     options: Options,
     pauses: Mutex<Pauses>,
 }
 
 impl Dialer {
-    pub(crate) fn new(target: Target, connector: Connector, options: Options) -> Self {
+    pub(crate) fn new(
+        target: Target,
+        connector: Connector,
+        tls: Option<Tls>,
+        options: Options,
+    ) -> Self {
         Self {
             target,
             connector,
+            tls,
             options,
             pauses: Mutex::new(Pauses::default()),
         }
@@ -88,12 +96,8 @@ impl Dialer {
     }
 
     async fn handshake(&self) -> Result<Link> {
-        let Target { name, address, .. } = &self.target;
-        let io = self
-            .connector
-            .connect(address, self.options.connect_timeout);
-        let io = io.await.map_err(|error| status::unreachable(error, name))?;
-        let (io, heard) = Heard::new(io);
+        let name = &self.target.name;
+        let (io, heard) = Heard::new(self.connect().await?);
         let broken = |error: hyper::Error| status::broken(error, name);
         let (send, mut connection) = self
             .settings()
@@ -122,6 +126,24 @@ impl Dialer {
             tracing::debug!(endpoint = name, error = end, "connection ended");
         });
         Ok(Link { send, streams })
+    }
+
+    /// The bytes below HTTP/2.
+    async fn connect(&self) -> Result<BoxIo> {
+        let Target {
+            name, address, tls, ..
+        } = &self.target;
+        let bound = self.options.connect_timeout;
+        let io = self.connector.connect(address, bound).await;
+        let io = io.map_err(|error| status::unreachable(error, name))?;
+        match (tls, &self.tls) {
+            (None, _) => Ok(io),
+            (Some(host), Some(tls)) => tls.connect(host, io).await,
+            (Some(_), None) => Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("{name} has TLS, and the endpoints that were given have none"),
+            )),
+        }
     }
 
     fn settings(&self) -> Builder<TokioExecutor> {

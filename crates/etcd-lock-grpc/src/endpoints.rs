@@ -25,6 +25,7 @@ use crate::members::Members;
 use crate::options::EndpointChoice;
 use crate::pool::{Purpose, Slot};
 use crate::target::Target;
+use crate::tls::Tls;
 
 /// How long an endpoint may take to connect before the next is tried beside it.
 const STAGGER: Duration = Duration::from_millis(300);
@@ -47,11 +48,17 @@ pub(crate) struct Make {
     pub(crate) connector: Connector,
     pub(crate) given: Option<GivenService>,
     pub(crate) cluster: Arc<Cluster>,
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Make {
     fn endpoint(&self, target: Target) -> Arc<Endpoint> {
-        let dialer = Dialer::new(target, self.connector.clone(), self.options.clone());
+        let dialer = Dialer::new(
+            target,
+            self.connector.clone(),
+            self.tls.clone(),
+            self.options.clone(),
+        );
         Arc::new(Endpoint::new(
             dialer,
             self.given.clone(),
@@ -62,33 +69,20 @@ impl Make {
 }
 
 impl Endpoints {
-    /// Checks endpoints.
-    ///
-    /// # Errors
-    /// `InvalidArgument` where one can't be read, or there is none.
-    pub(crate) fn new(
-        given: impl IntoIterator<Item = impl AsRef<str>>,
-        make: Make,
-    ) -> Result<Self> {
-        let targets = given
-            .into_iter()
-            .map(|given| Target::parse(given.as_ref(), &make.options));
-        let targets = targets.collect::<Result<Vec<_>>>()?;
-        if targets.is_empty() {
-            return Err(Error::invalid("no endpoint: at least one is needed"));
-        }
+    /// Of at least one endpoint.
+    pub(crate) fn new(targets: Vec<Target>, make: Make) -> Self {
         let first = match make.options.endpoint_choice {
             EndpointChoice::Listed => 0,
             EndpointChoice::Random | EndpointChoice::RoundRobin => fastrand::usize(..targets.len()),
         };
         let list = targets.into_iter().map(|target| make.endpoint(target));
-        Ok(Self {
+        Self {
             list: RwLock::new(list.collect()),
             current: AtomicUsize::new(first),
             auth: Auth::new(make.options.login.clone()),
             members: Members::new(make.options.member_sync),
             make,
-        })
+        }
     }
 
     /// Who we are to them.

@@ -15,6 +15,7 @@
 
 mod auth;
 mod builder;
+mod config;
 mod connection;
 mod connector;
 mod endpoint;
@@ -33,11 +34,15 @@ mod status;
 mod stream;
 mod streams;
 mod target;
+mod tls;
 mod transport;
 mod wire;
 
 pub use builder::Builder;
+pub use config::{Config, parse_duration};
 pub use connector::Address;
 pub use info::{EndpointInfo, EndpointState, Info};
 pub use options::{EndpointChoice, Options};
+pub use secrecy::{ExposeSecret, SecretString};
+pub use tls::TlsOptions;
 pub use transport::GrpcTransport;

@@ -261,7 +261,10 @@ fn of_code(status: &Status) -> (ErrorKind, Executed) {
 fn of_connection(cause: &(dyn StdError + 'static), endpoint: &str) -> Found {
     let mut found = Found {
         kind: ErrorKind::Unavailable,
-        text: format!("the connection to {endpoint} broke: is it an etcd, and without TLS?"),
+        text: format!(
+            "the connection to {endpoint} broke: is it an etcd{}?",
+            hint(endpoint)
+        ),
         executed: Executed::Perhaps,
         is_fault: true,
     };
@@ -278,6 +281,14 @@ fn of_connection(cause: &(dyn StdError + 'static), endpoint: &str) -> Found {
         }
     }
     found
+}
+
+/// A server with TLS ends a connection without it, mostly in no way that says why.
+fn hint(endpoint: &str) -> &str {
+    match endpoint.starts_with("http://") {
+        true => ", and without TLS",
+        false => "",
+    }
 }
 
 /// What h2 says of bytes that aren't HTTP/2.

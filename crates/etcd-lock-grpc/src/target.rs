@@ -18,11 +18,42 @@ pub(crate) struct Target {
     pub(crate) origin: Uri,
     /// Where connections go.
     pub(crate) address: Address,
+    /// The host, if TLS is spoken with it.
+    pub(crate) tls: Option<String>,
 }
 
 impl Target {
-    /// Reads a URL, `host:port` for plain TCP as etcdctl takes it, or the path of a Unix socket as `unix:/path`.
+    /// Reads all endpoints of an etcd.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when one can't be read, there is none, or the options can't work with them.
+    pub(crate) fn parse_all(
+        given: impl IntoIterator<Item = impl AsRef<str>>,
+        options: &Options,
+    ) -> Result<Vec<Self>> {
+        let targets = given
+            .into_iter()
+            .map(|given| Self::parse(given.as_ref(), options));
+        let targets = targets.collect::<Result<Vec<_>>>()?;
+        if targets.is_empty() {
+            return Err(Error::invalid("no endpoint: at least one is needed"));
+        }
+        if options.tls.is_some() && targets.iter().all(|target| target.tls.is_none()) {
+            return Err(Error::invalid(
+                "there are options for TLS, and no endpoint with it: write https:// before it",
+            ));
+        }
+        Ok(targets)
+    }
+
+    /// Reads a URL, `host:port` as etcdctl takes it, or the path of a Unix socket as `unix:/path`.
     pub(crate) fn parse(given: &str, options: &Options) -> Result<Self> {
+        if given.contains('@') {
+            // It may be a password, so it isn't repeated.
+            return Err(Error::invalid(
+                "an endpoint has a user in it, before its @: log in with with_login, or ETCDCTL_USER",
+            ));
+        }
         match given.strip_prefix("unix:") {
             Some(path) => Self::unix(given, path.strip_prefix("//").unwrap_or(path)),
             None => Self::tcp(given, options),
@@ -38,32 +69,33 @@ impl Target {
             // Only a name: the socket says who listens.
             origin: Uri::from_static("http://localhost"),
             address: Address::Unix(PathBuf::from(path)),
+            tls: None,
         })
     }
 
     fn tcp(given: &str, options: &Options) -> Result<Self> {
-        let name = if given.contains("://") {
-            given.to_owned()
-        } else {
-            format!("http://{given}")
+        let name = match options.tls {
+            _ if given.contains("://") => given.to_owned(),
+            Some(_) => format!("https://{given}"),
+            None => format!("http://{given}"),
         };
         let origin = name
             .parse::<Uri>()
             .map_err(|error| bad(given, "it is no URL").with_source(error))?;
-        match origin.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(bad(given, "TLS is not supported yet, use http://")),
-            _ => return Err(bad(given, "its scheme must be http or unix")),
-        }
+        let has_tls = match origin.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(bad(given, "its scheme must be http, https or unix")),
+        };
         let (Some(host), Some(port)) =
             (origin.host().filter(|it| !it.is_empty()), origin.port_u16())
         else {
             return Err(bad(given, "host and port are needed"));
         };
-        if options.login.is_some() && !is_loopback(host) {
+        if options.login.is_some() && !has_tls && !is_loopback(host) {
             return Err(bad(
                 given,
-                "without TLS a password is sent to a loopback address only",
+                "a password goes over plain TCP to loopback addresses only, write https:// before others",
             ));
         }
         if origin
@@ -77,6 +109,7 @@ impl Target {
             .trim_end_matches(']')
             .to_owned();
         Ok(Self {
+            tls: has_tls.then(|| host.clone()),
             address: Address::Tcp { host, port },
             name,
             origin,
@@ -100,6 +133,7 @@ mod tests {
     use etcd_lock_core::ErrorKind;
 
     use super::*;
+    use crate::TlsOptions;
 
     fn parse(given: &str) -> Result<Target> {
         Target::parse(given, &Options::new())
@@ -134,7 +168,6 @@ mod tests {
             "",
             "127.0.0.1",
             "http://",
-            "https://a:1",
             "ftp://a:1",
             "unix:",
             "unix:relative",
@@ -149,22 +182,74 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_sent_through_the_net() {
-        let options = Options::new().with_login("me", "secret");
-        for (endpoint, goes) in [
-            ("127.0.0.1:1", true),
-            ("localhost:1", true),
-            ("http://[::1]:1", true),
-            ("unix:/run/etcd", true),
-            ("10.0.0.1:1", false),
-            ("http://localhost.example.org:1", false),
+    fn scheme_says_whether_tls_is_spoken_and_tls_options_are_the_default() {
+        let with_tls = Options::new().with_tls(TlsOptions::new());
+        for (given, without, with) in [
+            ("https://a:1", Some("a"), Some("a")),
+            ("https://[::1]:1", Some("::1"), Some("::1")),
+            ("http://a:1", None, None),
+            ("unix:/a", None, None),
+            ("a:1", None, Some("a")),
         ] {
-            assert_eq!(
-                Target::parse(endpoint, &options).is_ok(),
-                goes,
-                "{endpoint}"
+            let tls = |options: &Options| Target::parse(given, options).unwrap().tls;
+            assert_eq!(tls(&Options::new()).as_deref(), without, "{given}");
+            assert_eq!(tls(&with_tls).as_deref(), with, "{given}");
+        }
+    }
+
+    #[test]
+    fn tls_options_need_an_endpoint_with_tls() {
+        let options = Options::new().with_tls(TlsOptions::new());
+        for plain in [
+            &["http://a:1"][..],
+            &["unix:///a"],
+            &["http://a:1", "unix:/b"],
+        ] {
+            let error = Target::parse_all(plain, &options).unwrap_err();
+            assert!(error.to_string().contains("write https://"), "{error}");
+        }
+        for good in [
+            &["https://a:1"][..],
+            &["a:1"],
+            &["http://127.0.0.1:1", "https://a:1"],
+        ] {
+            assert!(Target::parse_all(good, &options).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn password_goes_over_plain_tcp_to_loopback_only() {
+        let login = Options::new().with_login("me", "secret");
+        let with_tls = login.clone().with_tls(TlsOptions::new());
+        for good in [
+            "127.0.0.1:1",
+            "localhost:1",
+            "http://[::1]:1",
+            "unix:/a",
+            "https://a:1",
+        ] {
+            assert!(Target::parse(good, &login).is_ok(), "{good}");
+        }
+        assert!(Target::parse("a:1", &with_tls).is_ok());
+        for (bad, options) in [
+            ("10.0.0.1:1", &login),
+            ("http://localhost.example.org:1", &login),
+            ("http://a:1", &with_tls),
+        ] {
+            let error = Target::parse(bad, options).unwrap_err();
+            assert!(
+                error.to_string().contains("loopback addresses only"),
+                "{error}"
             );
         }
-        assert!(!format!("{options:?}").contains("secret"));
+    }
+
+    #[test]
+    fn user_in_an_endpoint_is_refused_and_not_repeated() {
+        for given in ["http://me:secret@127.0.0.1:1", "me:secret@127.0.0.1:1"] {
+            let error = parse(given).unwrap_err();
+            assert!(error.to_string().contains("log in with"), "{error}");
+            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+        }
     }
 }

@@ -16,11 +16,12 @@ use crate::layers::{Layered, Wire};
 pub type GrpcTransport = Layered<Wire>;
 
 impl GrpcTransport {
-    /// A transport to the etcd whose members listen at `endpoints`: URLs like `http://127.0.0.1:2379`, `host:port`, or
+    /// A transport to the etcd whose members listen at `endpoints`: URLs like `https://10.0.0.1:2379`, `host:port`, or
     /// `unix:/path` for a Unix socket. Nothing is sent before the first request.
     ///
     /// # Errors
-    /// `InvalidArgument` when there is no endpoint, one isn't a URL, or the options can't work.
+    /// `InvalidArgument` when there is no endpoint, one isn't a URL, or the options can't work; `Unsupported` when one is
+    /// `https://` and this program was built without TLS.
     pub fn connect(
         endpoints: impl IntoIterator<Item = impl AsRef<str>>,
         options: Options,

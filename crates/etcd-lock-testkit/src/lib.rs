@@ -10,8 +10,10 @@
 //! | module | what is in it |
 //! | --- | --- |
 //! | [`backend`], [`backends`] | what a check runs on: the trait, and the ones that we have |
+//! | [`certificates`] | a certificate authority, for servers and clients with TLS |
 //! | [`mod@conformance`] | the checks, by what they are about |
 //! | [`differential`] | whether the small etcd answers as a real one does |
+//! | [`faults`] | what may go wrong, and a transport over the in-memory etcd where it does |
 //! | [`lab`], [`party`], [`store`], [`watcher`], [`poll`] | what checks are written with |
 //! | [`protocol`] | a model of the lock protocol that is checked exhaustively |
 //! | [`sim`] | a simulated world of processes, faults and a checker |
@@ -23,8 +25,10 @@
 
 pub mod backend;
 pub mod backends;
+pub mod certificates;
 pub mod conformance;
 pub mod differential;
+pub mod faults;
 pub mod lab;
 pub mod party;
 pub mod poll;

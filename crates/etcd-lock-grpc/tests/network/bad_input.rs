@@ -23,7 +23,7 @@ async fn endpoints_that_cant_be_any() {
         "http://:2379",
         "http://127.0.0.1:port",
         "http://127.0.0.1:2379/v3",
-        "https://127.0.0.1:2379",
+        "ftp://127.0.0.1:2379",
         "unix:run/etcd",
         "unix://",
         "etcd://127.0.0.1:2379",

@@ -21,7 +21,7 @@ const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 #[tokio::test]
 async fn an_entry_that_nobody_heard_of_is_withdrawn() {
     let etcd = MemoryEtcd::new();
-    let inspector = etcd.client();
+    let inspector = Client::new(etcd.clone());
     let server = Server::bind("127.0.0.1:0", etcd.clone()).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
