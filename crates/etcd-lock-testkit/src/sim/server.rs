@@ -83,7 +83,9 @@ impl Server {
                 .lease_time_to_live(&request.into())
                 .try_into()
                 .map(Reply::TimeToLive),
-            Call::Txn(request) => answer(model.txn(&request.into()), Reply::Txn),
+            Call::Txn(request) => request
+                .try_into()
+                .and_then(|request| answer(model.txn(&request), Reply::Txn)),
             Call::Lock(request) => match model.lock(&request.into()) {
                 LockWait::Done(answer) => locked(answer),
                 LockWait::Waiting(call) => {
