@@ -7,6 +7,7 @@ mod cluster;
 mod codegen;
 mod differential;
 mod etcd;
+mod failover;
 mod model;
 mod sim;
 mod test;
@@ -32,7 +33,8 @@ struct Cli {
 enum Command {
     /// Measure how fast it is beside its peers and the floor that etcd sets.
     Bench {
-        /// `--json FILE`, `--rounds N`, `--only WORD`: see `cargo xtask bench -- --help`.
+        /// `--json FILE`, `--rounds N`, `--only WORD`: see `cargo xtask bench -- --help`. Or `failover [--rounds N]`: how
+        /// long lock cycles stop when the leader dies.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
