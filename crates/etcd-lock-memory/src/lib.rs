@@ -4,12 +4,12 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use etcd_lock_core::{lease, lock_with, unlock};
+//! use etcd_lock_core::{Client, lease, lock_with, unlock};
 //! use etcd_lock_memory::MemoryEtcd;
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), etcd_lock_core::Error> {
-//! let client = MemoryEtcd::new().client();
+//! let client = Client::new(MemoryEtcd::new());
 //! let lease = lease::grant(&client, Duration::from_secs(60)).await?;
 //! let held = lock_with(&client, "report", lease.id).await?;
 //! unlock(&client, held.key.as_bytes().clone()).await?;
@@ -22,13 +22,13 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use etcd_lock_core::{Timeout, lease, lock, lock_with, new};
+//! use etcd_lock_core::{Client, Timeout, lease, lock, lock_with, new};
 //! use etcd_lock_memory::MemoryEtcd;
 //! use tokio::time::Instant;
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), etcd_lock_core::Error> {
-//! let client = MemoryEtcd::new().client();
+//! let client = Client::new(MemoryEtcd::new());
 //! let dead = lease::grant(&client, Duration::from_secs(60)).await?;
 //! lock_with(&client, "report", dead.id).await?;
 //!

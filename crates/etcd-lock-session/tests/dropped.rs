@@ -68,7 +68,9 @@ impl Stage {
             Ok(guard) => guard.unlock().await.unwrap(),
             Err(error) => assert!(error.is_session_lost(), "{error:?}: {case}"),
         }
-        let other = Session::open(&self.etcd.client(), TTL).await.unwrap();
+        let other = Session::open(&Client::new(self.etcd.clone()), TTL)
+            .await
+            .unwrap();
         let theirs = Mutex::new(&other, "a").unwrap();
         let theirs = timeout(Duration::from_secs(120), theirs.lock()).await;
         let guard = theirs.unwrap_or_else(|_| panic!("another's lock hangs: {case}"));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::{client, keys, until_keys};
-use etcd_lock_core::ErrorKind;
+use etcd_lock_core::{Client, ErrorKind};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{FencingToken, Mutex, Queue, Session, SessionOptions};
 use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport};
@@ -20,7 +20,9 @@ const TTL: Duration = Duration::from_secs(10);
 #[tokio::test(start_paused = true)]
 async fn two_tasks_one_session_exclude_each_other() {
     let etcd = MemoryEtcd::new();
-    let session = Session::open(&etcd.client(), TTL).await.unwrap();
+    let session = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
     let inside = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
     for _ in 0..20 {
@@ -79,7 +81,7 @@ async fn tokens_grow_across_local_handover() {
 async fn a_lock_that_nobody_else_wants_stays_in_the_process() {
     let etcd = MemoryEtcd::new();
     let options = SessionOptions::new().with_handover_limit(3);
-    let session = options.open(&etcd.client()).await.unwrap();
+    let session = options.open(&Client::new(etcd.clone())).await.unwrap();
     let tokens = Arc::new(std::sync::Mutex::new(Vec::new()));
     let mut tasks = JoinSet::new();
     for _ in 0..4 {
@@ -110,7 +112,9 @@ async fn without_a_lock_updates_are_lost() {
         let value = Arc::new(AtomicU64::new(0));
         let mut tasks = JoinSet::new();
         for _ in 0..5 {
-            let session = Session::open(&etcd.client(), TTL).await.unwrap();
+            let session = Session::open(&Client::new(etcd.clone()), TTL)
+                .await
+                .unwrap();
             let (mutex, value) = (Mutex::new(&session, "a").unwrap(), value.clone());
             tasks.spawn(async move {
                 for _ in 0..10 {
@@ -139,7 +143,9 @@ async fn without_a_lock_updates_are_lost() {
 async fn a_lock_left_for_a_task_that_gave_up_is_released() {
     for polls in 1..12 {
         let etcd = MemoryEtcd::new();
-        let session = Session::open(&etcd.client(), TTL).await.unwrap();
+        let session = Session::open(&Client::new(etcd.clone()), TTL)
+            .await
+            .unwrap();
         let mutex = Mutex::new(&session, "a").unwrap();
         let guard = mutex.lock().await.unwrap();
         let mut waiting = Box::pin(mutex.lock());
@@ -160,7 +166,9 @@ async fn a_lock_left_for_a_task_that_gave_up_is_released() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_guard_releases() {
     let etcd = MemoryEtcd::new();
-    let session = Session::open(&etcd.client(), TTL).await.unwrap();
+    let session = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
     let mutex = Mutex::new(&session, "a").unwrap();
     drop(mutex.lock().await.unwrap());
     until_keys(&etcd, "a", 0).await;
@@ -220,8 +228,12 @@ async fn a_new_mutex_waits_for_a_release_under_way() {
 #[tokio::test(start_paused = true)]
 async fn lock_timeout_and_try_lock_give_up() {
     let etcd = MemoryEtcd::new();
-    let ours = Session::open(&etcd.client(), TTL).await.unwrap();
-    let theirs = Session::open(&etcd.client(), TTL).await.unwrap();
+    let ours = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
+    let theirs = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
     let guard = Mutex::new(&ours, "a").unwrap().lock().await.unwrap();
     for session in [&ours, &theirs] {
         let mutex = Mutex::new(session, "a").unwrap();

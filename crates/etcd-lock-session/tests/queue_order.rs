@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{INFINITE, keys, request, seconds, unlock, until_keys};
 use etcd_lock_core::kv::{PutRequest, TxnRequest};
-use etcd_lock_core::{ErrorKind, LockKey, Transport, UnlockRequest};
+use etcd_lock_core::{Client, ErrorKind, LockKey, Transport, UnlockRequest};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::Queue;
 use etcd_lock_testkit::faults::FaultyTransport;
@@ -191,7 +191,9 @@ async fn foreign_key_under_prefix_reported() {
         .lock(request(&etcd, "a").await, seconds(1))
         .await
         .unwrap();
-    let view = etcd_lock_session::queue(&etcd.client(), "a").await.unwrap();
+    let view = etcd_lock_session::queue(&Client::new(etcd.clone()), "a")
+        .await
+        .unwrap();
     assert_eq!(view.foreign, ["a/notes"]);
     assert_eq!(view.places.len(), 1);
     assert_eq!(view.places[0].key, held.key);

@@ -10,6 +10,7 @@
 //! | module | what is in it |
 //! | --- | --- |
 //! | [`backend`], [`backends`] | what a check runs on: the trait, and the ones that we have |
+//! | [`certificates`] | a certificate authority, for servers and clients with TLS |
 //! | [`mod@conformance`] | the checks, by what they are about |
 //! | [`differential`] | whether the small etcd answers as a real one does |
 //! | [`faults`] | what may go wrong, and a transport over the in-memory etcd where it does |
@@ -24,6 +25,7 @@
 
 pub mod backend;
 pub mod backends;
+pub mod certificates;
 pub mod conformance;
 pub mod differential;
 pub mod faults;

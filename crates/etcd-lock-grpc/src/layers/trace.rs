@@ -64,7 +64,7 @@ where
         let traced = async move {
             let result = reply.await;
             if let Err(error) = &result {
-                recorded.record("error.type", tracing::field::debug(error.kind()));
+                recorded.record("error.type", error.kind().as_str());
             }
             result
         };

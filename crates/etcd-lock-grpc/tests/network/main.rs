@@ -6,5 +6,7 @@ mod calls;
 
 mod bad_input;
 mod bad_servers;
+mod hung_members;
 mod lost_replies;
+mod proxy;
 mod what_a_server_sees;

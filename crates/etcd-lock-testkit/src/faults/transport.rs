@@ -24,6 +24,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{CallFault, CallKind, StreamFault, WatchFault, refused, unanswered};
 
+/// How many replies of a slow stream are on their way at a time.
+const UNANSWERED: usize = 1_000;
+
 type Rule = dyn Fn(CallKind) -> Option<CallFault> + Send + Sync;
 
 /// The in-memory etcd behind a transport that counts calls and has faults: none, until a test asks for some. Clones share
@@ -74,8 +77,8 @@ impl FaultyTransport {
         &self.etcd
     }
 
-    /// Decides from now on which fault befalls each call. For a keep-alive stream it is asked when that is opened: any fault
-    /// but a delay fails it.
+    /// Decides from now on which fault befalls each call. For a keep-alive stream it is asked when that is opened: a slow one
+    /// answers each renewal late, and any other fault but a delay fails it.
     pub fn on_calls(&self, rule: impl Fn(CallKind) -> Option<CallFault> + Send + Sync + 'static) {
         *lock(&self.shared.rule) = Arc::new(rule);
     }
@@ -289,6 +292,14 @@ impl Transport for FaultyTransport {
     ) -> BoxStream<Result<LeaseKeepAliveResponse>> {
         match self.fault(CallKind::KeepAlive) {
             None | Some(CallFault::Delayed(_)) => self.faulty(self.etcd.lease_keep_alive(leases)),
+            Some(CallFault::Slow(delay)) => {
+                let late = move |reply| async move {
+                    sleep(delay).await;
+                    reply
+                };
+                let replies = self.etcd.lease_keep_alive(leases).map(late);
+                self.faulty(replies.buffered(UNANSWERED).boxed())
+            }
             Some(CallFault::Server(error)) => {
                 once(async move { Err(error.error(CallKind::KeepAlive)) }).boxed()
             }
