@@ -25,8 +25,9 @@ use crate::status;
 /// A task that is so late doesn't run any more, or its runtime is held up.
 const LATE: Duration = Duration::from_secs(1);
 
-/// After its runtime was held up for so long, a task lets the answers be read that came meanwhile.
-const HELD_UP: Duration = Duration::from_millis(250);
+/// After its runtime was held up for so long, a task lets the answers be read that came meanwhile, before it takes an endpoint
+/// for silent.
+pub(crate) const HELD_UP: Duration = Duration::from_millis(250);
 
 /// An endpoint's side of its monitor.
 #[derive(Debug)]

@@ -32,6 +32,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoints::Endpoints;
 use crate::info::Info;
 use crate::layers::{Call, Reply, Request, Streams};
+use crate::monitor::HELD_UP;
 use crate::pool::{Purpose, Slot};
 use crate::{status, streams};
 
@@ -164,13 +165,17 @@ impl Attempt {
         }
         let sent = send(request, channel, pass);
         tokio::pin!(sent);
-        let mut is_bounded = is_repeatable;
+        let (mut is_bounded, mut until) = (is_repeatable, self.until);
         let sent = loop {
             tokio::select! {
                 biased;
                 sent = &mut sent => break sent,
                 () = silence.found() => return Err(self.unanswered(is_read)),
-                () = sleep_until(self.until), if is_bounded => {
+                () = sleep_until(until), if is_bounded => {
+                    if Instant::now() > until + HELD_UP {
+                        until = Instant::now() + HELD_UP;
+                        continue;
+                    }
                     if !question.as_ref().is_some_and(|asked| asked.is_closed()) {
                         self.endpoint.suspect("a request got no answer in time");
                         return Err(self.unanswered(is_read));
