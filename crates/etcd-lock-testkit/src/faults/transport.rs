@@ -20,7 +20,7 @@ use etcd_lock_memory::model::{Model, StreamId};
 use futures_util::StreamExt;
 use futures_util::stream::once;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{CallFault, CallKind, StreamFault, WatchFault, refused, unanswered};
 
@@ -42,6 +42,7 @@ struct Shared {
     watch_streams: AtomicUsize,
     rule: Mutex<Arc<Rule>>,
     ends: watch::Sender<Option<StreamFault>>,
+    stalled_until: watch::Sender<Option<Instant>>,
     watches: Mutex<WatchFaults>,
 }
 
@@ -61,6 +62,7 @@ impl FaultyTransport {
             watch_streams: AtomicUsize::new(0),
             rule: Mutex::new(Arc::new(|_| None)),
             ends: watch::Sender::new(None),
+            stalled_until: watch::Sender::new(None),
             watches: Mutex::default(),
         };
         Self {
@@ -111,9 +113,15 @@ impl FaultyTransport {
         self.shared.watch_streams.load(SeqCst)
     }
 
-    /// Ends every open stream.
-    pub fn end_streams(&self, how: StreamFault) {
-        self.shared.ends.send_replace(Some(how));
+    /// Has a fault befall every open stream. Stalled streams keep what arrives, and deliver it in order.
+    pub fn on_streams(&self, fault: StreamFault) {
+        if let StreamFault::Stalled(length) = fault {
+            self.shared
+                .stalled_until
+                .send_replace(Some(Instant::now() + length));
+        } else {
+            self.shared.ends.send_replace(Some(fault));
+        }
     }
 
     fn each_stream(&self, watches: &WatchFaults, act: impl Fn(&mut Model, StreamId)) {
@@ -176,8 +184,18 @@ impl FaultyTransport {
         }
     }
 
-    /// The stream until its end, or until it is ended.
-    fn endable<T: Send + 'static>(&self, stream: BoxStream<Result<T>>) -> BoxStream<Result<T>> {
+    /// The stream with what befalls it.
+    fn faulty<T: Send + 'static>(&self, stream: BoxStream<Result<T>>) -> BoxStream<Result<T>> {
+        let stalled_until = self.shared.stalled_until.subscribe();
+        let stream = stream.then(move |item| {
+            let until = *stalled_until.borrow();
+            async move {
+                if let Some(until) = until {
+                    sleep_until(until).await;
+                }
+                item
+            }
+        });
         let mut ends = self.shared.ends.subscribe();
         ends.mark_unchanged();
         let mut asked = ends.clone();
@@ -189,7 +207,7 @@ impl FaultyTransport {
             (how == Some(StreamFault::Broken)).then(|| Err(refused()))
         });
         let last = last.filter_map(std::future::ready);
-        stream.take_until(end).chain(last).boxed()
+        stream.boxed().take_until(end).chain(last).boxed()
     }
 }
 
@@ -273,14 +291,14 @@ impl Transport for FaultyTransport {
         leases: BoxStream<LeaseId>,
     ) -> BoxStream<Result<LeaseKeepAliveResponse>> {
         match self.fault(CallKind::KeepAlive) {
-            None | Some(CallFault::Delayed(_)) => self.endable(self.etcd.lease_keep_alive(leases)),
+            None | Some(CallFault::Delayed(_)) => self.faulty(self.etcd.lease_keep_alive(leases)),
             Some(CallFault::Slow(delay)) => {
                 let late = move |reply| async move {
                     sleep(delay).await;
                     reply
                 };
                 let replies = self.etcd.lease_keep_alive(leases).map(late);
-                self.endable(replies.buffered(UNANSWERED).boxed())
+                self.faulty(replies.buffered(UNANSWERED).boxed())
             }
             Some(CallFault::Server(error)) => {
                 once(async move { Err(error.error(CallKind::KeepAlive)) }).boxed()
@@ -299,7 +317,7 @@ impl Transport for FaultyTransport {
                 fault.begin(model, stream);
             }
         });
-        self.endable(replies)
+        self.faulty(replies)
     }
 }
 
