@@ -3,10 +3,12 @@
 mod bench;
 mod ci;
 mod clients;
+mod cluster;
 mod codegen;
 mod deny;
 mod differential;
 mod etcd;
+mod failover;
 mod features;
 mod model;
 mod mutants;
@@ -35,7 +37,8 @@ struct Cli {
 enum Command {
     /// Measure how fast it is beside its peers and the floor that etcd sets.
     Bench {
-        /// `--json FILE`, `--rounds N`, `--only WORD`: see `cargo xtask bench -- --help`.
+        /// `--json FILE`, `--rounds N`, `--only WORD`: see `cargo xtask bench -- --help`. Or `failover [--rounds N]`: how
+        /// long lock cycles stop when the leader dies.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -89,6 +92,9 @@ enum Command {
         /// Run only clients of other languages, unchanged, on the in-memory etcd; they are installed first.
         #[arg(long)]
         clients: bool,
+        /// Run only the scenarios on three real members that die, hang, restart and are cut off, and print what happened.
+        #[arg(long, conflicts_with = "clients")]
+        cluster: bool,
     },
     /// Check the rules that no compiler checks: arrows between crates, manifests, licences, what files contain.
     Tidy,
@@ -131,8 +137,9 @@ fn run(command: Command) -> Result {
             replay: Some(seed), ..
         } => sim::replay(&sh, seed),
         Command::Sim { seeds, start, .. } => sim::run(&sh, seeds, start),
-        Command::Test { clients: true } => clients::run(&sh),
-        Command::Test { clients: false } => test::run(&sh, test::Scope::All),
+        Command::Test { clients: true, .. } => clients::run(&sh),
+        Command::Test { cluster: true, .. } => cluster::run(&sh),
+        Command::Test { .. } => test::run(&sh, test::Scope::All),
         Command::Tidy => tidy::run(&sh),
     }
 }

@@ -78,7 +78,8 @@ fn tests(sh: &Shell, scope: Scope) -> Result {
     Ok(())
 }
 
-fn has_nextest(sh: &Shell) -> bool {
+/// Whether cargo-nextest is installed.
+pub(crate) fn has_nextest(sh: &Shell) -> bool {
     let asked = cmd!(sh, "cargo nextest --version").quiet();
     asked.ignore_stdout().ignore_stderr().run().is_ok()
 }

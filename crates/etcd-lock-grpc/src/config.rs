@@ -13,6 +13,7 @@ use std::time::Duration;
 use etcd_lock_core::{Error, Result};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::target::Target;
 use crate::{GrpcTransport, Options, TlsOptions};
 use variables::Variables;
 pub use variables::parse_duration;
@@ -79,7 +80,7 @@ impl Config {
             options: options(&variables)?.checked()?,
             command_timeout: variables.duration("ETCDCTL_COMMAND_TIMEOUT")?,
         };
-        config.options.check_endpoints(&config.endpoints)?;
+        Target::parse_all(&config.endpoints, &config.options)?;
         Ok(config)
     }
 

@@ -6,10 +6,12 @@ use etcd_lock_core::{Error, Result};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::TlsOptions;
-use crate::scheme::{Scheme, is_loopback};
 
 /// The shortest time between two pings of a connection. etcd closes one that pings more often than every 5 s.
 const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// The shortest time that an attempt may have.
+const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
 
 /// How connections are made and kept, and how often a request is sent again.
 #[derive(Clone, Debug)]
@@ -22,6 +24,9 @@ pub struct Options {
     pub(crate) max_attempts: usize,
     pub(crate) login: Option<Login>,
     pub(crate) tls: Option<TlsOptions>,
+    pub(crate) endpoint_choice: EndpointChoice,
+    pub(crate) attempt_timeout: Duration,
+    pub(crate) member_sync: Option<Duration>,
 }
 
 /// A user's name and password. The password isn't printed, and is overwritten in memory when it is dropped.
@@ -41,7 +46,35 @@ impl Options {
             max_attempts: 5,
             login: None,
             tls: None,
+            endpoint_choice: EndpointChoice::Random,
+            attempt_timeout: Duration::from_secs(2),
+            member_sync: None,
         }
+    }
+
+    /// Which endpoint is asked while several are healthy. [`EndpointChoice::Random`] by default.
+    pub const fn with_endpoint_choice(mut self, choice: EndpointChoice) -> Self {
+        self.endpoint_choice = choice;
+        self
+    }
+
+    /// How long an endpoint may leave a request unanswered before it is taken for dead, and another one is asked. 2 s by
+    /// default.
+    ///
+    /// It bounds each attempt of a request, the look-up of a name, the connection and the login included; a request whose
+    /// own timeout is short has attempts of a third of that, but of at least 500 ms. A request that can't be repeated safely
+    /// is not ended by it as long as its endpoint gives other signs of life.
+    pub const fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = timeout;
+        self
+    }
+
+    /// How often the endpoints are replaced by the client URLs that the cluster lists for its members. Never by default.
+    ///
+    /// The URLs must be such that this client can reach them. The endpoints stay as they are while the list can't be had.
+    pub const fn with_member_sync(mut self, every: Duration) -> Self {
+        self.member_sync = Some(every);
+        self
     }
 
     /// Bounds each attempt to connect, the TLS handshake included. Default: 2 s. Zero is refused.
@@ -95,51 +128,13 @@ impl Options {
         self
     }
 
-    /// Refuses what can't work with any endpoint.
+    /// Refuses what can't work, whatever the endpoints.
     pub(crate) fn checked(self) -> Result<Self> {
         self.check_values()?;
         if let Some(login) = &self.login {
             login.check()?;
         }
         Ok(self)
-    }
-
-    /// Refuses what can't work with these endpoints.
-    pub(crate) fn check_endpoints(&self, endpoints: &[impl AsRef<str>]) -> Result<()> {
-        if endpoints.iter().any(|it| it.as_ref().contains('@')) {
-            // It may be a password, so it isn't repeated.
-            return Err(Error::invalid(
-                "an endpoint has a user in it, before its @: log in with with_login, or ETCDCTL_USER",
-            ));
-        }
-        let schemes = || {
-            endpoints
-                .iter()
-                .map(|it| (it.as_ref(), self.scheme(it.as_ref())))
-        };
-        if self.tls.is_some() && !schemes().any(|(_, scheme)| scheme == Scheme::Https) {
-            return Err(Error::invalid(
-                "there are options for TLS, and no endpoint with it: write https:// before it",
-            ));
-        }
-        let mut schemes = schemes();
-        let plain = schemes.find(|(it, scheme)| *scheme == Scheme::Http && !is_loopback(it));
-        match plain {
-            Some((endpoint, _)) if self.login.is_some() => Err(Error::invalid(format!(
-                "a password goes over plain TCP to loopback addresses only, and {endpoint} is none: write https:// before \
-                 it"
-            ))),
-            _ => Ok(()),
-        }
-    }
-
-    /// How an endpoint is reached.
-    pub(crate) fn scheme(&self, endpoint: &str) -> Scheme {
-        let default = match self.tls {
-            Some(_) => Scheme::Https,
-            None => Scheme::Http,
-        };
-        Scheme::of(endpoint).unwrap_or(default)
     }
 
     fn check_values(&self) -> Result<()> {
@@ -157,6 +152,16 @@ impl Options {
                 return Err(Error::invalid(text));
             }
         }
+        if self.attempt_timeout < SHORTEST_ATTEMPT {
+            return Err(Error::invalid(
+                "an attempt has less than 100 ms: healthy endpoints would be left",
+            ));
+        }
+        if self.member_sync.is_some_and(|every| every.is_zero()) {
+            return Err(Error::invalid(
+                "the members would be listed without a pause",
+            ));
+        }
         match self.max_attempts {
             0 => Err(Error::invalid("no attempts: nothing could be sent")),
             _ => Ok(()),
@@ -168,6 +173,19 @@ impl Default for Options {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Which endpoint is asked while several are healthy.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum EndpointChoice {
+    /// The first that is healthy, in the order in which they were given: for members of which one is near.
+    Listed,
+    /// One at random, and the same one for as long as it is healthy, so that many clients are spread over the members.
+    #[default]
+    Random,
+    /// Each in turn, as `connect_all` of eetcd.
+    RoundRobin,
 }
 
 impl Login {
@@ -188,8 +206,6 @@ mod tests {
 
     use super::*;
 
-    const HTTP: &[&str] = &["http://10.0.0.1:1", "10.0.0.2:1"];
-
     #[test]
     fn values_that_cant_work_are_refused() {
         let second = Duration::from_secs(1);
@@ -207,71 +223,27 @@ mod tests {
                 "below 10 s",
             ),
             (Options::new().with_max_attempts(0), "no attempts"),
+            (
+                Options::new().with_attempt_timeout(second / 20),
+                "less than 100 ms",
+            ),
+            (
+                Options::new().with_member_sync(Duration::ZERO),
+                "without a pause",
+            ),
             (Options::new().with_login("", "secret"), "name is empty"),
             (Options::new().with_login("me", ""), "password is empty"),
         ] {
-            says(&options.checked().unwrap_err(), text);
+            let error = options.checked().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+            assert!(error.to_string().contains(text), "{error}");
         }
         assert!(Options::new().checked().is_ok());
-    }
-
-    #[test]
-    fn tls_options_need_an_endpoint_with_tls() {
-        let options = Options::new().with_tls(TlsOptions::new());
-        for plain in [
-            &["http://a:1"][..],
-            &["unix:///a"],
-            &["http://a:1", "unix:b"],
-        ] {
-            refused(&options, plain, "write https://");
-        }
-        for good in [
-            &["https://a:1"][..],
-            &["a:1"],
-            &["http://127.0.0.1:1", "https://a:1"],
-        ] {
-            options.check_endpoints(good).unwrap();
-        }
-    }
-
-    #[test]
-    fn password_goes_over_plain_tcp_to_loopback_only() {
-        let options = Options::new().with_login("me", "secret");
-        for good in [
-            "127.0.0.1:1",
-            "localhost:1",
-            "http://[::1]:1",
-            "https://a:1",
-            "unix:///a",
-        ] {
-            options.check_endpoints(&[good]).unwrap();
-        }
-        for bad in ["10.0.0.1:1", "http://localhost.example.org:1", "http://a:1"] {
-            refused(&options, &["https://b:1", bad], bad);
-        }
-        let with_tls = options.with_tls(TlsOptions::new());
-        with_tls.check_endpoints(&["a:1"]).unwrap();
-        refused(&with_tls, &["a:1", "http://b:1"], "http://b:1");
     }
 
     #[test]
     fn passwords_are_not_printed() {
         let options = Options::new().with_login("me", "secret");
         assert!(!format!("{options:?}").contains("secret"));
-        for endpoints in [HTTP, &["http://me:secret@127.0.0.1:1"]] {
-            let error = options.check_endpoints(endpoints).unwrap_err();
-            assert!(!format!("{error:?}").contains("secret"));
-        }
-    }
-
-    #[track_caller]
-    fn refused(options: &Options, endpoints: &[&str], text: &str) {
-        says(&options.check_endpoints(endpoints).unwrap_err(), text);
-    }
-
-    #[track_caller]
-    fn says(error: &Error, text: &str) {
-        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-        assert!(error.to_string().contains(text), "{error}");
     }
 }

@@ -1,5 +1,10 @@
 //! TLS: which servers are trusted, and how this client proves its identity to them.
 
+#![cfg_attr(
+    not(feature = "_tls"),
+    allow(dead_code, reason = "without TLS the options only lead to an error")
+)]
+
 #[cfg(not(feature = "_tls"))]
 mod absent;
 #[cfg(feature = "_tls")]
@@ -18,23 +23,12 @@ mod test;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 #[cfg(not(feature = "_tls"))]
-#[allow(unused_imports, reason = "the connections will use it")]
 pub(crate) use absent::Tls;
 #[cfg(feature = "_tls")]
-#[allow(unused_imports, reason = "the connections will use it")]
 pub(crate) use connector::Tls;
 use source::Source;
-
-/// A connection to an endpoint, below TLS or above it.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
-/// Any connection.
-pub(crate) type BoxIo = Box<dyn Io>;
 
 /// Which servers are trusted, and how this client proves its identity to them.
 ///
@@ -48,7 +42,7 @@ pub(crate) type BoxIo = Box<dyn Io>;
 /// warning is logged.
 ///
 /// ```
-/// use etcd_lock_grpc::{Options, TlsOptions};
+/// use etcd_lock_grpc::{GrpcTransport, Options, TlsOptions};
 ///
 /// # let authority = etcd_lock_testkit::certificates::Authority::new();
 /// # let (ca, worker) = (authority.ca_file(), authority.client("worker"));
@@ -57,6 +51,8 @@ pub(crate) type BoxIo = Box<dyn Io>;
 ///     .with_ca_file(ca)
 ///     .with_identity_files(certificate, key);
 /// let options = Options::new().with_tls(tls);
+/// let transport = GrpcTransport::connect(["https://10.0.0.1:2379"], options)?;
+/// # Ok::<(), etcd_lock_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 #[must_use]

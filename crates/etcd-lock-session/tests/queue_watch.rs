@@ -75,7 +75,7 @@ async fn a_stream_that_ended_is_opened_again() {
         let faulty = FaultyTransport::new(&MemoryEtcd::new());
         let etcd = faulty.etcd().clone();
         wait_behind(&faulty, async |key| {
-            faulty.end_streams(how);
+            faulty.on_streams(how);
             tokio::time::sleep(Duration::from_secs(1)).await;
             unlock(&etcd, key).await;
         })
@@ -89,7 +89,7 @@ async fn a_release_while_the_stream_is_broken_is_seen() {
     let faulty = FaultyTransport::new(&MemoryEtcd::new());
     let etcd = faulty.etcd().clone();
     wait_behind(&faulty, async |key| {
-        faulty.end_streams(StreamFault::Broken);
+        faulty.on_streams(StreamFault::Broken);
         unlock(&etcd, key).await;
     })
     .await;
@@ -136,7 +136,7 @@ async fn reads_that_fail_during_the_wait_are_repeated() {
     });
     wait_behind(&faulty, async |key| {
         unlock(&etcd, key).await;
-        faulty.end_streams(StreamFault::Broken);
+        faulty.on_streams(StreamFault::Broken);
         tokio::time::sleep(Duration::from_secs(30)).await;
         faulty.calm();
     })
@@ -162,7 +162,7 @@ async fn a_key_that_comes_back_is_another() {
         });
         until_keys(&etcd, "a", 2).await;
         faulty.calm();
-        faulty.end_streams(StreamFault::Broken);
+        faulty.on_streams(StreamFault::Broken);
         (again,)
     };
     let (granted, (again,)) = tokio::join!(queue.lock(second, INFINITE), relock);

@@ -78,7 +78,7 @@ async fn a_wait_ends_with_its_session() {
     assert!(futures_util::poll!(&mut wait).is_pending());
     until_keys(&etcd, "a", 2).await;
     faulty.on_calls(|_| Some(CallFault::RequestLost));
-    faulty.end_streams(StreamFault::Broken);
+    faulty.on_streams(StreamFault::Broken);
     let ended = tokio::time::timeout(TTL, wait).await.unwrap();
     assert_eq!(ended.unwrap_err().kind(), ErrorKind::Lost);
 }
@@ -144,7 +144,7 @@ async fn clock_of_lease_counts_from_send() {
             Some(CallFault::RequestLost)
         }
     });
-    faulty.end_streams(StreamFault::Broken);
+    faulty.on_streams(StreamFault::Broken);
     let error = session.lost().await;
     let expired_at = begun + TTL;
     assert!(
@@ -222,7 +222,7 @@ async fn a_grant_that_was_found_gone_is_not_handed_on() {
     let first = guard.token();
     let next = tokio::spawn(async move { mutex.lock().await });
     tokio::task::yield_now().await;
-    faulty.end_streams(StreamFault::Broken);
+    faulty.on_streams(StreamFault::Broken);
     etcd.unlock(UnlockRequest::new(guard.key().clone()), INFINITE)
         .await
         .unwrap();
@@ -248,7 +248,7 @@ async fn a_paused_holder_is_refused_its_fenced_write() {
         .unwrap();
     faulty.on_calls(|_| Some(CallFault::RequestLost));
     faulty.on_watches(WatchFault::EventsLost(Bytes::new()));
-    faulty.end_streams(StreamFault::Broken);
+    faulty.on_streams(StreamFault::Broken);
     let next = Mutex::new(&other, "a").unwrap().lock().await.unwrap();
     assert!(!guard.is_held());
     next.fenced_txn()

@@ -28,6 +28,8 @@ pub enum CallKind {
     LeaseRevoke,
     /// A lease is asked for its time to live.
     LeaseTimeToLive,
+    /// The `Lock` RPC.
+    Lock,
     /// A range is read.
     Range,
     /// A transaction whose first operation deletes: a release or a withdrawal.
@@ -169,6 +171,19 @@ pub enum StreamFault {
     Broken,
     /// It ends without a status, as a reset stream looks to hyper.
     Ended,
+    /// It lives, and nothing more arrives on it for so long, in either direction: another stream of its connection isn't read,
+    /// or its reader is slow.
+    Stalled(Duration),
+}
+
+/// What may happen to the clock of a process.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ClockFault {
+    /// It goes on from a later time than it had come to, by this much.
+    Jumped(Duration),
+    /// The computer sleeps: nothing runs, and the clock stands still.
+    Suspended,
 }
 
 /// What may happen to the watches of a stream.

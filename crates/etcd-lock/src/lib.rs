@@ -17,7 +17,7 @@ pub use etcd_lock_memory as memory;
 pub use etcd_lock_session as session;
 
 #[cfg(feature = "grpc")]
-pub use connect::{Options, connect, open};
+pub use connect::{Options, connect, connect_from_env, open};
 #[cfg(feature = "memory")]
 pub use in_memory::in_memory;
 pub use names::{close, info};

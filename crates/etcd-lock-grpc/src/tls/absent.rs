@@ -4,7 +4,8 @@ use std::convert::Infallible;
 
 use etcd_lock_core::{Error, ErrorKind, Result};
 
-use super::{BoxIo, TlsOptions};
+use super::TlsOptions;
+use crate::connector::BoxIo;
 
 /// A client of TLS, of which there is none in this build.
 #[derive(Clone, Debug)]

@@ -15,11 +15,12 @@ use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::sign::CertifiedKey;
 
+use super::TlsOptions;
 use super::explain::Handshake;
 use super::identity::Shown;
 use super::roots::Roots;
 use super::source::{Source, Version};
-use super::{BoxIo, TlsOptions};
+use crate::connector::BoxIo;
 
 /// How long to wait for a server that asked for a client certificate to say something, be it that it refuses it. A member
 /// of etcd speaks first and at once.

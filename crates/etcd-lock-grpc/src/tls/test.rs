@@ -16,6 +16,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::{Tls, TlsOptions};
+use crate::connector::BoxIo;
 
 #[tokio::test]
 async fn server_of_a_trusted_authority_is_accepted_by_address_and_by_name() {
@@ -306,7 +307,7 @@ impl Server {
         refusal(self.connect(tls, "localhost").await.0)
     }
 
-    async fn connect(self, tls: &Tls, host: &str) -> (Result<super::BoxIo>, Serving) {
+    async fn connect(self, tls: &Tls, host: &str) -> (Result<BoxIo>, Serving) {
         let (ours, theirs) = duplex(16 * 1024);
         let server = tokio::spawn(async move {
             let mut stream = self.acceptor().accept(theirs).await.ok()?;
@@ -364,7 +365,7 @@ fn replace(file: &Path, text: &str) {
         .unwrap();
 }
 
-fn refusal(connected: Result<super::BoxIo>) -> Error {
+fn refusal(connected: Result<BoxIo>) -> Error {
     match connected {
         Ok(_) => panic!("it was accepted"),
         Err(error) => error,

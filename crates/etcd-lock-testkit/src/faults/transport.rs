@@ -20,9 +20,12 @@ use etcd_lock_memory::model::{Model, StreamId};
 use futures_util::StreamExt;
 use futures_util::stream::once;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{CallFault, CallKind, StreamFault, WatchFault, refused, unanswered};
+
+/// How many replies of a slow stream are on their way at a time.
+const UNANSWERED: usize = 1_000;
 
 type Rule = dyn Fn(CallKind) -> Option<CallFault> + Send + Sync;
 
@@ -39,6 +42,7 @@ struct Shared {
     watch_streams: AtomicUsize,
     rule: Mutex<Arc<Rule>>,
     ends: watch::Sender<Option<StreamFault>>,
+    stalled_until: watch::Sender<Option<Instant>>,
     watches: Mutex<WatchFaults>,
 }
 
@@ -58,6 +62,7 @@ impl FaultyTransport {
             watch_streams: AtomicUsize::new(0),
             rule: Mutex::new(Arc::new(|_| None)),
             ends: watch::Sender::new(None),
+            stalled_until: watch::Sender::new(None),
             watches: Mutex::default(),
         };
         Self {
@@ -72,8 +77,8 @@ impl FaultyTransport {
         &self.etcd
     }
 
-    /// Decides from now on which fault befalls each call. For a keep-alive stream it is asked when that is opened: any fault
-    /// but a delay fails it.
+    /// Decides from now on which fault befalls each call. For a keep-alive stream it is asked when that is opened: a slow one
+    /// answers each renewal late, and any other fault but a delay fails it.
     pub fn on_calls(&self, rule: impl Fn(CallKind) -> Option<CallFault> + Send + Sync + 'static) {
         *lock(&self.shared.rule) = Arc::new(rule);
     }
@@ -108,9 +113,15 @@ impl FaultyTransport {
         self.shared.watch_streams.load(SeqCst)
     }
 
-    /// Ends every open stream.
-    pub fn end_streams(&self, how: StreamFault) {
-        self.shared.ends.send_replace(Some(how));
+    /// Has a fault befall every open stream. Stalled streams keep what arrives, and deliver it in order.
+    pub fn on_streams(&self, fault: StreamFault) {
+        if let StreamFault::Stalled(length) = fault {
+            self.shared
+                .stalled_until
+                .send_replace(Some(Instant::now() + length));
+        } else {
+            self.shared.ends.send_replace(Some(fault));
+        }
     }
 
     fn each_stream(&self, watches: &WatchFaults, act: impl Fn(&mut Model, StreamId)) {
@@ -173,8 +184,18 @@ impl FaultyTransport {
         }
     }
 
-    /// The stream until its end, or until it is ended.
-    fn endable<T: Send + 'static>(&self, stream: BoxStream<Result<T>>) -> BoxStream<Result<T>> {
+    /// The stream with what befalls it.
+    fn faulty<T: Send + 'static>(&self, stream: BoxStream<Result<T>>) -> BoxStream<Result<T>> {
+        let stalled_until = self.shared.stalled_until.subscribe();
+        let stream = stream.then(move |item| {
+            let until = *stalled_until.borrow();
+            async move {
+                if let Some(until) = until {
+                    sleep_until(until).await;
+                }
+                item
+            }
+        });
         let mut ends = self.shared.ends.subscribe();
         ends.mark_unchanged();
         let mut asked = ends.clone();
@@ -186,7 +207,7 @@ impl FaultyTransport {
             (how == Some(StreamFault::Broken)).then(|| Err(refused()))
         });
         let last = last.filter_map(std::future::ready);
-        stream.take_until(end).chain(last).boxed()
+        stream.boxed().take_until(end).chain(last).boxed()
     }
 }
 
@@ -270,7 +291,15 @@ impl Transport for FaultyTransport {
         leases: BoxStream<LeaseId>,
     ) -> BoxStream<Result<LeaseKeepAliveResponse>> {
         match self.fault(CallKind::KeepAlive) {
-            None | Some(CallFault::Delayed(_)) => self.endable(self.etcd.lease_keep_alive(leases)),
+            None | Some(CallFault::Delayed(_)) => self.faulty(self.etcd.lease_keep_alive(leases)),
+            Some(CallFault::Slow(delay)) => {
+                let late = move |reply| async move {
+                    sleep(delay).await;
+                    reply
+                };
+                let replies = self.etcd.lease_keep_alive(leases).map(late);
+                self.faulty(replies.buffered(UNANSWERED).boxed())
+            }
             Some(CallFault::Server(error)) => {
                 once(async move { Err(error.error(CallKind::KeepAlive)) }).boxed()
             }
@@ -288,7 +317,7 @@ impl Transport for FaultyTransport {
                 fault.begin(model, stream);
             }
         });
-        self.endable(replies)
+        self.faulty(replies)
     }
 }
 

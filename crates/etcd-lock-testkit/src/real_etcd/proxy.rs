@@ -233,6 +233,8 @@ async fn carry(mut client: TcpStream, target: SocketAddr, link: Link) {
     let mut server = TcpStream::connect(target).await.ok();
     let is_whole = match &mut server {
         Some(server) => tokio::select! {
+            // What was held when the link was cut must not slip through as it passes again.
+            biased;
             () = cut => false,
             carried = exchange(&mut client, server, &link) => carried.is_ok(),
         },

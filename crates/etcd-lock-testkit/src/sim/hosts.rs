@@ -22,6 +22,17 @@ pub(super) struct Host {
     /// For how long it is to stop at its next grant.
     pub(super) pause_at_grant: Option<Micros>,
     pub(super) partitioned_until: Micros,
+    /// Until then nothing arrives on its streams, in either direction.
+    pub(super) streams_stalled_until: Micros,
+    /// Its computer sleeps, so that its clock stands still while it is paused.
+    pub(super) asleep: bool,
+}
+
+impl Host {
+    /// Until when nothing arrives on its streams.
+    pub(super) fn held_up(&self) -> Micros {
+        self.partitioned_until.max(self.streams_stalled_until)
+    }
 }
 
 impl World<'_> {

@@ -10,11 +10,13 @@
 //! | `program` | what runs in it |
 //! | `world`, `hosts` | time, one event after the other; the places where processes live |
 //! | `network`, `faults`, `ending` | what happens to requests; to everything else; how a run ends |
+//! | `streams`, `cluster` | faults of streams, watches and clocks; of the server and by strangers |
 //! | `server` | the model of etcd |
 //! | `history`, `checker`, `writes` | what happened, and what is wrong with it |
 //! | `shrink` | the smallest scenario that still fails |
 
 mod checker;
+mod cluster;
 mod ending;
 mod faults;
 mod history;
@@ -27,6 +29,7 @@ mod program;
 mod scenario;
 mod server;
 mod shrink;
+mod streams;
 mod transport;
 mod world;
 mod writes;
