@@ -7,6 +7,7 @@ use etcd_lock_grpc::Options;
 use etcd_lock_testkit::RealEtcd;
 use etcd_lock_testkit::real_etcd::{Setup, default_program, program_35};
 use tokio::time::{sleep, timeout};
+use tonic::transport::{Channel, Endpoint};
 
 use super::Caller;
 
@@ -146,4 +147,10 @@ impl Stage {
         };
         timeout(PATIENCE, read).await.expect("no member answers")
     }
+}
+
+/// A connection without the code under test.
+pub(crate) async fn connect(endpoint: &str) -> Channel {
+    let endpoint = Endpoint::from_shared(endpoint.to_owned()).unwrap();
+    endpoint.connect().await.unwrap()
 }
