@@ -8,6 +8,7 @@
 )]
 
 mod bare;
+mod channels;
 mod contest;
 mod measures;
 mod report;

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::bare::{self, Bare};
+use crate::channels;
 use crate::contest::{self, Outcome, Ring, Share, connect, fresh_name};
 use crate::report::{Must, Report, Row};
 use crate::{ALLOCATOR, usage};
@@ -58,6 +59,16 @@ pub(crate) const ALL: &[Measure] = &[
     Measure {
         name: "uncontended",
         run: |bench, report| Box::pin(uncontended(bench, report)),
+    },
+    Measure {
+        name: "channels",
+        run: |bench, report| {
+            Box::pin(channels::compare(
+                &bench.ring.endpoint,
+                bench.rounds,
+                report,
+            ))
+        },
     },
     Measure {
         name: "hand-overs of 2",
@@ -412,11 +423,11 @@ async fn settled_memory(pid: u32) -> f64 {
     last
 }
 
-fn micros(time: Duration) -> f64 {
+pub(crate) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

@@ -9,6 +9,7 @@ mod bad_servers;
 mod endpoints;
 mod hung_members;
 mod isolation;
+mod logins;
 mod lost_replies;
 mod own_parts;
 mod proxy;
