@@ -1,6 +1,7 @@
 //! One process of an etcd.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -294,9 +295,18 @@ fn start(plan: &Plan, log: &Path) -> Child {
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log);
+    count_start();
     command
         .spawn()
         .unwrap_or_else(|error| panic!("can't run {}: {error}", plan.program.display()))
+}
+
+/// Starts are what a run of all tests spends most of its time on: `cargo xtask test` names a file and counts its lines.
+fn count_start() {
+    if let Some(file) = std::env::var_os("ETCD_LOCK_STARTS") {
+        let file = File::options().append(true).create(true).open(file);
+        file.unwrap().write_all(b"start\n").unwrap();
+    }
 }
 
 /// A killed test process can't clean up, so the kernel is asked to.
