@@ -1,4 +1,4 @@
-//! The database is full: etcd refuses what would make it larger, and takes what doesn't.
+//! The database is full: etcd refuses writes that would make it larger.
 
 use std::time::Duration;
 
