@@ -23,8 +23,10 @@
 
 pub mod backend;
 pub mod backends;
+pub mod checker;
 pub mod conformance;
 pub mod differential;
+pub mod history;
 pub mod lab;
 pub mod party;
 pub mod poll;

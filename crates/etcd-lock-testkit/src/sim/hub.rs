@@ -12,7 +12,7 @@ use etcd_lock_core::watch::{WatchRequest, WatchResponse};
 use etcd_lock_core::{LeaseId, LockRequest, LockResponse, Result};
 use tokio::sync::{mpsc, oneshot};
 
-use super::history::Note;
+use super::notes::Note;
 
 /// A request that has one answer.
 #[derive(Clone, Debug)]

@@ -113,6 +113,8 @@ pub(super) enum FaultKind {
     RestartAtRequest,
     /// Somebody revokes a lease of a process.
     Revoke(usize),
+    /// The next answer to a transaction or a `Lock` call of the process takes longer by so much.
+    SlowReply(usize),
     /// The server stops for a while, and then does what has come meanwhile.
     Stall,
 }
@@ -233,6 +235,7 @@ fn step(rng: &mut Rng, locks: usize, sessions: usize) -> Step {
             polls: (rng.u8(..5) == 0).then(|| rng.usize(..8)),
             hold_ms: match rng.u8(..4) {
                 0 => 0,
+                1 if rng.u8(..8) == 0 => rng.u64(..12_000),
                 1 => rng.u64(..3_000),
                 _ => rng.u64(..200),
             },

@@ -11,6 +11,8 @@ use etcd_lock_proto::{etcdserverpb as pb, v3lockpb};
 
 use super::hub::{Call, Reply, StreamItem};
 use super::process::Micros;
+use super::world::client;
+use crate::history::{Author, Client};
 
 /// A call or a stream of one life of a process.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -18,6 +20,16 @@ pub(super) struct Who {
     pub(super) process: usize,
     pub(super) life: u32,
     pub(super) id: u64,
+}
+
+impl Who {
+    pub(super) fn client(self) -> Client {
+        client(self.process, self.life)
+    }
+
+    pub(super) fn author(self) -> Author {
+        Author::Client(self.client())
+    }
 }
 
 /// What a stream answers.
