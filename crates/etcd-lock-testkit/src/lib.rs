@@ -26,9 +26,11 @@
 pub mod backend;
 pub mod backends;
 pub mod certificates;
+pub mod checker;
 pub mod conformance;
 pub mod differential;
 pub mod faults;
+pub mod history;
 pub mod lab;
 pub mod party;
 pub mod poll;
