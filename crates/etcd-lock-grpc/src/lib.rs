@@ -52,6 +52,24 @@
 //! | a reset stream looks like one that ended well | a stream that ends without an error ends with one here |
 //! | a name is resolved once | it is looked up at each dial, and its addresses are tried in turn |
 //! | a connection's task ends with its runtime | the connection is made again on the runtime that asks |
+//!
+//! # TLS, login, configuration
+//!
+//! An `https://` endpoint has TLS ([`TlsOptions`]). With [`Options::with_login`] the transport logs in, and again when the
+//! token has ended. [`Config`] reads all of that from the environment variables of `etcdctl`.
+//!
+//! # Features
+//!
+//! | feature | what it brings |
+//! | --- | --- |
+//! | `tls-ring` | TLS, with the cryptography of ring |
+//! | `tls-aws-lc` | TLS, with the cryptography of AWS-LC; with both, ring is used |
+//! | `tls-native-roots` | trust in the system's root certificates, where no CA certificate is given |
+//! | `tls-webpki-roots` | trust in Mozilla's root certificates, where no CA certificate is given |
+//!
+//! None is on by default: cryptography is the program's choice.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod auth;
 mod builder;
