@@ -27,10 +27,12 @@
 pub mod backend;
 pub mod backends;
 pub mod certificates;
+pub mod checker;
 pub mod conformance;
 pub mod contender;
 pub mod differential;
 pub mod faults;
+pub mod history;
 pub mod poll;
 pub mod protocol;
 pub mod real_etcd;

@@ -10,8 +10,8 @@ use etcd_lock_grpc::{EndpointChoice, EndpointState, GrpcTransport, Options, TlsO
 use etcd_lock_session::{Mutex, Queue, Session};
 use etcd_lock_testkit::RealEtcd;
 use etcd_lock_testkit::certificates::{Authority, Pair};
-use etcd_lock_testkit::test_context::PATIENCE;
 use etcd_lock_testkit::real_etcd::{Setup, default_program, program_35};
+use etcd_lock_testkit::test_context::PATIENCE;
 use tokio::time::Instant;
 
 const TTL: Duration = Duration::from_secs(60);

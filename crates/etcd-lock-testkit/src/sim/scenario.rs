@@ -161,6 +161,8 @@ pub(super) enum FaultKind {
     RestartAtRequest,
     /// Somebody revokes a lease of a process.
     Revoke(usize),
+    /// The next answer to a transaction or a `Lock` call of the process takes longer by so much.
+    SlowReply(usize),
     /// Some reads of a process are answered as of now, by a member that is behind.
     StaleReads(usize),
     /// The server stops for a while, and then does what has come meanwhile.

@@ -1,5 +1,6 @@
 //! Faults of streams, of the watches on them, and of clocks.
 
+use etcd_lock_core::ErrorKind;
 use etcd_lock_core::watch::{Event, WatchBody};
 
 use super::process::Micros;
@@ -7,6 +8,7 @@ use super::server::{Down, Who};
 use super::transport::lost;
 use super::world::{self, World};
 use crate::faults::{ClockFault, StreamFault, WatchFault};
+use crate::history::Fact;
 
 impl World<'_> {
     pub(super) fn stream_fault(&mut self, process: usize, fault: StreamFault) {
@@ -18,7 +20,7 @@ impl World<'_> {
             StreamFault::Stalled(length) => {
                 self.stats.count("streams stalled");
                 let until = self.now + micros(length);
-                self.disturb(until);
+                self.disturb(process, until);
                 let host = &mut self.hosts[process];
                 host.streams_stalled_until = host.streams_stalled_until.max(until);
             }
@@ -27,6 +29,7 @@ impl World<'_> {
 
     /// Ends the streams of a process, whose calls go on.
     pub(super) fn end_streams(&mut self, number: usize, how: StreamFault) {
+        self.disturb(number, self.now);
         let Some(process) = &mut self.hosts[number].process else {
             return;
         };
@@ -79,10 +82,16 @@ impl World<'_> {
             && (compact_revision.is_some() || !reason.is_empty())
         {
             self.stats.count("watch cancelled");
-            self.log.add(
-                self.now,
-                format_args!("{}.{} loses a watch: {reply:?}", who.process, who.id),
-            );
+            self.record(Fact::WatchRefused {
+                client: who.client(),
+                kind: if reason.contains("auth token") {
+                    ErrorKind::Unauthenticated
+                } else if reason.contains("permission denied") {
+                    ErrorKind::PermissionDenied
+                } else {
+                    ErrorKind::Server
+                },
+            });
         }
     }
 
@@ -90,6 +99,7 @@ impl World<'_> {
         match fault {
             ClockFault::Jumped(by) => {
                 self.stats.count("clock jumped");
+                self.disturb(process, self.now);
                 if let Some(process) = &mut self.hosts[process].process {
                     process.jump_by(micros(by));
                 }

@@ -107,7 +107,7 @@ fn tuning(rng: &mut Rng) -> Tuning {
     }
     let millis = |millis: u64| Duration::from_millis(millis);
     tuning.silence = millis(pick(rng, &[500, 5_000, 15_000]));
-    tuning.request_timeout = millis(pick(rng, &[200, 2_000, 10_000, 30_000]));
+    tuning.request_timeout = millis(pick(rng, &[10_000, 30_000]));
     tuning.near = rng.usize(1..=8);
     tuning.idle_watches = pick(rng, &[16, 64]);
     tuning.shortest_pause = millis(pick(rng, &[1, 20, 200]));
@@ -145,6 +145,7 @@ fn step(rng: &mut Rng, locks: usize, sessions: usize) -> Step {
             polls: (rng.u8(..5) == 0).then(|| rng.usize(..8)),
             hold_ms: match rng.u8(..4) {
                 0 => 0,
+                1 if rng.u8(..8) == 0 => rng.u64(..12_000),
                 1 => rng.u64(..3_000),
                 _ => rng.u64(..200),
             },
