@@ -1,13 +1,42 @@
-//! `cargo xtask lint` and `cargo xtask ci`: what must pass before a change is taken.
+//! `cargo xtask lint`, `ci` and `nightly`: what must pass before a change is taken, and what takes longer.
 
 use xshell::{Shell, cmd};
 
-use crate::{Result, codegen, test, tidy};
+use crate::test::{self, Scope};
+use crate::{
+    Result, bench, clients, codegen, deny, differential, features, model, mutants, sim, tidy,
+};
 
-/// Everything: [`lint`], then all tests.
+/// How many worlds the gate simulates.
+const WORLDS: u64 = 20_000;
+
+/// How many deliberate bugs the gate tries.
+const DELIBERATE_BUGS: usize = 4;
+
+/// How many worlds are simulated at night.
+const NIGHTLY_WORLDS: u64 = 1_000_000;
+
+/// For how many minutes the in-memory etcd is compared with each real one at night.
+const NIGHTLY_MINUTES: u64 = 30;
+
+/// The gate: what must pass before a change is taken.
 pub(crate) fn run(sh: &Shell) -> Result {
-    lint(sh)?;
-    test::run(sh)
+    step("lint", || lint(sh))?;
+    step("test", || test::run(sh, Scope::Gate))?;
+    step("model", || model::run(sh))?;
+    step("sim", || sim::run(sh, WORLDS, None))?;
+    step("deliberate bugs", || mutants::some(sh, DELIBERATE_BUGS))
+}
+
+/// All that takes longer than anybody waits for.
+pub(crate) fn nightly(sh: &Shell) -> Result {
+    step("test", || test::run(sh, Scope::All))?;
+    step("newer etcds", || test::newer(sh))?;
+    step("clients", || clients::run(sh))?;
+    step("deliberate bugs", || mutants::run(sh, &[], None))?;
+    step("sim", || sim::run(sh, NIGHTLY_WORLDS, None))?;
+    step("differential", || differential::all(sh, NIGHTLY_MINUTES))?;
+    step("bench", || bench::run(sh, &[]))
 }
 
 /// All that can be said of the code without running it.
@@ -15,21 +44,23 @@ pub(crate) fn lint(sh: &Shell) -> Result {
     codegen::run(sh, true)?;
     cmd!(sh, "cargo fmt --all --check").run()?;
     clippy(sh)?;
+    features::check(sh)?;
     doc(sh)?;
-    deny(sh)?;
+    deny::check(sh)?;
     tidy::run(sh)
 }
 
-/// With everything on, and the facade with everything off: what one set of features hides, the other shows.
+/// What the features of one crate hide from another is seen by `features`.
 fn clippy(sh: &Shell) -> Result {
     cmd!(
         sh,
         "cargo clippy --workspace --all-targets --all-features -- -D warnings"
     )
     .run()?;
+    // Left out of "all targets", since it is no test of every run.
     cmd!(
         sh,
-        "cargo clippy --package etcd-lock --no-default-features -- -D warnings"
+        "cargo clippy --package etcd-lock-testkit --test cluster --all-features -- -D warnings"
     )
     .run()?;
     Ok(())
@@ -41,16 +72,15 @@ fn doc(sh: &Shell) -> Result {
     Ok(())
 }
 
-/// Advisories are left out: their database can't be had everywhere, and a new one is no fault of a change.
-fn deny(sh: &Shell) -> Result {
-    let asked = cmd!(sh, "cargo deny --version").quiet();
-    if asked.ignore_stdout().ignore_stderr().run().is_err() {
-        eprintln!(
-            "cargo-deny is not installed: licences, doubled and foreign crates are NOT checked \
-             (`cargo install cargo-deny --locked` gets it)"
-        );
-        return Ok(());
-    }
-    cmd!(sh, "cargo deny check bans licenses sources").run()?;
+/// Says how long a part took: the gate must stay short.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "there is no tokio here, and no clock to pause"
+)]
+fn step(name: &str, run: impl FnOnce() -> Result) -> Result {
+    let started = std::time::Instant::now();
+    eprintln!("== {name}");
+    run()?;
+    eprintln!("== {name}: {} s", started.elapsed().as_secs());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask test --clients`: clients of other languages must take the small etcd for an etcd.
+//! `cargo xtask test --clients`: clients of other languages must take the in-memory etcd for an etcd.
 
 mod client;
 mod server;
@@ -7,15 +7,16 @@ use std::process::ExitStatus;
 
 use xshell::{Shell, cmd};
 
+use crate::etcd::Server;
 use crate::{Result, etcd};
 
 use self::client::{CLIENTS, Client};
-use self::server::Server;
+use self::server::MemoryServer;
 
 /// What is installed beside etcd itself: Go with etcd's packages for it, and what the build of `etcd-client` runs.
 const PACKAGES: [&str; 3] = ["golang-go", "golang-etcd-server-dev", "protobuf-compiler"];
 
-/// Runs each client's cases on the small etcd and on a real one, and prints how many passed. A case that fails on the real
+/// Runs each client's cases on the in-memory etcd and on a real one, and prints how many passed. A case that fails on the real
 /// one proves nothing, so it is a failure, too.
 pub(crate) fn run(sh: &Shell) -> Result {
     etcd::provide(sh)?;
@@ -30,21 +31,23 @@ pub(crate) fn run(sh: &Shell) -> Result {
         client
             .install(sh)
             .map_err(|reason| format!("{} can't be installed: {reason}", client.name))?;
-        let small = tally(client, "the small etcd", &Server::small(sh)?)?;
-        let real = tally(client, "the real etcd", &Server::real(sh)?)?;
-        failed |= !(small.is_good() && real.is_good() && small.cases == real.cases);
-        failed |= small.version != real.version;
+        let memory = MemoryServer::start(sh)?;
+        let memory = tally(client, "the in-memory etcd", memory.address())?;
+        let real = Server::start(sh, &etcd::server(), 1)?;
+        let real = tally(client, "the real etcd", &real.addresses())?;
+        failed |= !(memory.is_good() && real.is_good() && memory.cases == real.cases);
+        failed |= memory.version != real.version;
         rows.push(format!(
             "{:<24} {:<10} {:>10} {:>10}",
             client.name,
-            small.version,
-            small.in_words(),
+            memory.version,
+            memory.in_words(),
             real.in_words()
         ));
     }
     println!(
         "{:<24} {:<10} {:>10} {:>10}",
-        "client", "version", "small etcd", "real etcd"
+        "client", "version", "in memory", "real etcd"
     );
     println!("{}", rows.join("\n"));
     if failed {
@@ -53,7 +56,7 @@ pub(crate) fn run(sh: &Shell) -> Result {
     Ok(())
 }
 
-/// Debian's packages, and what can't be had from them.
+/// What the clients are run by, and what they are built with.
 fn provide_tools(sh: &Shell) -> Result {
     for tool in ["node", "npm", "python3", "bash"] {
         if !etcd::is_on_path(tool) {
@@ -62,6 +65,11 @@ fn provide_tools(sh: &Shell) -> Result {
             );
         }
     }
+    provide_packages(sh)
+}
+
+/// Go with etcd's packages for it, and what the build of `etcd-client` runs, from Debian.
+pub(crate) fn provide_packages(sh: &Shell) -> Result {
     let installed = etcd::is_on_path("go")
         && etcd::is_on_path("protoc")
         && sh.path_exists("/usr/share/gocode/src/go.etcd.io/etcd/clientv3");
@@ -114,8 +122,8 @@ impl Tally {
     }
 }
 
-fn tally(client: &Client, place: &str, server: &Server) -> Result<Tally> {
-    let ran = client.run(server.address())?;
+fn tally(client: &Client, place: &str, address: &str) -> Result<Tally> {
+    let ran = client.run(address)?;
     let output = String::from_utf8_lossy(&ran.stdout);
     let tally = Tally::of(&output, ran.status);
     for line in output.lines().filter(|line| line.starts_with("FAILED ")) {

@@ -1,5 +1,8 @@
 //! Getting an etcd to test on.
 
+mod debian;
+mod server;
+
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,11 +11,14 @@ use xshell::{Shell, cmd};
 
 use crate::Result;
 
+pub(crate) use self::debian::newer;
+pub(crate) use self::server::Server;
+
 /// What the tests run: the server, and the program that others lock with.
 const PROGRAMS: [&str; 2] = ["etcd", "etcdctl"];
 
 /// Names the server to test on, instead of one on the search path.
-const SERVER_VARIABLE: &str = "ETCD_LOCK_ETCD";
+pub(crate) const SERVER_VARIABLE: &str = "ETCD_LOCK_ETCD";
 
 /// Names an etcd 3.5, which the tests need beside the other.
 const VARIABLE_35: &str = "ETCD_LOCK_ETCD_35";
@@ -42,7 +48,7 @@ pub(crate) fn provide(sh: &Shell) -> Result {
 
 /// Makes sure that an etcd 3.5 is there, too, and tells the tests where: the one that is named, or PyPI's.
 pub(crate) fn provide_35(sh: &Shell) -> Result {
-    if env::var_os(VARIABLE_35).is_some() {
+    if sh.var_os(VARIABLE_35).is_some() {
         return Ok(());
     }
     let program = sh
@@ -62,6 +68,12 @@ pub(crate) fn provide_35(sh: &Shell) -> Result {
 /// The server to test on.
 pub(crate) fn server() -> OsString {
     env::var_os(SERVER_VARIABLE).unwrap_or_else(|| "etcd".into())
+}
+
+/// The 3.5 that [`provide_35`] has found.
+pub(crate) fn server_35(sh: &Shell) -> Result<OsString> {
+    let found = sh.var_os(VARIABLE_35);
+    Ok(found.ok_or("no etcd 3.5 was found")?)
 }
 
 /// Installs Debian's packages, where that needs no password.

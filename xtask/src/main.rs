@@ -3,10 +3,16 @@
 mod bench;
 mod ci;
 mod clients;
+mod cluster;
 mod codegen;
+mod deny;
 mod differential;
 mod etcd;
+mod failover;
+mod features;
 mod model;
+mod mutants;
+mod seeds;
 mod sim;
 mod test;
 mod tidy;
@@ -31,11 +37,12 @@ struct Cli {
 enum Command {
     /// Measure how fast it is beside its peers and the floor that etcd sets.
     Bench {
-        /// `--json FILE`, `--rounds N`, `--only WORD`: see `cargo xtask bench -- --help`.
+        /// `--json FILE`, `--rounds N`, `--only WORD`: see `cargo xtask bench -- --help`. Or `failover [--rounds N]`: how
+        /// long lock cycles stop when the leader dies.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Check everything that must pass before a change is taken: `lint`, then `test`.
+    /// Check everything that must pass before a change is taken.
     Ci,
     /// Generate the code of etcd-lock-proto from the .proto files.
     Codegen {
@@ -43,20 +50,22 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Ask the small etcd and a real one the same, made up by chance, and compare every answer.
+    /// Ask the in-memory etcd and a real one the same, made up by chance, and compare every answer.
     Differential {
         /// For how long.
         #[arg(long, default_value_t = 10)]
         minutes: u64,
-        /// The etcd to compare with: 3.4 or 3.5.
+        /// The etcd to compare with, 3.4 or 3.5; one after the other of those that the tests use where it isn't given.
         #[arg(long)]
-        etcd: PathBuf,
+        etcd: Option<PathBuf>,
         /// The seed of the first sequence; chosen by chance where it isn't given.
         #[arg(long)]
         seed: Option<u64>,
     },
     /// Check all that can be checked without running the code: generated files, format, lints, documentation, tidy.
     Lint,
+    /// Check all that takes too long for `ci`: clusters, clients of other languages, all deliberate bugs, many worlds.
+    Nightly,
     /// Check the model of the lock protocol exhaustively, and that it notices deliberate bugs.
     Model,
     /// Simulate processes that lock, crash, stall and lose messages: one world for each seed.
@@ -64,22 +73,28 @@ enum Command {
         /// How many seeds.
         #[arg(long, default_value_t = 20_000)]
         seeds: u64,
-        /// The first seed.
-        #[arg(long, default_value_t = 0)]
-        start: u64,
+        /// The first seed. Without it half of the seeds are those from 0 on, and half come from the commit.
+        #[arg(long)]
+        start: Option<u64>,
         /// Print all that happens in this one seed, made smaller where it fails.
         #[arg(long, conflicts_with_all = ["seeds", "start"])]
         replay: Option<u64>,
-        /// Put one deliberate bug after the other into a copy of the sources: each must be noticed. All of them where none
-        /// is named.
+        /// Put one deliberate bug after the other into a copy of the sources: each must be noticed, as what it is. All of
+        /// them where none is named.
         #[arg(long, value_name = "NAME", num_args = 0.., conflicts_with_all = ["seeds", "start", "replay"])]
         mutants: Option<Vec<String>>,
+        /// Write how the deliberate bugs fared into this file, as a table in Markdown.
+        #[arg(long, value_name = "FILE", requires = "mutants")]
+        table: Option<PathBuf>,
     },
     /// Run all tests, on a real etcd, too: it is found or installed first.
     Test {
-        /// Run only clients of other languages, unchanged, on the small etcd; they are installed first.
+        /// Run only clients of other languages, unchanged, on the in-memory etcd; they are installed first.
         #[arg(long)]
         clients: bool,
+        /// Run only the scenarios on three real members that die, hang, restart and are cut off, and print what happened.
+        #[arg(long, conflicts_with = "clients")]
+        cluster: bool,
     },
     /// Check the rules that no compiler checks: arrows between crates, manifests, licences, what files contain.
     Tidy,
@@ -106,19 +121,25 @@ fn run(command: Command) -> Result {
             minutes,
             etcd,
             seed,
-        } => differential::run(&sh, minutes, &etcd, seed),
+        } => match etcd {
+            Some(etcd) => differential::run(&sh, minutes, &etcd, seed),
+            None => differential::all(&sh, minutes),
+        },
         Command::Lint => ci::lint(&sh),
+        Command::Nightly => ci::nightly(&sh),
         Command::Model => model::run(&sh),
         Command::Sim {
             mutants: Some(names),
+            table,
             ..
-        } => sim::mutants(&sh, &names),
+        } => mutants::run(&sh, &names, table.as_deref()),
         Command::Sim {
             replay: Some(seed), ..
         } => sim::replay(&sh, seed),
         Command::Sim { seeds, start, .. } => sim::run(&sh, seeds, start),
-        Command::Test { clients: true } => clients::run(&sh),
-        Command::Test { clients: false } => test::run(&sh),
+        Command::Test { clients: true, .. } => clients::run(&sh),
+        Command::Test { cluster: true, .. } => cluster::run(&sh),
+        Command::Test { .. } => test::run(&sh, test::Scope::All),
         Command::Tidy => tidy::run(&sh),
     }
 }

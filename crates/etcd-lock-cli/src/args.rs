@@ -4,11 +4,10 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use etcd_lock::memory::MemoryEtcd;
-use etcd_lock::{Client, Error, LockName, Options, Ttl, connect, grpc};
-use jiff::SignedDuration;
+use etcd_lock::grpc::parse_duration as duration;
+use etcd_lock::{Error, LockName, Ttl};
 
-use crate::exit::Failure;
+use crate::connection::Connection;
 
 /// Distributed locks on etcd.
 #[derive(Debug, Parser)]
@@ -23,15 +22,8 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(Args, Debug)]
 pub(crate) struct Common {
-    /// The etcd's members, separated by commas [env: ETCD_LOCK_ENDPOINTS, ETCDCTL_ENDPOINTS] [default: 127.0.0.1:2379]
-    #[arg(long, global = true, value_delimiter = ',', value_name = "LIST")]
-    endpoints: Vec<String>,
-    /// Use an etcd in memory that lives as long as this program
-    #[arg(long, global = true, conflicts_with = "endpoints")]
-    embedded: bool,
-    /// How long etcd may take to answer
-    #[arg(long, global = true, value_name = "DURATION", default_value = "5s", value_parser = duration)]
-    pub(crate) dial_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
     /// How results are printed
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
@@ -41,35 +33,6 @@ pub(crate) struct Common {
     /// Don't say that the lock is waited for
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-}
-
-impl Common {
-    /// A client of the etcd that is meant.
-    pub(crate) fn client(&self) -> Result<Client, Failure> {
-        if self.embedded {
-            return Ok(MemoryEtcd::new().client());
-        }
-        let options = grpc::Options::new()
-            .with_connect_timeout(self.dial_timeout.min(Duration::from_secs(2)));
-        Ok(connect(
-            self.endpoints(),
-            Options::new().with_grpc(options),
-        )?)
-    }
-
-    /// The endpoints that are meant: the flag counts more than the environment.
-    pub(crate) fn endpoints(&self) -> Vec<String> {
-        if !self.endpoints.is_empty() {
-            return self.endpoints.clone();
-        }
-        let from_env = ["ETCD_LOCK_ENDPOINTS", "ETCDCTL_ENDPOINTS"]
-            .into_iter()
-            .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-        let list = from_env.unwrap_or_else(|| "127.0.0.1:2379".to_owned());
-        list.split(',')
-            .map(|endpoint| endpoint.trim().to_owned())
-            .collect()
-    }
 }
 
 /// What a script needs to know of `run`.
@@ -187,22 +150,8 @@ fn name(text: &str) -> Result<LockName, Error> {
 
 /// A duration that a lease can have: in whole seconds, rounded up.
 fn ttl(text: &str) -> Result<Ttl, String> {
-    Ttl::try_from(duration(text)?).map_err(|error| error.to_string())
-}
-
-/// `1m30s`, or a bare number of seconds as etcdctl takes it.
-fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = match text.parse() {
-        Ok(seconds) => SignedDuration::from_secs(seconds),
-        Err(_) => text
-            .parse::<SignedDuration>()
-            .map_err(|error| error.to_string())?,
-    };
-    let duration = Duration::try_from(parsed).map_err(|_| "it must not be negative".to_owned())?;
-    if duration.is_zero() {
-        return Err("it must be longer than zero".to_owned());
-    }
-    Ok(duration)
+    let duration = duration(text).map_err(|error| error.to_string())?;
+    Ttl::try_from(duration).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -214,16 +163,6 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn durations_have_units_or_are_seconds() {
-        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("10"), Ok(Duration::from_secs(10)));
-        for bad in ["", "0", "0s", "-5s", "ten", "5 parsecs"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -11,14 +11,15 @@ use etcd_lock::{
 use serde_json::json;
 
 use crate::args::{Common, Lock, Output, Unlock};
+use crate::connection::Connected;
 use crate::exit::Failure;
 use crate::signals::Signals;
 
 /// Takes a lock with a lease of its own, which nobody keeps alive, and prints what gives it back.
 pub(crate) async fn lock(common: &Common, args: &Lock) -> Result<ExitCode, Failure> {
     let mut signals = Signals::catch()?;
-    let client = common.client()?;
-    let ctx = new(&client).with_timeout(common.dial_timeout);
+    let Connected { client, timeout } = common.connection.open()?;
+    let ctx = new(&client).with_timeout(timeout);
     let granted = lease::grant(&ctx, args.ttl).await?;
     let result = tokio::select! {
         result = take(&client, LockRequest::new(args.name.clone(), granted.id), args) => {
@@ -37,7 +38,7 @@ pub(crate) async fn lock(common: &Common, args: &Lock) -> Result<ExitCode, Failu
 
 /// Gives a lock back, and ends its lease if it was for this lock alone.
 pub(crate) async fn unlock(common: &Common, args: &Unlock) -> Result<ExitCode, Failure> {
-    let client = common.client()?;
+    let Connected { client, timeout } = common.connection.open()?;
     let key = LockKey::new(args.key.clone())?;
     let Some((_, id)) = key.parts() else {
         return Err(Error::new(
@@ -46,7 +47,7 @@ pub(crate) async fn unlock(common: &Common, args: &Unlock) -> Result<ExitCode, F
         )
         .into());
     };
-    let ctx = new(&client).with_timeout(common.dial_timeout);
+    let ctx = new(&client).with_timeout(timeout);
     ctx.clone()
         .with_key(key.as_bytes().clone())
         .unlock()

@@ -2,6 +2,7 @@
 
 mod args;
 mod child;
+mod connection;
 mod exit;
 mod keys;
 mod run;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
             Command::Serve(args) => serve::serve(args).await,
         }
     });
-    done.unwrap_or_else(|failure| failure.asking(&cli.common.endpoints()).report())
+    done.unwrap_or_else(|failure| failure.asking(&cli.common.connection.endpoints()).report())
 }
 
 fn trace(verbose: u8) {

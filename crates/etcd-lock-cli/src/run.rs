@@ -24,14 +24,14 @@ pub(crate) async fn run(common: &Common, args: &Run) -> Result<ExitCode, Failure
     let program = child::find(&args.command[0])?;
     let ttl = args.ttl.as_duration();
     let grace = args.grace.unwrap_or(ttl / 10);
+    let etcd = common.connection.open()?;
     let options = SessionOptions::new()
         .with_ttl(ttl)
         .with_grace(grace)
-        .with_timeout(common.dial_timeout)
+        .with_timeout(etcd.timeout)
         .with_owner(Owner::current());
-    let client = common.client()?;
     let session = tokio::select! {
-        session = options.open(&client) => session?,
+        session = options.open(&etcd.client) => session?,
         signal = signals.next() => return Err(Failure::signal(signal as i32)),
     };
     let result = locked(common, args, &session, program, grace, &mut signals).await;

@@ -1,44 +1,30 @@
 //! Who we are to the server, and the token that proves it.
+//!
+//! The token belongs to the cluster: one that any member issued is shown to all. A simple token ends on each member by
+//! itself, though, when it wasn't used there for a while, so after a failover `invalid auth token` is to be expected, and
+//! leads to a new login. A login costs the server some 50 ms of its processor, so a token is used until it is refused. At
+//! each endpoint one login is under way at a time; one that hangs doesn't keep anybody from another endpoint's.
 
-use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use etcd_lock_core::{Error, ErrorKind, Result};
 use etcd_lock_proto::etcdserverpb as pb;
 use pb::auth_client::AuthClient;
-use tokio::sync::Mutex;
+use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use tonic::metadata::AsciiMetadataValue;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
+
+use crate::endpoint::Endpoint;
+use crate::options::Login;
+use crate::pool::Purpose;
+use crate::status;
 
 /// A token of less than this age was good when its stream was opened.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// A user's name and password. The password isn't printed.
-#[derive(Clone)]
-pub(crate) struct Login {
-    name: String,
-    password: String,
-}
-
-impl Login {
-    pub(crate) fn new(name: String, password: String) -> Self {
-        Self { name, password }
-    }
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Logs in when a request needs it. A login costs the server some 50 ms of its processor, so a token is used until it is
-/// refused, and fetched once however many wait for it.
+/// The token, fetched when a request needs it.
 #[derive(Debug)]
 pub(crate) struct Auth {
     login: Option<Login>,
@@ -53,60 +39,86 @@ impl Auth {
         }
     }
 
-    /// What a request has to show, fetched over `channel` where there is none yet.
+    /// What a request to an endpoint has to show, fetched from there where there is none yet.
     ///
     /// # Errors
     /// What the server answers to the login.
-    pub(crate) async fn pass(&self, channel: Channel) -> Result<Pass, Status> {
+    ///
+    /// # Cancel safety
+    /// Who waits for the same login logs in itself.
+    pub(crate) async fn pass(&self, endpoint: &Arc<Endpoint>) -> Result<Pass> {
         let Some(login) = &self.login else {
             return Ok(Pass::default());
         };
-        let mut known = self.pass.lock().await;
-        if let Some(pass) = &*known {
+        if let Some(pass) = &*self.known() {
             return Ok(pass.clone());
         }
-        let request = pb::AuthenticateRequest {
-            name: login.name.clone(),
-            password: login.password.clone(),
-        };
-        let token = match AuthClient::new(channel).authenticate(request).await {
-            Ok(reply) => Some(token(&reply.into_inner().token)?),
-            Err(status) if is_off(&status) => None,
-            Err(status) => return Err(status),
-        };
-        let pass = Pass(Some(Arc::new(Issued {
-            token,
-            at: Instant::now(),
-        })));
-        *known = Some(pass.clone());
+        let _alone = endpoint.login.lock().await;
+        if let Some(pass) = &*self.known() {
+            return Ok(pass.clone());
+        }
+        let pass = log_in(login, endpoint).await?;
+        *self.known() = Some(pass.clone());
         Ok(pass)
     }
 
-    /// Whether an error means that another token may be better; the one that was refused is forgotten then.
-    pub(crate) async fn is_over(&self, pass: &Pass, error: &Error) -> bool {
+    /// Whether an error means that another token may be better. The one that was refused is forgotten then.
+    pub(crate) fn is_over(&self, pass: &Pass, error: &Error) -> bool {
         let over = error.kind() == ErrorKind::Unauthenticated && self.login.is_some();
         if over {
-            self.forget(pass).await;
+            self.forget(pass);
         }
         over
     }
 
-    /// Whether a stream that now isn't permitted something was opened so long ago that its token may have ended since:
-    /// etcd says the same to a user who may not do it and to one whom it has forgotten.
-    pub(crate) async fn is_over_on_stream(&self, pass: &Pass) -> bool {
-        let over = pass.0.as_ref().is_some_and(|it| it.at.elapsed() > FRESH);
+    /// As [`is_over`](Self::is_over), for what was said on a stream: etcd says "permission denied" both to a user who may
+    /// not do it and to one whose token has ended since the stream was opened. A token of little age is good.
+    pub(crate) fn is_over_on_stream(&self, pass: &Pass, error: &Error) -> bool {
+        let is_old = || pass.0.as_ref().is_some_and(|it| it.at.elapsed() > FRESH);
+        let over = match error.kind() {
+            ErrorKind::Unauthenticated => self.login.is_some(),
+            ErrorKind::PermissionDenied => is_old(),
+            _ => false,
+        };
         if over {
-            self.forget(pass).await;
+            self.forget(pass);
         }
         over
     }
 
-    async fn forget(&self, pass: &Pass) {
-        let mut known = self.pass.lock().await;
+    fn forget(&self, pass: &Pass) {
+        let mut known = self.known();
         if known.as_ref().is_some_and(|known| known.is(pass)) {
             *known = None;
         }
     }
+
+    fn known(&self) -> MutexGuard<'_, Option<Pass>> {
+        self.pass.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn log_in(login: &Login, endpoint: &Arc<Endpoint>) -> Result<Pass> {
+    let slot = endpoint.slot(Purpose::Short).await?;
+    let request = pb::AuthenticateRequest {
+        name: login.name.clone(),
+        password: login.password.expose_secret().to_owned(),
+    };
+    let question = endpoint.ask();
+    let reply = AuthClient::new(slot.channel).authenticate(request).await;
+    let token = match reply {
+        Ok(reply) => {
+            question.answered();
+            Some(token(&reply.into_inner().token)?)
+        }
+        Err(status) if is_off(&status) => {
+            question.answered();
+            None
+        }
+        Err(status) => return Err(status::note(status, endpoint, Some(&question), true)),
+    };
+    let at = Instant::now();
+    Ok(Pass(Some(Arc::new(Issued { token, at }))))
 }
 
 /// What a request shows of who sends it: nothing where nobody logs in.
@@ -136,9 +148,14 @@ struct Issued {
     at: Instant,
 }
 
-fn token(text: &str) -> Result<AsciiMetadataValue, Status> {
+fn token(text: &str) -> Result<AsciiMetadataValue> {
     let token = AsciiMetadataValue::try_from(text);
-    let mut token = token.map_err(|_| Status::internal("the token can't be sent in a header"))?;
+    let mut token = token.map_err(|_| {
+        Error::new(
+            ErrorKind::Protocol,
+            "the token that the server issued can't be sent in a header",
+        )
+    })?;
     token.set_sensitive(true);
     Ok(token)
 }

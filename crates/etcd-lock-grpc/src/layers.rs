@@ -10,9 +10,10 @@ mod trace;
 
 pub use self::call::{Call, Reply, Request};
 pub use self::deadline::{Deadline, DeadlineLayer};
-pub use self::layered::{Layered, TransportService};
+pub use self::layered::{Layered, Streams, TransportService};
 pub use self::retry::RetryPolicy;
 pub use self::trace::{Trace, TraceLayer};
+pub use crate::wire::Wire;
 
 pub(crate) use self::layered::Unary;
 

@@ -14,15 +14,35 @@
 //! [`Options::with_login`] it logs in, and again when the token has ended.
 
 mod auth;
+mod builder;
+mod config;
+mod connection;
+mod connector;
+mod endpoint;
+mod endpoints;
+mod health;
+mod info;
 pub mod layers;
+mod ledger;
 mod lock;
+mod members;
+mod monitor;
 mod options;
 mod own_key;
-mod peers;
+mod pool;
 mod status;
 mod stream;
+mod streams;
+mod target;
+mod tls;
 mod transport;
 mod wire;
 
-pub use options::Options;
+pub use builder::Builder;
+pub use config::{Config, parse_duration};
+pub use connector::Address;
+pub use info::{EndpointInfo, EndpointState, Info};
+pub use options::{EndpointChoice, Options};
+pub use secrecy::{ExposeSecret, SecretString};
+pub use tls::TlsOptions;
 pub use transport::GrpcTransport;

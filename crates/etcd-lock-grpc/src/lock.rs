@@ -12,16 +12,15 @@ use std::time::Duration;
 
 use etcd_lock_core::kv::{Compare, DeleteRequest, RangeRequest, TxnRequest};
 use etcd_lock_core::lease::LeaseTimeToLiveRequest;
-use etcd_lock_core::watch::{WatchRequest, WatchResponse};
 use etcd_lock_core::{
-    BoxStream, CallOptions, Error, ErrorKind, LeaseId, LockKey, LockRequest, LockResponse, Result,
-    Revision, Timeout, UnlockRequest, UnlockResponse,
+    CallOptions, Error, ErrorKind, LeaseId, LockKey, LockRequest, LockResponse, Result, Revision,
+    Timeout, UnlockRequest, UnlockResponse,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::layers::Unary;
+use crate::layers::{Streams, Unary};
 use crate::own_key::OwnKey;
 
 /// When after an attempt of unknown outcome its key is looked at, for an entry that came late.
@@ -37,24 +36,19 @@ const LEAST_LOGIN: Duration = Duration::from_millis(500);
 
 const CLEAN_UP: CallOptions = CallOptions::new(Timeout::After(Duration::from_secs(5)));
 
-/// What opens watch streams.
-pub(crate) trait Watching: Clone + Send + Sync + 'static {
-    fn open_watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>>;
-}
-
 /// Takes and releases locks by the RPC.
 #[derive(Clone, Debug)]
-pub(crate) struct Locks<W> {
+pub(crate) struct Locks<S> {
     unary: Unary,
-    wire: W,
+    streams: S,
     slots: Arc<Mutex<HashMap<LockKey, Arc<Slot>>>>,
 }
 
-impl<W: Watching> Locks<W> {
-    pub(crate) fn new(unary: Unary, wire: W) -> Self {
+impl<S: Streams> Locks<S> {
+    pub(crate) fn new(unary: Unary, streams: S) -> Self {
         Self {
             unary,
-            wire,
+            streams,
             slots: Arc::default(),
         }
     }
@@ -111,7 +105,7 @@ impl<W: Watching> Locks<W> {
         // It finds an endpoint that answers and a login that holds, which a stream doesn't look for.
         self.unary.range(own(&key), options).await?;
         let held = slot.held().is_some();
-        let mut own_key = OwnKey::watch(&self.wire, &key, held).await?;
+        let mut own_key = OwnKey::watch(&self.streams, &key, held).await?;
         let options = match options.timeout {
             Timeout::After(bound) => {
                 let left = bound
@@ -231,14 +225,14 @@ impl Slot {
 }
 
 /// An attempt under way: dropped without a grant, it withdraws its entry in the background.
-struct Pending<W: Watching> {
-    locks: Locks<W>,
+struct Pending<S: Streams> {
+    locks: Locks<S>,
     key: LockKey,
     runtime: Handle,
     slot: Option<(Arc<Slot>, OwnedMutexGuard<()>)>,
 }
 
-impl<W: Watching> Pending<W> {
+impl<S: Streams> Pending<S> {
     fn granted(&mut self, created: Revision) {
         if let Some((slot, _)) = self.slot.take() {
             *slot.held() = Some(created);
@@ -257,7 +251,7 @@ impl<W: Watching> Pending<W> {
     }
 }
 
-impl<W: Watching> Drop for Pending<W> {
+impl<S: Streams> Drop for Pending<S> {
     fn drop(&mut self) {
         if let Some((slot, turn)) = self.slot.take() {
             let withdrawal = self.locks.clone().withdraw(self.key.clone(), slot, turn);

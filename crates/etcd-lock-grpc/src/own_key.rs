@@ -6,7 +6,7 @@ use etcd_lock_core::watch::{EventKind, WatchBody, WatchCreate, WatchRequest, Wat
 use etcd_lock_core::{BoxStream, Error, ErrorKind, LockKey, Result};
 use futures_util::{StreamExt, stream};
 
-use crate::lock::Watching;
+use crate::layers::Streams;
 
 /// A watch on the key of an attempt, begun before the attempt.
 pub(crate) struct OwnKey {
@@ -17,11 +17,11 @@ pub(crate) struct OwnKey {
 
 impl OwnKey {
     /// Returns once the watch is on, so that nothing that is asked for later can be missed.
-    pub(crate) async fn watch(wire: &impl Watching, key: &LockKey, stands: bool) -> Result<Self> {
+    pub(crate) async fn watch(streams: &impl Streams, key: &LockKey, stands: bool) -> Result<Self> {
         let create = WatchRequest::Create(WatchCreate::key(1, key.as_bytes().clone()));
         // The stream of requests stays open: its end would end the watch.
         let requests = stream::iter([create]).chain(stream::pending());
-        let mut responses = wire.open_watch(Box::pin(requests));
+        let mut responses = streams.watch(Box::pin(requests));
         match responses.next().await {
             Some(Ok(response)) if response.body == WatchBody::Created => {
                 Ok(Self { responses, stands })

@@ -5,45 +5,96 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use etcd_lock_core::{Error, ErrorKind};
 use tonic::{Code, Status};
+use tower::BoxError;
 
-/// Turns a status into an error. `is_read` says that nothing can have been changed.
-pub(crate) fn error(status: Status, endpoint: &str, is_read: bool) -> Error {
-    let found = if status.source().is_some() {
-        of_connection(&status, endpoint)
-    } else {
-        of_server(&status, endpoint)
-    };
-    let Found {
-        kind,
-        text,
-        executed,
-    } = found;
-    let mut error = Error::new(kind, text);
-    if status.source().is_none() && !status.message().is_empty() {
-        error = error.with_server_text(status.message());
-    }
-    if executed == Executed::Perhaps && !is_read {
-        error = error.with_outcome_unknown();
-    }
-    error.with_source(Cause(status))
+use crate::connection::NotSent;
+use crate::endpoint::{Endpoint, Question};
+
+/// What a failed request says, and of whom.
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// Whether the fault lies with the endpoint or on the way to it, so that others had better be asked.
+    pub(crate) is_fault: bool,
+    /// Whether the endpoint said so itself.
+    pub(crate) is_heard: bool,
 }
 
-/// A status that prints as its text alone: the code and tonic's own types say nothing more to people.
+/// Says what a status means. `is_read` says that nothing can have been changed.
+pub(crate) fn failure(status: Status, endpoint: &str, is_read: bool) -> Failure {
+    let is_heard = status.source().is_none();
+    let found = match status.source() {
+        Some(cause) => of_connection(cause, endpoint),
+        None => of_server(&status, endpoint),
+    };
+    let mut error = Error::new(found.kind, found.text);
+    if found.executed == Executed::Perhaps && !is_read {
+        error = error.with_outcome_unknown();
+    }
+    if !is_heard {
+        error = error.with_source(Cause(status));
+    } else if !status.message().is_empty() {
+        error = error.with_server_text(status.message());
+    }
+    Failure {
+        error,
+        is_fault: found.is_fault,
+        is_heard,
+    }
+}
+
+/// Says what a status means, and draws the conclusions for the endpoint that was asked.
+pub(crate) fn note(
+    status: Status,
+    endpoint: &Arc<Endpoint>,
+    question: Option<&Question>,
+    is_read: bool,
+) -> Error {
+    let failure = failure(status, endpoint.name(), is_read);
+    match (question, failure.is_heard) {
+        (Some(question), true) => question.answered(),
+        (Some(question), false) => question.broke_off(),
+        (None, true) => endpoint.hear(),
+        (None, false) => {}
+    }
+    if failure.is_fault {
+        endpoint.count_failure();
+        endpoint.fail(&failure.error);
+    }
+    failure.error
+}
+
+/// There is no connection.
+pub(crate) fn unreachable(error: BoxError, endpoint: &str) -> Error {
+    let text = format!("can't connect to {endpoint}: is an etcd listening there?");
+    Error::new(ErrorKind::Unavailable, text).with_source(error)
+}
+
+/// A connection ended before anything was asked.
+pub(crate) fn broken(error: impl StdError + Send + Sync + 'static, endpoint: &str) -> Error {
+    let found = of_connection(&error, endpoint);
+    Error::new(found.kind, found.text).with_source(error)
+}
+
+/// What a status is about, without the words that tonic puts before it.
 #[derive(Debug)]
 struct Cause(Status);
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.message())
+        match self.0.source() {
+            Some(cause) => fmt::Display::fmt(cause, f),
+            None => f.write_str(self.0.message()),
+        }
     }
 }
 
 impl StdError for Cause {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source()
+        self.0.source()?.source()
     }
 }
 
@@ -51,6 +102,7 @@ struct Found {
     kind: ErrorKind,
     text: String,
     executed: Executed,
+    is_fault: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -128,6 +180,16 @@ const TEXTS: &[(&str, ErrorKind, Executed)] = &[
         Executed::No,
     ),
     (
+        "rpc not supported for learner",
+        ErrorKind::Unavailable,
+        Executed::No,
+    ),
+    (
+        "raft proposal dropped",
+        ErrorKind::Unavailable,
+        Executed::No,
+    ),
+    (
         "not a primary lessor",
         ErrorKind::Unavailable,
         Executed::Perhaps,
@@ -153,22 +215,32 @@ const TEXTS: &[(&str, ErrorKind, Executed)] = &[
     ),
 ];
 
+/// What a member says that is well: another one would say the same.
+const NO_FAULT: &[&str] = &["leader changed", "raft proposal dropped"];
+
 fn of_server(status: &Status, endpoint: &str) -> Found {
-    let said = TEXTS
-        .iter()
-        .find(|(text, ..)| status.message().contains(text));
-    if let Some(&(_, kind, executed)) = said {
-        let text = match kind {
-            ErrorKind::Timeout => late(endpoint),
-            _ => refused(endpoint),
-        };
-        return Found {
-            kind,
-            text,
-            executed,
-        };
+    let said = |text: &str| status.message().contains(text);
+    let known = TEXTS.iter().find(|(text, ..)| said(text));
+    let (kind, executed) = match known {
+        Some(&(_, kind, executed)) => (kind, executed),
+        None => of_code(status),
+    };
+    let text = match kind {
+        ErrorKind::Unsupported | ErrorKind::Protocol => not_etcd(endpoint),
+        ErrorKind::Timeout => late(endpoint),
+        _ => refused(endpoint),
+    };
+    let is_bad = matches!(kind, ErrorKind::Unavailable | ErrorKind::Protocol);
+    Found {
+        kind,
+        text,
+        executed,
+        is_fault: is_bad && !NO_FAULT.iter().any(|text| said(text)),
     }
-    let (kind, executed) = match status.code() {
+}
+
+fn of_code(status: &Status) -> (ErrorKind, Executed) {
+    match status.code() {
         Code::InvalidArgument
         | Code::OutOfRange
         | Code::FailedPrecondition
@@ -182,58 +254,61 @@ fn of_server(status: &Status, endpoint: &str) -> Found {
         // Also what tonic says where an answer isn't gRPC at all, and where it ends without a status.
         _ if status.message().starts_with("etcdserver: ") => (ErrorKind::Server, Executed::Perhaps),
         _ => (ErrorKind::Protocol, Executed::Perhaps),
-    };
-    let text = match kind {
-        ErrorKind::Unsupported | ErrorKind::Protocol => not_etcd(endpoint),
-        ErrorKind::Timeout => late(endpoint),
-        _ => refused(endpoint),
-    };
-    Found {
-        kind,
-        text,
-        executed,
     }
 }
 
 /// What went wrong on this side, or on the way.
-fn of_connection(status: &Status, endpoint: &str) -> Found {
-    if chain_says(status, "Timeout expired") {
-        return Found {
-            kind: ErrorKind::Timeout,
-            text: late(endpoint),
-            executed: Executed::Perhaps,
-        };
-    }
-    if chain_says(status, "connect error") || chain_says(status, "dns error") {
-        let text = format!("can't connect to {endpoint}: is an etcd listening there?");
-        return Found {
-            kind: ErrorKind::Unavailable,
-            text,
-            executed: Executed::No,
-        };
-    }
-    let executed = match chain_says(status, "refused stream") {
-        true => Executed::No,
-        false => Executed::Perhaps,
-    };
-    let broken_protocol = [
-        "frame with invalid size",
-        "not a result of an error",
-        "unspecific protocol error",
-    ];
-    if broken_protocol.iter().any(|text| chain_says(status, text)) {
-        return Found {
-            kind: ErrorKind::Protocol,
-            text: not_etcd(endpoint),
-            executed,
-        };
-    }
-    let text = format!("the connection to {endpoint} broke: is it an etcd, and without TLS?");
-    Found {
+fn of_connection(cause: &(dyn StdError + 'static), endpoint: &str) -> Found {
+    let mut found = Found {
         kind: ErrorKind::Unavailable,
-        text,
-        executed,
+        text: format!(
+            "the connection to {endpoint} broke: is it an etcd{}?",
+            hint(endpoint)
+        ),
+        executed: Executed::Perhaps,
+        is_fault: true,
+    };
+    for cause in chain(cause) {
+        if cause.is::<NotSent>() || cause.downcast_ref().is_some_and(is_refused) {
+            // The connection is at its end, which says nothing about the next one.
+            found.executed = Executed::No;
+            found.is_fault = false;
+        }
+        let text = cause.to_string();
+        if BROKEN_PROTOCOL.iter().any(|known| text.contains(known)) {
+            found.kind = ErrorKind::Protocol;
+            found.text = not_etcd(endpoint);
+        }
     }
+    found
+}
+
+/// A server with TLS ends a connection without it, mostly in no way that says why.
+fn hint(endpoint: &str) -> &str {
+    match endpoint.starts_with("http://") {
+        true => ", and without TLS",
+        false => "",
+    }
+}
+
+/// What h2 says of bytes that aren't HTTP/2.
+const BROKEN_PROTOCOL: &[&str] = &[
+    "frame with invalid size",
+    "not a result of an error",
+    "unspecific protocol error",
+];
+
+/// Whether the server says that it didn't look at the request. A stream that comes after the last one that a GOAWAY names
+/// ends with the GOAWAY itself; earlier ones end with the connection.
+fn is_refused(error: &h2::Error) -> bool {
+    let by_server = error.is_remote();
+    by_server && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+}
+
+fn chain<'a>(
+    cause: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(cause), |&cause| cause.source())
 }
 
 fn late(endpoint: &str) -> String {
@@ -248,25 +323,18 @@ fn not_etcd(endpoint: &str) -> String {
     format!("what answers at {endpoint} is not an etcd, or one without this service")
 }
 
-fn chain_says(status: &Status, text: &str) -> bool {
-    let mut cause = status.source();
-    while let Some(error) = cause {
-        if error.to_string().contains(text) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn error(status: Status, is_read: bool) -> Error {
+        failure(status, "http://a:1", is_read).error
+    }
+
     #[test]
     fn the_text_counts_more_than_the_code() {
         let status = Status::unknown("etcdserver: requested lease not found");
-        let error = error(status, "http://a:1", false);
+        let error = error(status, false);
         assert_eq!(error.kind(), ErrorKind::LeaseNotFound);
         assert_eq!(
             error.server_text(),
@@ -284,12 +352,12 @@ mod tests {
             Status::cancelled("gone"),
         ] {
             assert!(
-                error(status.clone(), "http://a:1", false).is_outcome_unknown(),
+                error(status.clone(), false).is_outcome_unknown(),
                 "{status}"
             );
-            assert!(!error(status, "http://a:1", true).is_outcome_unknown());
+            assert!(!error(status, true).is_outcome_unknown());
         }
         let refused = Status::unavailable("etcdserver: no leader");
-        assert!(!error(refused, "http://a:1", false).is_outcome_unknown());
+        assert!(!error(refused, false).is_outcome_unknown());
     }
 }

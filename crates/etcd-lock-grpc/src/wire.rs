@@ -1,106 +1,74 @@
 //! One request, sent once, to one endpoint.
+//!
+//! Each attempt has a bound: [`Options::with_attempt_timeout`](crate::Options::with_attempt_timeout), or a third of the
+//! request's own timeout where that is less, but never less than [`LEAST_BOUND`]. The look-up of the name, the connection,
+//! the wait for a turn on it and the login count. When it has passed, a request that may be repeated is given up here and
+//! can be sent to another endpoint. One that may not is waited for as long as its endpoint gives signs of life: nothing would
+//! be won by giving it up earlier.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use etcd_lock_core::lease::LeaseKeepAliveResponse;
-use etcd_lock_core::watch::{WatchBody, WatchRequest, WatchResponse};
+use etcd_lock_core::watch::{WatchRequest, WatchResponse};
 use etcd_lock_core::{
     BoxStream, Error, ErrorKind, LeaseId, LockKey, LockResponse, Result, Revision, Timeout,
 };
 use etcd_lock_proto::etcdserverpb as pb;
 use etcd_lock_proto::v3lockpb;
 use futures_util::future::BoxFuture;
-use futures_util::{Stream, StreamExt};
 use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
-use pb::watch_client::WatchClient;
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::metadata::MetadataValue;
-use tonic::transport::Channel;
 use tonic::{Response, Status};
 use tower::Service;
 use v3lockpb::lock_client::LockClient;
 
-use crate::auth::{Auth, Pass};
-use crate::layers::{Call, Reply, Request};
-use crate::lock::Watching;
-use crate::peers::{Peer, Peers};
-use crate::{status, stream};
+use crate::auth::Pass;
+use crate::connection::Channel;
+use crate::endpoint::Endpoint;
+use crate::endpoints::Endpoints;
+use crate::info::Info;
+use crate::layers::{Call, Reply, Request, Streams};
+use crate::pool::{Purpose, Slot};
+use crate::{status, streams};
 
 /// The largest reply that is read: the keys of a queue of half a million waiters fit.
-const MAX_REPLY: usize = 64 * 1024 * 1024;
+pub(crate) const MAX_REPLY: usize = 64 * 1024 * 1024;
+
+/// The least bound of an attempt: what is slower than this on a healthy network isn't well.
+const LEAST_BOUND: Duration = Duration::from_millis(500);
 
 /// The longest time that the `grpc-timeout` header can say is 99,999,999 hours; longer is as good as none.
 const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Sends requests to the current endpoint, and leaves it when it can't be reached.
+/// Sends each request once, to the endpoint of choice: what is below the layers of a
+/// [`GrpcTransport`](crate::GrpcTransport).
 #[derive(Clone, Debug)]
-pub(crate) struct Wire(pub(crate) Arc<Peers>);
+pub struct Wire(Arc<Endpoints>);
 
 impl Wire {
-    /// Opens a keep-alive stream.
-    pub(crate) fn lease_keep_alive(
-        &self,
-        leases: BoxStream<LeaseId>,
-    ) -> BoxStream<Result<LeaseKeepAliveResponse>> {
-        let leases = Outgoing(Box::pin(leases.map(pb::LeaseKeepAliveRequest::from)));
-        let peers = self.0.clone();
-        stream::open(async move {
-            let asked = Asked::current(peers);
-            let pass = asked.pass().await?;
-            let mut client = LeaseClient::new(asked.peer().waiting());
-            let request = pass.show(with_leader(tonic::Request::new(leases)));
-            let replies = match client.lease_keep_alive(request).await {
-                Ok(replies) => replies.into_inner(),
-                Err(status) => return Err(asked.failed_on_stream(status, &pass).await),
-            };
-            let opened = Arc::new((asked, pass));
-            Ok(replies.then(move |reply| {
-                let opened = opened.clone();
-                async move {
-                    let (asked, pass) = &*opened;
-                    match reply {
-                        Ok(reply) => reply.try_into(),
-                        Err(status) => Err(asked.failed_on_stream(status, pass).await),
-                    }
-                }
-            }))
-        })
+    pub(crate) fn new(endpoints: Endpoints) -> Self {
+        Self(Arc::new(endpoints))
+    }
+
+    pub(crate) fn info(&self) -> Info {
+        self.0.info()
     }
 }
 
-impl Watching for Wire {
-    fn open_watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>> {
-        let requests = Outgoing(Box::pin(requests.map(pb::WatchRequest::from)));
-        let peers = self.0.clone();
-        stream::open(async move {
-            let asked = Asked::current(peers);
-            let pass = asked.pass().await?;
-            let client = WatchClient::new(asked.peer().waiting());
-            let mut client = client.max_decoding_message_size(MAX_REPLY);
-            let request = pass.show(with_leader(tonic::Request::new(requests)));
-            let replies = match client.watch(request).await {
-                Ok(replies) => replies.into_inner(),
-                Err(status) => return Err(asked.failed_on_stream(status, &pass).await),
-            };
-            let opened = Arc::new((asked, pass));
-            Ok(replies.then(move |reply| {
-                let opened = opened.clone();
-                async move {
-                    let (asked, pass) = &*opened;
-                    let reply = match reply {
-                        Ok(reply) => WatchResponse::try_from(reply)?,
-                        Err(status) => return Err(asked.failed_on_stream(status, pass).await),
-                    };
-                    if is_not_permitted(&reply) && asked.auth().is_over_on_stream(pass).await {
-                        return Err(login_ended());
-                    }
-                    Ok(reply)
-                }
-            }))
-        })
+impl Streams for Wire {
+    fn lease_keep_alive(
+        &self,
+        leases: BoxStream<LeaseId>,
+    ) -> BoxStream<Result<LeaseKeepAliveResponse>> {
+        streams::keep_alive(self.0.clone(), leases)
+    }
+
+    fn watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>> {
+        streams::watch(self.0.clone(), requests)
     }
 }
 
@@ -114,80 +82,191 @@ impl Service<Request> for Wire {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let asked = Asked::current(self.0.clone());
-        Box::pin(async move {
-            let pass = asked.pass().await?;
-            let error = match asked.send(request.clone(), &pass).await {
-                Err(error) if asked.auth().is_over(&pass, &error).await => error,
-                sent => return sent,
-            };
-            // It may have waited in the queue until its token ended: to ask again is up to who knows what it left there.
-            if matches!(request.call, Call::Lock(_)) {
-                return Err(error);
-            }
-            let pass = asked.pass().await?;
-            asked.send(request, &pass).await
+        Box::pin(attempt(self.0.clone(), request))
+    }
+}
+
+async fn attempt(endpoints: Arc<Endpoints>, request: Request) -> Result<Reply> {
+    let bound = bound(request.timeout, endpoints.bound());
+    let until = Instant::now() + bound;
+    let (number, method) = (request.attempt, request.call.method());
+    let prepared = timeout_at(until, Attempt::prepare(endpoints, until, &request.call)).await;
+    let attempt = prepared.unwrap_or_else(|_| Err(not_asked(bound)))?;
+    let result = attempt.run(request).await;
+    tracing::debug!(
+        rpc.method = method,
+        server.address = attempt.endpoint.name(),
+        attempt = number,
+        error.type = result.as_ref().err().map(|error| error.kind().as_str()),
+        "attempt ended"
+    );
+    result
+}
+
+/// How long one attempt may take.
+fn bound(timeout: Timeout, usual: Duration) -> Duration {
+    match timeout {
+        Timeout::After(all) => (all / 3).max(LEAST_BOUND).min(usual),
+        Timeout::Infinity => usual,
+    }
+}
+
+/// An endpoint that can be asked.
+struct Attempt {
+    endpoints: Arc<Endpoints>,
+    endpoint: Arc<Endpoint>,
+    slot: Slot,
+    pass: Pass,
+    until: Instant,
+}
+
+impl Attempt {
+    async fn prepare(endpoints: Arc<Endpoints>, until: Instant, call: &Call) -> Result<Self> {
+        let purpose = match call {
+            Call::Lock(_) => Purpose::Lock,
+            _ => Purpose::Short,
+        };
+        let (endpoint, slot) = endpoints.slot(purpose).await?;
+        let pass = endpoints.auth().pass(&endpoint).await?;
+        Ok(Self {
+            endpoints,
+            endpoint,
+            slot,
+            pass,
+            until,
         })
     }
+
+    async fn run(&self, request: Request) -> Result<Reply> {
+        let error = match self.send(request.clone(), &self.pass).await {
+            Err(error) if self.endpoints.auth().is_over(&self.pass, &error) => error,
+            sent => return sent,
+        };
+        // It may have waited in the queue until its token ended: to ask again is up to who knows what it left there.
+        if matches!(request.call, Call::Lock(_)) {
+            return Err(error);
+        }
+        let pass = timeout_at(self.until, self.endpoints.auth().pass(&self.endpoint));
+        let pass = pass.await.unwrap_or(Err(error))?;
+        self.send(request, &pass).await
+    }
+
+    async fn send(&self, request: Request, pass: &Pass) -> Result<Reply> {
+        let (is_read, is_repeatable) = (request.call.is_read(), request.call.is_repeatable());
+        let mut silence = self.endpoint.silence();
+        let (mut channel, mut question, mut wait) = (self.slot.channel.clone(), None, None);
+        if matches!(request.call, Call::Lock(_)) {
+            wait = Some(self.endpoint.wait());
+        } else {
+            let asked = Arc::new(self.endpoint.ask());
+            channel = channel.answering(asked.clone());
+            question = Some(asked);
+        }
+        let sent = send(request, channel, pass);
+        tokio::pin!(sent);
+        let mut is_bounded = is_repeatable;
+        let sent = loop {
+            tokio::select! {
+                biased;
+                sent = &mut sent => break sent,
+                () = silence.found() => return Err(self.unanswered(is_read)),
+                () = sleep_until(self.until), if is_bounded => {
+                    if !question.as_ref().is_some_and(|asked| asked.is_closed()) {
+                        self.endpoint.suspect("a request got no answer in time");
+                        return Err(self.unanswered(is_read));
+                    }
+                    // The reply has begun, so the endpoint is well: how long it is may take until the deadline.
+                    is_bounded = false;
+                }
+            }
+        };
+        drop(wait);
+        let reply = match sent {
+            Ok(reply) => reply?,
+            Err(status) => {
+                return Err(status::note(
+                    *status,
+                    &self.endpoint,
+                    question.as_deref(),
+                    is_read,
+                ));
+            }
+        };
+        if let Some(header) = reply.header() {
+            self.endpoint.check(header)?;
+        }
+        self.endpoint.succeed();
+        Ok(reply)
+    }
+
+    fn unanswered(&self, is_read: bool) -> Error {
+        let text = format!("{} gave no answer in time", self.endpoint.name());
+        let error = Error::new(ErrorKind::Unavailable, text);
+        match is_read {
+            true => error,
+            false => error.with_outcome_unknown(),
+        }
+    }
+}
+
+fn not_asked(bound: Duration) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!("no endpoint could be asked within {bound:?}"),
+    )
 }
 
 /// What the server says, and what the conversion of its reply says.
 type Sent = Result<Result<Reply>, Box<Status>>;
 
-async fn send(request: Request, peer: &Peer, pass: &Pass) -> Sent {
+async fn send(request: Request, channel: Channel, pass: &Pass) -> Sent {
     let cover = Cover {
         left: request.left(),
         pass,
     };
     match request.call {
         Call::Range(call) => {
-            let reply = kv(peer).range(cover.of(pb::RangeRequest::from(call))).await;
-            convert(reply, Reply::Range)
+            let call = cover.of(pb::RangeRequest::from(call));
+            convert(kv(channel).range(call).await, Reply::Range)
         }
         Call::Txn(call) => {
-            let reply = kv(peer).txn(cover.of(pb::TxnRequest::from(call))).await;
-            convert(reply, Reply::Txn)
+            let call = match pb::TxnRequest::try_from(call) {
+                Ok(call) => cover.of(call),
+                Err(unsupported) => return Ok(Err(unsupported)),
+            };
+            convert(kv(channel).txn(call).await, Reply::Txn)
         }
         Call::LeaseGrant(call) => {
             let call = cover.of(pb::LeaseGrantRequest::from(call));
-            convert(lease(peer).lease_grant(call).await, Reply::LeaseGrant)
+            convert(lease(channel).lease_grant(call).await, Reply::LeaseGrant)
         }
         Call::LeaseRevoke(id) => {
             let call = cover.of(pb::LeaseRevokeRequest::from(id));
-            convert(lease(peer).lease_revoke(call).await, Reply::LeaseRevoke)
+            convert(lease(channel).lease_revoke(call).await, Reply::LeaseRevoke)
         }
         Call::LeaseTimeToLive(call) => {
             let call = cover.of(pb::LeaseTimeToLiveRequest::from(call));
-            convert(
-                lease(peer).lease_time_to_live(call).await,
-                Reply::LeaseTimeToLive,
-            )
+            let reply = lease(channel).lease_time_to_live(call).await;
+            convert(reply, Reply::LeaseTimeToLive)
         }
         Call::LeaseLeases => {
             let call = cover.of(pb::LeaseLeasesRequest {});
-            convert(lease(peer).lease_leases(call).await, Reply::LeaseLeases)
+            convert(lease(channel).lease_leases(call).await, Reply::LeaseLeases)
         }
         Call::Lock(call) => {
             let call = with_leader(cover.of(v3lockpb::LockRequest::from(call)));
-            let reply = LockClient::new(peer.waiting()).lock(call).await?;
+            let reply = LockClient::new(channel).lock(call).await?;
             Ok(lock_reply(reply.into_inner()))
-        }
-        Call::Unlock(call) => {
-            let call = cover.of(v3lockpb::UnlockRequest::from(call));
-            convert(
-                LockClient::new(peer.short()).unlock(call).await,
-                Reply::Unlock,
-            )
         }
     }
 }
 
-fn kv(peer: &Peer) -> KvClient<Channel> {
-    KvClient::new(peer.short()).max_decoding_message_size(MAX_REPLY)
+fn kv(channel: Channel) -> KvClient<Channel> {
+    KvClient::new(channel).max_decoding_message_size(MAX_REPLY)
 }
 
-fn lease(peer: &Peer) -> LeaseClient<Channel> {
-    LeaseClient::new(peer.short()).max_decoding_message_size(MAX_REPLY)
+fn lease(channel: Channel) -> LeaseClient<Channel> {
+    LeaseClient::new(channel).max_decoding_message_size(MAX_REPLY)
 }
 
 fn convert<M, T>(reply: Result<Response<M>, Status>, variant: impl FnOnce(T) -> Reply) -> Sent
@@ -230,86 +309,9 @@ impl Cover<'_> {
 }
 
 /// Has a member without a leader refuse at once, instead of letting the caller wait for nothing.
-fn with_leader<T>(mut request: tonic::Request<T>) -> tonic::Request<T> {
+pub(crate) fn with_leader<T>(mut request: tonic::Request<T>) -> tonic::Request<T> {
     request
         .metadata_mut()
         .insert("hasleader", MetadataValue::from_static("true"));
     request
-}
-
-fn is_not_permitted(reply: &WatchResponse) -> bool {
-    matches!(&reply.body, WatchBody::Canceled { reason, .. } if reason.contains("permission denied"))
-}
-
-fn login_ended() -> Error {
-    let text = "the login ended: the stream has to be opened with a new one";
-    Error::new(ErrorKind::Unavailable, text)
-}
-
-/// A stream of messages under a name of its own: the compiler can't show that a future with a bare trait object in it may
-/// be sent to another thread.
-struct Outgoing<T>(BoxStream<T>);
-
-impl<T> Stream for Outgoing<T> {
-    type Item = T;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        self.0.as_mut().poll_next(cx)
-    }
-}
-
-/// The endpoint that a request goes to.
-struct Asked {
-    peers: Arc<Peers>,
-    number: usize,
-}
-
-impl Asked {
-    fn current(peers: Arc<Peers>) -> Self {
-        let number = peers.current();
-        Self { peers, number }
-    }
-
-    fn peer(&self) -> &Peer {
-        self.peers.peer(self.number)
-    }
-
-    fn auth(&self) -> &Auth {
-        self.peers.auth()
-    }
-
-    /// What its requests have to show.
-    async fn pass(&self) -> Result<Pass> {
-        let pass = self.auth().pass(self.peer().short()).await;
-        pass.map_err(|status| self.failed(status, true))
-    }
-
-    async fn send(&self, request: Request, pass: &Pass) -> Result<Reply> {
-        let is_read = request.call.is_read();
-        match send(request, self.peer(), pass).await {
-            Ok(reply) => reply,
-            Err(status) => Err(self.failed(*status, is_read)),
-        }
-    }
-
-    /// As [`failed`](Self::failed), for a stream, which is opened again where another token may be better.
-    async fn failed_on_stream(&self, status: Status, pass: &Pass) -> Error {
-        let error = self.failed(status, true);
-        match self.auth().is_over(pass, &error).await {
-            true => login_ended().with_source(error),
-            false => error,
-        }
-    }
-
-    /// Says what a status means, and leaves the endpoint where it means that it can't be reached.
-    fn failed(&self, status: Status, is_read: bool) -> Error {
-        let error = status::error(status, self.peer().name(), is_read);
-        if matches!(
-            error.kind(),
-            ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Protocol
-        ) {
-            self.peers.leave(self.number);
-        }
-        error
-    }
 }

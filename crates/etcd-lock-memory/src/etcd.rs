@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use etcd_lock_core::{Client, LeaseId};
+use etcd_lock_core::LeaseId;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -15,6 +15,9 @@ use crate::model::{LockCall, Model, ModelOptions, StreamId};
 ///
 /// It is a [`Transport`](etcd_lock_core::Transport), on tokio's clock: under a paused clock a test that waits for a lease
 /// of 60 s ends in milliseconds. Waiting calls must run inside a tokio runtime.
+///
+/// Its `lock` is etcd's `Lock` RPC, with the hazards of that. `etcd_lock::in_memory` has a client with the wait queue that
+/// connections to a real etcd have.
 #[derive(Clone)]
 pub struct MemoryEtcd(Arc<Shared>);
 
@@ -40,12 +43,6 @@ impl MemoryEtcd {
             state: Mutex::new(state),
             retick: Notify::new(),
         }))
-    }
-
-    /// A client of this etcd.
-    #[must_use]
-    pub fn client(&self) -> Client {
-        Client::new(self.clone())
     }
 
     /// Ends a lease now, as if its time were up.

@@ -4,12 +4,12 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use etcd_lock_core::{lease, lock_with, unlock};
+//! use etcd_lock_core::{Client, lease, lock_with, unlock};
 //! use etcd_lock_memory::MemoryEtcd;
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), etcd_lock_core::Error> {
-//! let client = MemoryEtcd::new().client();
+//! let client = Client::new(MemoryEtcd::new());
 //! let lease = lease::grant(&client, Duration::from_secs(60)).await?;
 //! let held = lock_with(&client, "report", lease.id).await?;
 //! unlock(&client, held.key.as_bytes().clone()).await?;
@@ -22,13 +22,13 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use etcd_lock_core::{Timeout, lease, lock, lock_with, new};
+//! use etcd_lock_core::{Client, Timeout, lease, lock, lock_with, new};
 //! use etcd_lock_memory::MemoryEtcd;
 //! use tokio::time::Instant;
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), etcd_lock_core::Error> {
-//! let client = MemoryEtcd::new().client();
+//! let client = Client::new(MemoryEtcd::new());
 //! let dead = lease::grant(&client, Duration::from_secs(60)).await?;
 //! lock_with(&client, "report", dead.id).await?;
 //!
@@ -63,13 +63,31 @@
 //!
 //! | what | etcd | here |
 //! | --- | --- | --- |
-//! | the end of a lease | up to half a second after its deadline, or more | at its deadline, to the nanosecond |
+//! | the end of a lease | up to half a second after its deadline, or more | at its deadline, to the nanosecond, unless [`with_expiry_checks`](model::ModelOptions::with_expiry_checks) asks for etcd's way |
+//! | watches | are up to 100 ms late where a write overtook their creation, where they start in the past, or where their stream is read slowly; may be cancelled when their member catches up by a snapshot | told at once, unless [a fault](#faults) is asked for |
+//! | an answer to a request for progress, while a watch of the stream is behind | given, before 3.4.25 and 3.5.8 | none |
+//! | reports of progress to watches that want them | every ten minutes, or up to a tenth later | every ten minutes |
 //! | an unknown target to sort by, with any known order | the server ends (3.4.23, 3.5.1) | not sorted |
 //! | a watch numbered -1, after another was refused on its stream | silent on 3.5.1 | goes on |
 //! | a watch from -1, before the first compaction | told of nothing until etcd visits it, which takes 100 ms | from now on |
 //! | all keys from one on deleted and one of them put, in a transaction | changed twice at one revision | refused |
 //! | a login token, where there are no users | refused, as any token that it has not issued | overlooked |
 //! | what one client may make it hold | memory | see `Server` |
+//!
+//! # Faults
+//!
+//! A model is an etcd at rest, until it is told otherwise. These have it do what etcds under load, of older versions or in
+//! trouble do:
+//!
+//! | call | what happens |
+//! | --- | --- |
+//! | [`delay_watches`](model::Model::delay_watches), [`delay_new_watches`](model::Model::delay_new_watches) | the watches of a stream, or those created on it from now on, are told of events at etcd's next visit only, up to 100 ms late |
+//! | [`restart_watches`](model::Model::restart_watches) | they go on from where they were last told of something, or are cancelled if that is compacted |
+//! | [`refuse_watches`](model::Model::refuse_watches) | watches are refused at their creation, with the reasons of the [`Version`](model::Version) |
+//! | [`drop_events`](model::Model::drop_events) | events are lost while the stream lives |
+//! | [`change_leader`](model::Model::change_leader) | every lease has its whole time again |
+//! | [`restore`](model::Model::restore) | keys, leases and the revision go back to those of a backup |
+//! | [`with_expiry_checks`](model::ModelOptions::with_expiry_checks) | leases end late |
 //!
 //! # Memory
 //!

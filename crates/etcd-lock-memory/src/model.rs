@@ -3,6 +3,7 @@
 //! Requests and replies are etcd's own messages. Time is handed in by [`Model::advance`] and never passes by itself.
 //! What goes on between calls (events of watches, grants of locks, ends of leases) is kept until it is taken out.
 
+mod cluster;
 mod compare;
 mod history;
 mod kv;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use etcd_lock_proto::etcdserverpb as pb;
 
 pub use self::lock::{LockCall, LockWait};
-pub use self::watch::StreamId;
+pub use self::watch::{StreamId, WatchRefusal};
 
 use self::history::History;
 use self::lease::Leases;
@@ -34,6 +35,8 @@ pub enum Version {
     /// It is refused.
     #[default]
     V3_5,
+    /// As 3.5, and a watch that is refused because its stream's login has ended says so, as 3.5 does from 3.5.6 on.
+    V3_6,
 }
 
 /// How a model behaves.
@@ -44,6 +47,7 @@ pub struct ModelOptions {
     pub(crate) version: Version,
     pub(crate) kept_revisions: usize,
     pub(crate) min_ttl: i64,
+    pub(crate) expiry_checks: Duration,
 }
 
 impl ModelOptions {
@@ -53,12 +57,20 @@ impl ModelOptions {
             version: Version::V3_5,
             kept_revisions: 10_000,
             min_ttl: 2,
+            expiry_checks: Duration::ZERO,
         }
     }
 
     /// Which etcd to be like. 3.5 by default.
     pub const fn with_version(mut self, version: Version) -> Self {
         self.version = version;
+        self
+    }
+
+    /// How often leases are looked through for those whose time is up. Zero by default, so that each ends at its deadline, to
+    /// the nanosecond; etcd looks every 500 ms, so that its leases end up to that much later.
+    pub const fn with_expiry_checks(mut self, every: Duration) -> Self {
+        self.expiry_checks = every;
         self
     }
 
@@ -81,6 +93,7 @@ impl Default for ModelOptions {
 pub struct Model {
     options: ModelOptions,
     now: Duration,
+    raft_term: u64,
     history: History,
     leases: Leases,
     watches: Watches,
@@ -92,7 +105,7 @@ impl Model {
     pub const CLUSTER_ID: u64 = 0x0e7c_d10c;
     /// The one member.
     pub const MEMBER_ID: u64 = 0x0e7c_d001;
-    /// The term of its leader: itself, from the start.
+    /// The first term of its leader: itself.
     pub const RAFT_TERM: u64 = 2;
 
     /// An empty etcd, at revision 1 and time zero.
@@ -101,6 +114,7 @@ impl Model {
         Self {
             options,
             now: Duration::ZERO,
+            raft_term: Self::RAFT_TERM,
             history: History::default(),
             leases: Leases::default(),
             watches: Watches::default(),
@@ -108,22 +122,22 @@ impl Model {
         }
     }
 
-    /// Lets time pass, until `now` after the start: leases end in the order of their deadlines. Time doesn't go back.
+    /// Lets time pass, until `now` after the start: leases end in the order of their deadlines, and watches that are behind
+    /// catch up. Time doesn't go back.
     pub fn advance(&mut self, now: Duration) {
-        while let Some((deadline, lease)) = self.leases.first_deadline() {
-            if deadline > now {
-                break;
-            }
-            self.now = self.now.max(deadline);
-            self.end_lease(lease);
+        while let Some(due) = self.next_deadline().filter(|due| *due <= now) {
+            self.now = self.now.max(due);
+            self.end_due_leases();
+            self.visit_watches();
         }
         self.now = self.now.max(now);
     }
 
-    /// When the next lease ends, if nothing else happens.
+    /// When the next lease ends, or the watches are seen to, if nothing else happens.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.leases.first_deadline().map(|(deadline, _)| deadline)
+        let lease = self.next_expiry();
+        lease.into_iter().chain(self.watches.next_visit()).min()
     }
 
     /// The store's revision.
@@ -148,7 +162,7 @@ impl Model {
             cluster_id: Self::CLUSTER_ID,
             member_id: Self::MEMBER_ID,
             revision: self.history.revision(),
-            raft_term: Self::RAFT_TERM,
+            raft_term: self.raft_term,
         })
     }
 }

@@ -60,7 +60,8 @@ impl Transport for MemoryEtcd {
 
     async fn txn(&self, request: TxnRequest, options: CallOptions) -> Result<TxnResponse> {
         begin(options).await?;
-        self.with(|model| model.txn(&request.into()))?.try_into()
+        let request = request.try_into()?;
+        self.with(|model| model.txn(&request))?.try_into()
     }
 
     async fn lease_grant(
@@ -111,7 +112,19 @@ impl Transport for MemoryEtcd {
     }
 
     fn watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>> {
+        self.watch_stream(requests).1
+    }
+}
+
+impl MemoryEtcd {
+    /// Opens a watch stream, as [`Transport::watch`] does, and says which of the model's it is: for tests that make it fail.
+    #[must_use]
+    pub fn watch_stream(
+        &self,
+        requests: BoxStream<WatchRequest>,
+    ) -> (StreamId, BoxStream<Result<WatchResponse>>) {
         let stream = Arc::new(WatchStream::open(self));
+        let id = stream.id;
         let (asked, answered) = (stream.clone(), stream);
         let requests = requests.map(move |request| {
             asked.ask(request.into());
@@ -123,55 +136,27 @@ impl Transport for MemoryEtcd {
         });
         // A client that has said all that it wants to may still listen.
         let requests = requests.chain(stream::once(pending()));
-        select(requests, replies).filter_map(ready).boxed()
+        (id, select(requests, replies).filter_map(ready).boxed())
     }
-}
 
-impl MemoryEtcd {
     async fn answer(&self, request: LockRequest) -> Result<LockResponse> {
         tokio::task::consume_budget().await;
         let asked = v3lockpb::LockRequest::from(request.clone());
-        let answer = match self.with(|model| model.lock_with_care(&asked)) {
+        let answer = match self.with(|model| model.lock(&asked)) {
             LockWait::Done(answer) => answer,
             LockWait::Waiting(call) => PendingLock::new(self, call).answer().await,
         };
-        match answer {
-            Ok(reply) => self.granted(request, reply),
-            Err(status) => Err(self.refused(&request, status)),
-        }
-    }
-
-    fn granted(&self, request: LockRequest, reply: v3lockpb::LockResponse) -> Result<LockResponse> {
+        let reply = answer?;
         let header = reply.header.unwrap_or_default().try_into()?;
         let key = request.key();
+        // The reply doesn't say at which revision the key was created.
         let own = pb::RangeRequest::from(RangeRequest::key(key.as_bytes().clone()));
         let kvs = self.with(|model| model.range(&own))?.kvs;
-        match kvs.first() {
-            Some(kv) => Ok(LockResponse::new(
-                header,
-                key,
-                Revision::new(kv.create_revision)?,
-            )),
-            None => Err(self.refused(&request, Status::lease_not_found())),
-        }
-    }
-
-    /// The lease may be there although the key is not: then somebody has deleted it.
-    fn refused(&self, request: &LockRequest, status: Status) -> Error {
-        let asked = pb::LeaseTimeToLiveRequest {
-            id: request.lease.get(),
-            keys: false,
+        let Some(kv) = kvs.first() else {
+            return Err(Status::lease_not_found().into());
         };
-        let lease_lives = self.with(|model| model.lease_time_to_live(&asked)).ttl >= 0;
-        let error = Error::from(status);
-        if error.kind() == ErrorKind::LeaseNotFound && lease_lives {
-            let text = format!(
-                "the queue entry {} was deleted by somebody else",
-                request.key()
-            );
-            return Error::new(ErrorKind::Lost, text);
-        }
-        error
+        let created = Revision::new(kv.create_revision)?;
+        Ok(LockResponse::new(header, key, created))
     }
 }
 

@@ -30,7 +30,7 @@ fn a_lease_of_a_minute_ends_in_milliseconds_and_always_alike() {
 /// Two wait behind a holder that is gone, and the second behind the first: when each is granted, and at which revision.
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn waits() -> Vec<(Duration, i64)> {
-    let client = MemoryEtcd::new().client();
+    let client = Client::new(MemoryEtcd::new());
     let began = Instant::now();
     take(&client, grant(&client, TTL).await).await;
     let mut waits = Vec::new();

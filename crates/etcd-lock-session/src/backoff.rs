@@ -5,24 +5,36 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
 use crate::metrics;
+use crate::tuning::Tuning;
 
-/// Grows from 20 ms to 2 s, without end. Jitter keeps the clients of a restarted server from coming back all at once.
+/// Grows from the shortest pause to the longest, without end. Jitter keeps the clients of a restarted server from coming back all at once.
 #[derive(Debug)]
-pub(crate) struct Backoff(ExponentialBackoff);
+pub(crate) struct Backoff {
+    pauses: ExponentialBackoff,
+    longest: Duration,
+}
 
 impl Backoff {
     pub(crate) fn new() -> Self {
+        Self::with(&Tuning::new())
+    }
+
+    pub(crate) fn with(tuning: &Tuning) -> Self {
+        let longest = tuning.longest_pause;
         let pauses = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(20))
-            .with_max_delay(Duration::from_secs(2))
+            .with_min_delay(tuning.shortest_pause)
+            .with_max_delay(longest)
             .with_jitter()
             .without_max_times();
-        Self(pauses.build())
+        Self {
+            pauses: pauses.build(),
+            longest,
+        }
     }
 
     /// Waits for the next pause to pass.
     pub(crate) async fn pause(&mut self) {
-        let pause = self.0.next().unwrap_or(Duration::from_secs(2));
+        let pause = self.pauses.next().unwrap_or(self.longest);
         metrics::retried();
         tokio::time::sleep(pause).await;
     }

@@ -8,11 +8,12 @@
 //!
 //! ```
 //! # use std::time::Duration;
+//! # use etcd_lock_core::Client;
 //! # use etcd_lock_memory::MemoryEtcd;
 //! use etcd_lock_session::blocking::{Mutex, Session};
 //!
 //! # fn main() -> Result<(), etcd_lock_core::Error> {
-//! # let client = MemoryEtcd::new().client();
+//! # let client = Client::new(MemoryEtcd::new());
 //! let session = Session::open(&client, Duration::from_secs(10))?;
 //! let mutex = Mutex::new(&session, "report")?;
 //! let guard = mutex.lock()?;

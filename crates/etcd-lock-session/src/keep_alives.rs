@@ -1,8 +1,13 @@
 //! One keep-alive stream for all leases that this process keeps alive on one transport.
+//!
+//! A caller that leaves before its answer came may be the only one to notice that the stream has gone silent. So if nothing
+//! has come on the stream for [`PATIENCE`], what is asked next goes over a new one. The old stream stays for those who
+//! wait on it: it may only be slow, and a caller with little patience must not cost the others their leases.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use etcd_lock_core::lease::LeaseKeepAliveResponse;
 use etcd_lock_core::{BoxStream, Error, ErrorKind, LeaseId, Result, Transport};
@@ -10,7 +15,12 @@ use futures_util::stream::{pending, select};
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_stream::wrappers::UnboundedReceiverStream;
+
+/// How long a stream may owe an answer before a caller that leaves is taken for a sign that it is silent. Less than a third
+/// of the shortest lease, which is what a session waits for.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The keep-alive stream of one transport, opened when it is first needed.
 #[derive(Debug)]
@@ -20,7 +30,7 @@ impl KeepAlives {
     pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
         Self(Arc::new(Shared {
             transport,
-            state: Mutex::default(),
+            current: Mutex::default(),
         }))
     }
 
@@ -34,6 +44,7 @@ impl KeepAlives {
             shared: self.0.clone(),
             replies,
             unanswered: 0,
+            asked_on: Vec::new(),
         };
         let sent = leases.map(Err).chain(pending());
         select(sent, UnboundedReceiverStream::new(received).map(Ok))
@@ -47,7 +58,9 @@ impl KeepAlives {
 
 impl Drop for KeepAlives {
     fn drop(&mut self) {
-        self.0.state().close();
+        if let Some(line) = self.0.current().take() {
+            line.end(&ended());
+        }
     }
 }
 
@@ -58,15 +71,21 @@ struct Caller {
     shared: Arc<Shared>,
     replies: UnboundedSender<Reply>,
     unanswered: usize,
+    /// The streams on which it asked: a second one where the first was retired.
+    asked_on: Vec<Arc<Line>>,
 }
 
 impl Caller {
-    /// Sends a lease on, or counts and returns a reply.
+    /// Sends a lease on, or returns a reply.
     fn pass(&mut self, item: Result<Reply, LeaseId>) -> Option<Reply> {
         match item {
             Err(lease) => {
+                let line = self.shared.line();
+                line.ask(lease, self.replies.clone());
                 self.unanswered += 1;
-                self.shared.clone().renew(lease, self.replies.clone());
+                self.asked_on
+                    .retain(|other| other.is_open() && !Arc::ptr_eq(other, &line));
+                self.asked_on.push(line);
                 None
             }
             Ok(reply) => {
@@ -79,9 +98,15 @@ impl Caller {
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        // A caller that lost its patience is the only sign of a stream that has gone silent.
-        if self.unanswered > 0 {
-            self.shared.state().close();
+        let owing = if self.unanswered > 0 {
+            &*self.asked_on
+        } else {
+            &[]
+        };
+        for line in owing {
+            if line.forget(&self.replies) {
+                self.shared.retire(line);
+            }
         }
     }
 }
@@ -89,77 +114,151 @@ impl Drop for Caller {
 #[derive(Debug)]
 struct Shared {
     transport: Arc<dyn Transport>,
-    state: Mutex<State>,
+    current: Mutex<Option<Arc<Line>>>,
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn current(&self) -> MutexGuard<'_, Option<Arc<Line>>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn renew(self: Arc<Self>, lease: LeaseId, replies: UnboundedSender<Reply>) {
-        let mut state = self.state();
-        if state.driver.as_ref().is_none_or(JoinHandle::is_finished) {
-            state.close();
-            let (requests, outgoing) = mpsc::unbounded_channel();
-            let incoming = self
-                .transport
-                .lease_keep_alive(Box::pin(UnboundedReceiverStream::new(outgoing)));
-            state.requests = Some(requests);
-            state.driver = Some(tokio::spawn(drive(incoming, self.clone())));
+    /// The stream for the next renewal, also anew after the runtime that it ran on has ended.
+    fn line(&self) -> Arc<Line> {
+        let mut current = self.current();
+        match &*current {
+            Some(line) if line.is_open() => line.clone(),
+            _ => {
+                let line = Line::open(&*self.transport);
+                if let Some(old) = current.replace(line.clone()) {
+                    old.end(&ended());
+                }
+                line
+            }
         }
-        state.waiting.entry(lease).or_default().push_back(replies);
-        // A stream that is just breaking tells all who wait.
-        let _ = state.requests.as_ref().map(|requests| requests.send(lease));
+    }
+
+    /// Has the next renewal go over another stream.
+    fn retire(&self, line: &Arc<Line>) {
+        let mut current = self.current();
+        if current.as_ref().is_some_and(|it| Arc::ptr_eq(it, line)) {
+            *current = None;
+        }
     }
 }
+
+/// One stream of the transport.
+#[derive(Debug, Default)]
+struct Line(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     requests: Option<UnboundedSender<LeaseId>>,
     driver: Option<JoinHandle<()>>,
-    /// Who waits for an answer about a lease: answers come in the order of the questions.
-    waiting: BTreeMap<LeaseId, VecDeque<UnboundedSender<Reply>>>,
+    /// Who waits for an answer about a lease: answers come in the order of the questions. `None` has left.
+    waiting: BTreeMap<LeaseId, VecDeque<Option<UnboundedSender<Reply>>>>,
+    /// Since when it has owed an answer without giving any.
+    silent_since: Option<Instant>,
+    /// Nothing new is asked on it: it ends when nobody waits on it any more.
+    is_retired: bool,
 }
 
-impl State {
-    fn answer(&mut self, reply: LeaseKeepAliveResponse) {
-        if let Some(callers) = self.waiting.get_mut(&reply.id) {
-            if let Some(caller) = callers.pop_front() {
-                // A caller that is gone needs no answer.
+impl Line {
+    fn open(transport: &dyn Transport) -> Arc<Self> {
+        let (requests, outgoing) = mpsc::unbounded_channel();
+        let incoming = transport.lease_keep_alive(Box::pin(UnboundedReceiverStream::new(outgoing)));
+        let line = Arc::new(Self::default());
+        let driver = tokio::spawn(drive(incoming, line.clone()));
+        let mut state = line.state();
+        state.requests = Some(requests);
+        state.driver = Some(driver);
+        drop(state);
+        line
+    }
+
+    fn is_open(&self) -> bool {
+        let state = self.state();
+        state.driver.as_ref().is_some_and(|it| !it.is_finished())
+    }
+
+    fn ask(&self, lease: LeaseId, replies: UnboundedSender<Reply>) {
+        let mut state = self.state();
+        state.silent_since.get_or_insert_with(Instant::now);
+        let waiting = state.waiting.entry(lease).or_default();
+        waiting.push_back(Some(replies));
+        // A stream that is just breaking tells all who wait.
+        let _ = state.requests.as_ref().map(|requests| requests.send(lease));
+    }
+
+    /// Passes an answer on. Returns whether the stream is still needed.
+    fn answer(&self, reply: LeaseKeepAliveResponse) -> bool {
+        let mut state = self.state();
+        if let Some(callers) = state.waiting.get_mut(&reply.id) {
+            if let Some(Some(caller)) = callers.pop_front() {
+                // A caller that has just left needs no answer.
                 let _ = caller.send(Ok(reply.clone()));
             }
             if callers.is_empty() {
-                self.waiting.remove(&reply.id);
+                state.waiting.remove(&reply.id);
             }
         }
+        state.silent_since = (!state.waiting.is_empty()).then(Instant::now);
+        !state.is_retired || state.is_waited_on()
     }
 
-    fn fail(&mut self, error: &Error) {
-        self.requests = None;
-        for caller in std::mem::take(&mut self.waiting).into_values().flatten() {
+    /// Forgets a caller that leaves. Returns whether that is a sign that the stream has gone silent.
+    fn forget(&self, caller: &UnboundedSender<Reply>) -> bool {
+        let mut state = self.state();
+        for waiting in state.waiting.values_mut().flatten() {
+            waiting.take_if(|other| other.same_channel(caller));
+        }
+        let silent = state.silent_since;
+        state.is_retired |= silent.is_some_and(|since| since.elapsed() >= PATIENCE);
+        let (is_retired, is_needed) = (state.is_retired, state.is_waited_on());
+        drop(state);
+        if is_retired && !is_needed {
+            self.end(&ended());
+        }
+        is_retired
+    }
+
+    /// Ends the stream, and tells all who wait on it.
+    fn end(&self, error: &Error) {
+        let mut state = self.state();
+        state.requests = None;
+        if let Some(driver) = state.driver.take() {
+            driver.abort();
+        }
+        let waiting = std::mem::take(&mut state.waiting);
+        for caller in waiting.into_values().flatten().flatten() {
             let _ = caller.send(Err(error.clone()));
         }
     }
 
-    fn close(&mut self) {
-        if let Some(driver) = self.driver.take() {
-            driver.abort();
-        }
-        self.fail(&ended());
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Reads the stream to its end. The task ends with the stream, or when the last user of the transport is gone.
-async fn drive(mut incoming: BoxStream<Reply>, shared: Arc<Shared>) {
+impl State {
+    fn is_waited_on(&self) -> bool {
+        self.waiting.values().flatten().any(Option::is_some)
+    }
+}
+
+/// Reads the stream to its end. The task ends with the stream, or when nobody needs it any more.
+async fn drive(mut incoming: BoxStream<Reply>, line: Arc<Line>) {
     let error = loop {
         match incoming.next().await {
-            Some(Ok(reply)) => shared.state().answer(reply),
+            Some(Ok(reply)) => {
+                if !line.answer(reply) {
+                    break ended();
+                }
+            }
             Some(Err(error)) => break error,
             None => break ended(),
         }
     };
-    shared.state().fail(&error);
+    line.end(&error);
 }
 
 fn ended() -> Error {

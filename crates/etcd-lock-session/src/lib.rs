@@ -27,6 +27,7 @@ mod owner;
 mod queue;
 mod session;
 mod token;
+mod tuning;
 mod watches;
 
 pub use guard::{FencedTxn, LockGuard};
@@ -36,3 +37,5 @@ pub use owner::Owner;
 pub use queue::Queue;
 pub use session::{Session, SessionOptions};
 pub use token::FencingToken;
+#[doc(hidden)]
+pub use tuning::Tuning;

@@ -22,11 +22,12 @@ use crate::{Session, metrics};
 ///
 /// ```
 /// # use std::time::Duration;
+/// # use etcd_lock_core::Client;
 /// # use etcd_lock_memory::MemoryEtcd;
 /// # use etcd_lock_session::{Mutex, Session};
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), etcd_lock_core::Error> {
-/// let session = Session::open(&MemoryEtcd::new().client(), Duration::from_secs(10)).await?;
+/// let session = Session::open(&Client::new(MemoryEtcd::new()), Duration::from_secs(10)).await?;
 /// let mutex = Mutex::new(&session, "report")?;
 /// let guard = mutex.lock().await?;
 /// assert!(guard.is_held());

@@ -14,7 +14,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -39,6 +38,7 @@ use self::lookout::{Doubts, Lookout};
 use self::roll::Rolls;
 pub(crate) use self::successors::Successors;
 use crate::keep_alives::KeepAlives;
+use crate::tuning::Tuning;
 use crate::watches::{Follower, Watches};
 
 /// A transport that takes and releases locks by transactions on the transport below it, and waits on one shared watch
@@ -65,10 +65,18 @@ impl Queue {
     /// The same for a transport that is shared already.
     #[must_use]
     pub fn over(transport: Arc<dyn Transport>) -> Self {
+        Self::tuned(transport, Tuning::new())
+    }
+
+    /// The same with other constants.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn tuned(transport: Arc<dyn Transport>, tuning: Tuning) -> Self {
         Self(Arc::new(Inner {
             keep_alives: KeepAlives::new(transport.clone()),
-            watches: Watches::new(transport.clone()),
+            watches: Watches::new(transport.clone(), tuning),
             transport,
+            tuning,
             keys: KeyLocks::default(),
             doubts: Doubts::default(),
             held: Mutex::default(),
@@ -211,6 +219,7 @@ enum Vouched {
 
 struct Inner {
     transport: Arc<dyn Transport>,
+    tuning: Tuning,
     keep_alives: KeepAlives,
     watches: Watches,
     keys: KeyLocks,
@@ -228,6 +237,11 @@ struct Hold {
 }
 
 impl Inner {
+    /// How long one request inside a longer wait may take.
+    const fn request(&self) -> CallOptions {
+        CallOptions::new(Timeout::After(self.tuning.request_timeout))
+    }
+
     async fn unlock(
         self: &Arc<Self>,
         request: UnlockRequest,
@@ -337,11 +351,6 @@ impl Inner {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// How long one request inside a longer wait may take before it is given up and made again.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-
-const REQUEST: CallOptions = CallOptions::new(Timeout::After(REQUEST_TIMEOUT));
 
 /// The key and the lease of an entry of this queue: not one of `<name>/something`, nor any other key below `<name>/`.
 pub(crate) fn entry(key: &Bytes, name: &LockName) -> Option<(LockKey, LeaseId)> {

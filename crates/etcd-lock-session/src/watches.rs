@@ -17,9 +17,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::backoff::Backoff;
 use crate::queue::Successors;
-
-/// How many watches without a follower are kept open.
-const IDLE_WATCHES: usize = 64;
+use crate::tuning::Tuning;
 
 /// The watches of one transport.
 #[derive(Debug)]
@@ -28,10 +26,17 @@ pub(crate) struct Watches {
 }
 
 impl Watches {
-    pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
-        let state = Mutex::new(State::default());
+    pub(crate) fn new(transport: Arc<dyn Transport>, tuning: Tuning) -> Self {
+        let state = State {
+            tuning,
+            ..State::default()
+        };
         Self {
-            shared: Arc::new(Shared { transport, state }),
+            shared: Arc::new(Shared {
+                transport,
+                tuning,
+                state: Mutex::new(state),
+            }),
         }
     }
 
@@ -171,6 +176,7 @@ impl Drop for Follower {
 #[derive(Debug)]
 struct Shared {
     transport: Arc<dyn Transport>,
+    tuning: Tuning,
     state: Mutex<State>,
 }
 
@@ -190,6 +196,7 @@ impl Shared {
 
 #[derive(Debug, Default)]
 struct State {
+    tuning: Tuning,
     /// In order, so that a simulated process does the same things in the same order each time.
     entries: BTreeMap<Bytes, Entry>,
     ids: HashMap<i64, Bytes>,
@@ -227,7 +234,7 @@ impl State {
             return;
         }
         self.idle.push_back(key.clone());
-        while self.idle.len() > IDLE_WATCHES {
+        while self.idle.len() > self.tuning.idle_watches {
             let Some(oldest) = self.idle.pop_front() else {
                 return;
             };
@@ -404,7 +411,10 @@ impl Entry {
 
 /// Reads the stream, and opens it again whenever it breaks, for as long as somebody has the [`Watches`].
 async fn drive(transport: Arc<dyn Transport>, shared: Weak<Shared>) {
-    let mut backoff = Backoff::new();
+    let Some(tuning) = shared.upgrade().map(|alive| alive.tuning) else {
+        return;
+    };
+    let mut backoff = Backoff::with(&tuning);
     loop {
         let (requests, outgoing) = mpsc::unbounded_channel();
         let Some(alive) = shared.upgrade() else {
@@ -420,7 +430,7 @@ async fn drive(transport: Arc<dyn Transport>, shared: Weak<Shared>) {
             };
             match response {
                 Ok(response) => {
-                    backoff = Backoff::new();
+                    backoff = Backoff::with(&tuning);
                     alive.state().apply(response);
                 }
                 Err(broken) => {

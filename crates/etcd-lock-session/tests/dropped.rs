@@ -6,11 +6,12 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Fate, Probe, keys, until_keys};
+use common::{keys, until_keys};
 use etcd_lock_core::kv::PutRequest;
 use etcd_lock_core::{Client, new};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{LockGuard, Mutex, Queue, Session, SessionOptions, lease, queue};
+use etcd_lock_testkit::faults::{CallFault, FaultyTransport};
 use futures_util::poll;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -29,9 +30,9 @@ struct Stage {
 impl Stage {
     async fn new() -> Self {
         let etcd = MemoryEtcd::new();
-        let probe = Probe::new(&etcd);
-        probe.rule(|_, _| Fate::Delay(Duration::from_millis(1)));
-        let client = Client::new(Queue::new(probe));
+        let faulty = FaultyTransport::new(&etcd);
+        faulty.on_calls(|_| Some(CallFault::Delayed(Duration::from_millis(1))));
+        let client = Client::new(Queue::new(faulty));
         let session = Session::open(&client, TTL).await.unwrap();
         let mutex = Mutex::new(&session, "a").unwrap();
         Self {
@@ -67,7 +68,9 @@ impl Stage {
             Ok(guard) => guard.unlock().await.unwrap(),
             Err(error) => assert!(error.is_session_lost(), "{error:?}: {case}"),
         }
-        let other = Session::open(&self.etcd.client(), TTL).await.unwrap();
+        let other = Session::open(&Client::new(self.etcd.clone()), TTL)
+            .await
+            .unwrap();
         let theirs = Mutex::new(&other, "a").unwrap();
         let theirs = timeout(Duration::from_secs(120), theirs.lock()).await;
         let guard = theirs.unwrap_or_else(|_| panic!("another's lock hangs: {case}"));

@@ -80,7 +80,9 @@ fn waits_holds_and_handovers_are_counted() {
 fn lost_sessions_are_counted_by_reason() {
     let recorded = recorded(async {
         let etcd = MemoryEtcd::new();
-        let session = Session::open(&etcd.client(), TTL).await.unwrap();
+        let session = Session::open(&Client::new(etcd.clone()), TTL)
+            .await
+            .unwrap();
         etcd.expire_lease(session.lease());
         session.lost().await;
     });

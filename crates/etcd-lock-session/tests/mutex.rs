@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use common::{Fate, Probe, client, keys, until_keys};
-use etcd_lock_core::ErrorKind;
+use common::{client, keys, until_keys};
+use etcd_lock_core::{Client, ErrorKind};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{FencingToken, Mutex, Queue, Session, SessionOptions};
+use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport};
 use tokio::task::JoinSet;
 
 const TTL: Duration = Duration::from_secs(10);
@@ -19,7 +20,9 @@ const TTL: Duration = Duration::from_secs(10);
 #[tokio::test(start_paused = true)]
 async fn two_tasks_one_session_exclude_each_other() {
     let etcd = MemoryEtcd::new();
-    let session = Session::open(&etcd.client(), TTL).await.unwrap();
+    let session = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
     let inside = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
     for _ in 0..20 {
@@ -39,9 +42,9 @@ async fn two_tasks_one_session_exclude_each_other() {
 #[tokio::test(start_paused = true)]
 async fn tokens_grow_across_local_handover() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    probe.rule(|_, _| Fate::Delay(Duration::from_millis(1)));
-    let client = client(Queue::new(probe));
+    let faulty = FaultyTransport::new(&etcd);
+    faulty.on_calls(|_| Some(CallFault::Delayed(Duration::from_millis(1))));
+    let client = client(Queue::new(faulty));
     let tokens = Arc::new(std::sync::Mutex::new(Vec::new()));
     let mut tasks = JoinSet::new();
     for _ in 0..4 {
@@ -78,7 +81,7 @@ async fn tokens_grow_across_local_handover() {
 async fn a_lock_that_nobody_else_wants_stays_in_the_process() {
     let etcd = MemoryEtcd::new();
     let options = SessionOptions::new().with_handover_limit(3);
-    let session = options.open(&etcd.client()).await.unwrap();
+    let session = options.open(&Client::new(etcd.clone())).await.unwrap();
     let tokens = Arc::new(std::sync::Mutex::new(Vec::new()));
     let mut tasks = JoinSet::new();
     for _ in 0..4 {
@@ -109,7 +112,9 @@ async fn without_a_lock_updates_are_lost() {
         let value = Arc::new(AtomicU64::new(0));
         let mut tasks = JoinSet::new();
         for _ in 0..5 {
-            let session = Session::open(&etcd.client(), TTL).await.unwrap();
+            let session = Session::open(&Client::new(etcd.clone()), TTL)
+                .await
+                .unwrap();
             let (mutex, value) = (Mutex::new(&session, "a").unwrap(), value.clone());
             tasks.spawn(async move {
                 for _ in 0..10 {
@@ -138,7 +143,9 @@ async fn without_a_lock_updates_are_lost() {
 async fn a_lock_left_for_a_task_that_gave_up_is_released() {
     for polls in 1..12 {
         let etcd = MemoryEtcd::new();
-        let session = Session::open(&etcd.client(), TTL).await.unwrap();
+        let session = Session::open(&Client::new(etcd.clone()), TTL)
+            .await
+            .unwrap();
         let mutex = Mutex::new(&session, "a").unwrap();
         let guard = mutex.lock().await.unwrap();
         let mut waiting = Box::pin(mutex.lock());
@@ -159,7 +166,9 @@ async fn a_lock_left_for_a_task_that_gave_up_is_released() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_guard_releases() {
     let etcd = MemoryEtcd::new();
-    let session = Session::open(&etcd.client(), TTL).await.unwrap();
+    let session = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
     let mutex = Mutex::new(&session, "a").unwrap();
     drop(mutex.lock().await.unwrap());
     until_keys(&etcd, "a", 0).await;
@@ -171,22 +180,22 @@ async fn a_dropped_guard_releases() {
 #[tokio::test(start_paused = true)]
 async fn a_release_that_fails_is_seen_to_its_end() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    let session = Session::open(&client(Queue::new(probe.clone())), TTL)
+    let faulty = FaultyTransport::new(&etcd);
+    let session = Session::open(&client(Queue::new(faulty.clone())), TTL)
         .await
         .unwrap();
     let mutex = Mutex::new(&session, "a").unwrap();
     let guard = mutex.lock().await.unwrap();
     let first = guard.token();
-    probe.rule(|_, what| {
-        if what == "delete" {
-            Fate::LoseRequest
+    faulty.on_calls(|call| {
+        if call == CallKind::TxnDelete {
+            Some(CallFault::RequestLost)
         } else {
-            Fate::Pass
+            None
         }
     });
     guard.unlock().await.unwrap_err();
-    probe.rule(|_, _| Fate::Pass);
+    faulty.calm();
     let second = mutex.lock().await.unwrap();
     assert!(
         second.token() > first,
@@ -197,21 +206,21 @@ async fn a_release_that_fails_is_seen_to_its_end() {
 #[tokio::test(start_paused = true)]
 async fn a_new_mutex_waits_for_a_release_under_way() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    let session = Session::open(&client(Queue::new(probe.clone())), TTL)
+    let faulty = FaultyTransport::new(&etcd);
+    let session = Session::open(&client(Queue::new(faulty.clone())), TTL)
         .await
         .unwrap();
     let guard = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
     let first = guard.token();
-    probe.rule(|_, what| {
-        if what == "delete" {
-            Fate::LoseRequest
+    faulty.on_calls(|call| {
+        if call == CallKind::TxnDelete {
+            Some(CallFault::RequestLost)
         } else {
-            Fate::Pass
+            None
         }
     });
     guard.unlock().await.unwrap_err();
-    probe.rule(|_, _| Fate::Pass);
+    faulty.calm();
     let second = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
     assert!(second.token() > first, "the grant was given twice");
 }
@@ -219,8 +228,12 @@ async fn a_new_mutex_waits_for_a_release_under_way() {
 #[tokio::test(start_paused = true)]
 async fn lock_timeout_and_try_lock_give_up() {
     let etcd = MemoryEtcd::new();
-    let ours = Session::open(&etcd.client(), TTL).await.unwrap();
-    let theirs = Session::open(&etcd.client(), TTL).await.unwrap();
+    let ours = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
+    let theirs = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
     let guard = Mutex::new(&ours, "a").unwrap().lock().await.unwrap();
     for session in [&ours, &theirs] {
         let mutex = Mutex::new(session, "a").unwrap();

@@ -6,11 +6,12 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Fate, INFINITE, Probe, client, keys, request, unlock, until_keys};
+use common::{INFINITE, client, keys, request, unlock, until_keys};
 use etcd_lock_core::kv::{PutRequest, RangeRequest};
 use etcd_lock_core::{Client, Transport};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{LockGuard, Mutex, Queue, Session, SessionOptions};
+use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -19,13 +20,13 @@ const TTL: Duration = Duration::from_secs(60);
 /// How long each deletion is under way.
 const SLOW: Duration = Duration::from_secs(5);
 
-fn slow_releases(etcd: &MemoryEtcd) -> Probe {
-    let probe = Probe::new(etcd);
-    probe.rule(|_, what| match what {
-        "delete" => Fate::Delay(SLOW),
-        _ => Fate::Pass,
+fn slow_releases(etcd: &MemoryEtcd) -> FaultyTransport {
+    let faulty = FaultyTransport::new(etcd);
+    faulty.on_calls(|call| match call {
+        CallKind::TxnDelete => Some(CallFault::Delayed(SLOW)),
+        _ => None,
     });
-    probe
+    faulty
 }
 
 async fn mutex(client: &Client) -> Mutex {
@@ -94,7 +95,7 @@ async fn a_line_of_sessions_goes_on_without_etcd_and_tokens_grow() {
 async fn who_stands_between_is_not_passed_over() {
     let etcd = MemoryEtcd::new();
     let one = client(Queue::new(slow_releases(&etcd)));
-    let other = client(Queue::new(Probe::new(&etcd)));
+    let other = client(Queue::new(FaultyTransport::new(&etcd)));
     let held = mutex(&one).await.lock().await.unwrap();
     let between = waiting(&etcd, &mutex(&other).await, 2).await;
     let next = waiting(&etcd, &mutex(&one).await, 3).await;
@@ -130,8 +131,8 @@ async fn a_fenced_write_without_an_answer_can_not_come_after_the_next_grant() {
     for late in [Duration::from_secs(3), SLOW * 2] {
         for same_session in [true, false] {
             let etcd = MemoryEtcd::new();
-            let probe = slow_releases(&etcd);
-            let client = client(Queue::new(probe.clone()));
+            let faulty = slow_releases(&etcd);
+            let client = client(Queue::new(faulty.clone()));
             let options = SessionOptions::new().with_ttl(TTL);
             let session = options.open(&client).await.unwrap();
             let first = Mutex::new(&session, "a").unwrap();
@@ -142,18 +143,18 @@ async fn a_fenced_write_without_an_answer_can_not_come_after_the_next_grant() {
             let held = first.lock().await.unwrap();
             let next = waiting(&etcd, &next, entries).await;
 
-            probe.rule(move |_, what| match what {
-                "put" => Fate::Late(late),
-                "delete" => Fate::Delay(SLOW),
-                _ => Fate::Pass,
+            faulty.on_calls(move |call| match call {
+                CallKind::TxnPut => Some(CallFault::ExecutedLate(late)),
+                CallKind::TxnDelete => Some(CallFault::Delayed(SLOW)),
+                _ => None,
             });
             let write = held
                 .fenced_txn()
                 .and_then(PutRequest::new("resource", "first"));
             assert!(write.commit().await.unwrap_err().is_outcome_unknown());
-            probe.rule(|_, what| match what {
-                "delete" => Fate::Delay(SLOW),
-                _ => Fate::Pass,
+            faulty.on_calls(|call| match call {
+                CallKind::TxnDelete => Some(CallFault::Delayed(SLOW)),
+                _ => None,
             });
             drop(held);
 

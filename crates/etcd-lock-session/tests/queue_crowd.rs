@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use common::{Fate, INFINITE, Probe, keys, request, unlock, until_keys};
+use common::{INFINITE, keys, request, unlock, until_keys};
 use etcd_lock_core::{ErrorKind, LockResponse, Result, Transport, UnlockRequest};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::Queue;
+use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -19,48 +20,48 @@ const CROWD: usize = 40;
 
 /// A queue whose lock is held, and waits for it that have all entered: the holder's key first.
 async fn crowd(
-    probe: &Probe,
+    faulty: &FaultyTransport,
     queues: impl Fn() -> Queue,
 ) -> (LockResponse, Vec<JoinHandle<Result<LockResponse>>>) {
-    let holder = Queue::new(probe.clone());
-    let asked = request(&probe.etcd, "a").await;
+    let holder = Queue::new(faulty.clone());
+    let asked = request(faulty.etcd(), "a").await;
     let held = holder.lock(asked, INFINITE).await.unwrap();
     let mut waits = Vec::new();
     for _ in 0..CROWD {
-        let (queue, asked) = (queues(), request(&probe.etcd, "a").await);
+        let (queue, asked) = (queues(), request(faulty.etcd(), "a").await);
         waits.push(tokio::spawn(
             async move { queue.lock(asked, INFINITE).await },
         ));
     }
-    until_keys(&probe.etcd, "a", CROWD + 1).await;
+    until_keys(faulty.etcd(), "a", CROWD + 1).await;
     (held, waits)
 }
 
 /// Counts the reads of a queue that are made by themselves.
-fn count_reads(probe: &Probe) -> Arc<AtomicUsize> {
+fn count_reads(faulty: &FaultyTransport) -> Arc<AtomicUsize> {
     let reads = Arc::new(AtomicUsize::new(0));
     let counted = reads.clone();
-    probe.rule(move |method, what| {
-        if method == "range" || what == "read" {
+    faulty.on_calls(move |call| {
+        if call == CallKind::Range || call == CallKind::TxnRead {
             counted.fetch_add(1, SeqCst);
         }
-        Fate::Pass
+        None
     });
     reads
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_crowd_reads_its_queue_together_and_is_served_in_order() {
-    let probe = Probe::new(&MemoryEtcd::new());
-    let reads = count_reads(&probe);
-    let queue = Queue::new(probe.clone());
-    let (held, waits) = crowd(&probe, || queue.clone()).await;
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let reads = count_reads(&faulty);
+    let queue = Queue::new(faulty.clone());
+    let (held, waits) = crowd(&faulty, || queue.clone()).await;
     sleep(Duration::from_secs(1)).await;
     let together = reads.load(SeqCst);
     assert!(together < CROWD / 4, "{together} reads for {CROWD} waits");
 
-    let order = keys(&probe.etcd, "a").await;
-    unlock(&probe.etcd, held.key).await;
+    let order = keys(faulty.etcd(), "a").await;
+    unlock(faulty.etcd(), held.key).await;
     let (granted, mut grants) = tokio::sync::mpsc::unbounded_channel();
     for wait in waits {
         let (queue, granted) = (queue.clone(), granted.clone());
@@ -73,53 +74,53 @@ async fn a_crowd_reads_its_queue_together_and_is_served_in_order() {
     for key in &order[1..] {
         assert_eq!(grants.recv().await.as_ref(), Some(key));
     }
-    until_keys(&probe.etcd, "a", 0).await;
+    until_keys(faulty.etcd(), "a", 0).await;
 }
 
 /// Each with a queue of its own has to read by itself: what the test above compares with.
 #[tokio::test(start_paused = true)]
 async fn those_who_are_no_crowd_read_alone() {
-    let probe = Probe::new(&MemoryEtcd::new());
-    let reads = count_reads(&probe);
-    let (_held, waits) = crowd(&probe, || Queue::new(probe.clone())).await;
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let reads = count_reads(&faulty);
+    let (_held, waits) = crowd(&faulty, || Queue::new(faulty.clone())).await;
     sleep(Duration::from_secs(1)).await;
     assert!(reads.load(SeqCst) >= CROWD / 2);
     waits.iter().for_each(JoinHandle::abort);
-    until_keys(&probe.etcd, "a", 1).await;
+    until_keys(faulty.etcd(), "a", 1).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_read_that_shows_an_entry_gone_ends_its_wait() {
-    let probe = Probe::new(&MemoryEtcd::new());
-    let queue = Queue::new(probe.clone());
-    probe.rule(|method, _| match method {
-        "range" => Fate::Delay(Duration::from_secs(1)),
-        _ => Fate::Pass,
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let queue = Queue::new(faulty.clone());
+    faulty.on_calls(|call| match call {
+        CallKind::Range => Some(CallFault::Delayed(Duration::from_secs(1))),
+        _ => None,
     });
-    let (held, mut waits) = crowd(&probe, || queue.clone()).await;
-    let gone = keys(&probe.etcd, "a").await.pop().unwrap();
+    let (held, mut waits) = crowd(&faulty, || queue.clone()).await;
+    let gone = keys(faulty.etcd(), "a").await.pop().unwrap();
     let gone = UnlockRequest::new(etcd_lock_core::LockKey::new(gone).unwrap());
-    probe.etcd.unlock(gone, INFINITE).await.unwrap();
+    faulty.etcd().unlock(gone, INFINITE).await.unwrap();
     let error = waits.pop().unwrap().await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Lost);
-    unlock(&probe.etcd, held.key).await;
+    unlock(faulty.etcd(), held.key).await;
     let next = waits.remove(0).await.unwrap().unwrap();
     unlock(&queue, next.key).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_a_read_for_all_fails_each_reads_alone() {
-    let probe = Probe::new(&MemoryEtcd::new());
-    let queue = Queue::new(probe.clone());
-    probe.rule(|method, _| match method {
-        "range" => Fate::Refuse,
-        _ => Fate::Pass,
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let queue = Queue::new(faulty.clone());
+    faulty.on_calls(|call| match call {
+        CallKind::Range => Some(CallFault::Refused),
+        _ => None,
     });
-    let (held, waits) = crowd(&probe, || queue.clone()).await;
-    unlock(&probe.etcd, held.key).await;
+    let (held, waits) = crowd(&faulty, || queue.clone()).await;
+    unlock(faulty.etcd(), held.key).await;
     for wait in waits {
         let lock = wait.await.unwrap().unwrap();
         unlock(&queue, lock.key).await;
     }
-    until_keys(&probe.etcd, "a", 0).await;
+    until_keys(faulty.etcd(), "a", 0).await;
 }

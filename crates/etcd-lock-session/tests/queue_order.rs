@@ -6,23 +6,24 @@ mod common;
 
 use std::time::Duration;
 
-use common::{INFINITE, Probe, keys, request, seconds, unlock, until_keys};
+use common::{INFINITE, keys, request, seconds, unlock, until_keys};
 use etcd_lock_core::kv::{PutRequest, TxnRequest};
-use etcd_lock_core::{ErrorKind, LockKey, Transport, UnlockRequest};
+use etcd_lock_core::{Client, ErrorKind, LockKey, Transport, UnlockRequest};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::Queue;
+use etcd_lock_testkit::faults::FaultyTransport;
 
 #[tokio::test(start_paused = true)]
 async fn an_uncontended_lock_is_one_request() {
-    let probe = Probe::new(&MemoryEtcd::new());
-    let queue = Queue::new(probe.clone());
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let queue = Queue::new(faulty.clone());
     let held = queue
-        .lock(request(&probe, "a").await, INFINITE)
+        .lock(request(&faulty, "a").await, INFINITE)
         .await
         .unwrap();
-    assert_eq!(probe.txns(), 1);
+    assert_eq!(faulty.txns(), 1);
     unlock(&queue, held.key).await;
-    assert_eq!(probe.txns(), 2);
+    assert_eq!(faulty.txns(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -56,8 +57,8 @@ async fn waiters_are_granted_in_order_of_arrival() {
 #[tokio::test(start_paused = true)]
 async fn all_waiters_of_a_process_share_one_watch_stream() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    let queue = Queue::new(probe.clone());
+    let faulty = FaultyTransport::new(&etcd);
+    let queue = Queue::new(faulty.clone());
     let first = queue
         .lock(request(&etcd, "a").await, INFINITE)
         .await
@@ -73,7 +74,7 @@ async fn all_waiters_of_a_process_share_one_watch_stream() {
     until_keys(&etcd, "a", 51).await;
     unlock(&queue, first.key).await;
     waiters.join_all().await;
-    assert_eq!(probe.watch_streams(), 1);
+    assert_eq!(faulty.watch_streams(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,7 +191,9 @@ async fn foreign_key_under_prefix_reported() {
         .lock(request(&etcd, "a").await, seconds(1))
         .await
         .unwrap();
-    let view = etcd_lock_session::queue(&etcd.client(), "a").await.unwrap();
+    let view = etcd_lock_session::queue(&Client::new(etcd.clone()), "a")
+        .await
+        .unwrap();
     assert_eq!(view.foreign, ["a/notes"]);
     assert_eq!(view.places.len(), 1);
     assert_eq!(view.places[0].key, held.key);

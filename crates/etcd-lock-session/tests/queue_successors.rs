@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Fate, INFINITE, Probe, client, keys, request, unlock, until_keys};
+use common::{INFINITE, client, keys, request, unlock, until_keys};
 use etcd_lock_core::{LockKey, Transport};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{Mutex, Owner, Queue, SessionOptions};
+use etcd_lock_testkit::faults::{CallKind, FaultyTransport};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -43,14 +44,14 @@ impl Contest {
     async fn contenders(&self, options: SessionOptions) -> Vec<Mutex> {
         let mut contenders = Vec::new();
         for _ in 0..MANY {
-            let probe = Probe::new(&self.etcd);
+            let faulty = FaultyTransport::new(&self.etcd);
             let reads = self.reads.clone();
-            probe.rule(move |_, what| {
-                reads.fetch_add(usize::from(what == "read"), SeqCst);
-                Fate::Pass
+            faulty.on_calls(move |call| {
+                reads.fetch_add(usize::from(call == CallKind::TxnRead), SeqCst);
+                None
             });
             let options = options.clone().with_ttl(Duration::from_secs(600));
-            let session = options.open(&client(Queue::new(probe))).await.unwrap();
+            let session = options.open(&client(Queue::new(faulty))).await.unwrap();
             let mutex = Mutex::new(&session, "a").unwrap();
             let guard = mutex.lock().await.unwrap();
             sleep(Duration::from_millis(100)).await;

@@ -6,15 +6,20 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Fate, INFINITE, Probe, keys, request, unlock, until_keys};
+use bytes::Bytes;
+use common::{INFINITE, keys, request, unlock, until_keys};
 use etcd_lock_core::Transport;
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::Queue;
+use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport, StreamFault, WatchFault};
 
-/// A holder on the etcd itself, and a waiter over the probe.
-async fn wait_behind(probe: &Probe, meanwhile: impl AsyncFnOnce(etcd_lock_core::LockKey)) {
-    let etcd = probe.etcd.clone();
-    let queue = Queue::new(probe.clone());
+/// A holder on the etcd itself, and a waiter over the faulty transport.
+async fn wait_behind(
+    faulty: &FaultyTransport,
+    meanwhile: impl AsyncFnOnce(etcd_lock_core::LockKey),
+) {
+    let etcd = faulty.etcd().clone();
+    let queue = Queue::new(faulty.clone());
     let held = etcd
         .lock(request(&etcd, "a").await, INFINITE)
         .await
@@ -34,8 +39,8 @@ async fn wait_behind(probe: &Probe, meanwhile: impl AsyncFnOnce(etcd_lock_core::
 #[tokio::test(start_paused = true)]
 async fn a_release_between_entering_and_watching_is_seen() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    let queue = Queue::new(probe.clone());
+    let faulty = FaultyTransport::new(&etcd);
+    let queue = Queue::new(faulty.clone());
     let held = etcd
         .lock(request(&etcd, "a").await, INFINITE)
         .await
@@ -46,8 +51,8 @@ async fn a_release_between_entering_and_watching_is_seen() {
         move || key.lock().unwrap().take().map(|key| (etcd.clone(), key))
     };
     // The reply of the entering transaction is on its way for a while, and meanwhile the holder releases.
-    probe.rule(move |_, what| {
-        if what == "put"
+    faulty.on_calls(move |call| {
+        if call == CallKind::TxnPut
             && let Some((etcd, key)) = release()
         {
             tokio::spawn(async move {
@@ -55,7 +60,7 @@ async fn a_release_between_entering_and_watching_is_seen() {
                 unlock(&etcd, key).await;
             });
         }
-        Fate::Pass
+        None
     });
     let waiting = queue.lock(request(&etcd, "a").await, INFINITE);
     tokio::time::timeout(Duration::from_secs(1), waiting)
@@ -65,68 +70,90 @@ async fn a_release_between_entering_and_watching_is_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broken_stream_is_opened_again() {
-    let probe = Probe::new(&MemoryEtcd::new());
-    let etcd = probe.etcd.clone();
-    wait_behind(&probe, async |key| {
-        probe.cut();
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        unlock(&etcd, key).await;
-    })
-    .await;
-    assert!(probe.watch_streams() > 1);
+async fn a_stream_that_ended_is_opened_again() {
+    for how in [StreamFault::Broken, StreamFault::Ended] {
+        let faulty = FaultyTransport::new(&MemoryEtcd::new());
+        let etcd = faulty.etcd().clone();
+        wait_behind(&faulty, async |key| {
+            faulty.on_streams(how);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            unlock(&etcd, key).await;
+        })
+        .await;
+        assert!(faulty.watch_streams() > 1, "after {how:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_release_while_the_stream_is_broken_is_seen() {
-    let probe = Probe::new(&MemoryEtcd::new());
-    let etcd = probe.etcd.clone();
-    wait_behind(&probe, async |key| {
-        probe.cut();
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let etcd = faulty.etcd().clone();
+    wait_behind(&faulty, async |key| {
+        faulty.on_streams(StreamFault::Broken);
         unlock(&etcd, key).await;
     })
     .await;
 }
 
+/// etcd visits watches that are behind every 100 ms.
+#[tokio::test(start_paused = true)]
+async fn a_release_that_a_lagging_watch_tells_of_is_a_grant() {
+    for fault in [WatchFault::Delayed, WatchFault::DelayedFromStart] {
+        let faulty = FaultyTransport::new(&MemoryEtcd::new());
+        let etcd = faulty.etcd().clone();
+        if fault.is_lasting() {
+            faulty.on_watches(fault.clone());
+        }
+        let released = std::cell::Cell::new(None);
+        wait_behind(&faulty, async |key| {
+            faulty.on_watches(fault);
+            unlock(&etcd, key).await;
+            released.set(Some(tokio::time::Instant::now()));
+        })
+        .await;
+        assert!(released.get().unwrap().elapsed() <= Duration::from_millis(200));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn silent_watch_is_noticed() {
-    let probe = Probe::new(&MemoryEtcd::new());
-    let etcd = probe.etcd.clone();
-    probe.deafen(Some(b""));
-    wait_behind(&probe, async |key| unlock(&etcd, key).await).await;
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let etcd = faulty.etcd().clone();
+    faulty.on_watches(WatchFault::EventsLost(Bytes::new()));
+    wait_behind(&faulty, async |key| unlock(&etcd, key).await).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn reads_that_fail_during_the_wait_are_repeated() {
-    let probe = Probe::new(&MemoryEtcd::new());
-    let etcd = probe.etcd.clone();
-    probe.rule(|_, what| {
-        if what == "read" {
-            Fate::LoseRequest
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let etcd = faulty.etcd().clone();
+    faulty.on_calls(|call| {
+        if call == CallKind::TxnRead {
+            Some(CallFault::RequestLost)
         } else {
-            Fate::Pass
+            None
         }
     });
-    wait_behind(&probe, async |key| {
+    wait_behind(&faulty, async |key| {
         unlock(&etcd, key).await;
-        probe.cut();
+        faulty.on_streams(StreamFault::Broken);
         tokio::time::sleep(Duration::from_secs(30)).await;
-        probe.rule(|_, _| Fate::Pass);
+        faulty.calm();
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_comes_back_is_another() {
-    let probe = Probe::new(&MemoryEtcd::new());
-    let etcd = probe.etcd.clone();
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let etcd = faulty.etcd().clone();
     let first = request(&etcd, "a").await;
-    let queue = Queue::new(probe.clone());
+    let queue = Queue::new(faulty.clone());
     let held = etcd.lock(first.clone(), INFINITE).await.unwrap();
     let second = request(&etcd, "a").await;
     let relock = async {
         until_keys(&etcd, "a", 2).await;
-        probe.deafen(Some(b""));
+        faulty.on_watches(WatchFault::EventsLost(Bytes::new()));
         unlock(&etcd, held.key).await;
         // The same key stands behind the waiter now: it must not be taken for the one before it.
         let again = tokio::spawn({
@@ -134,8 +161,8 @@ async fn a_key_that_comes_back_is_another() {
             async move { etcd.lock(first, INFINITE).await }
         });
         until_keys(&etcd, "a", 2).await;
-        probe.deafen(None);
-        probe.cut();
+        faulty.calm();
+        faulty.on_streams(StreamFault::Broken);
         (again,)
     };
     let (granted, (again,)) = tokio::join!(queue.lock(second, INFINITE), relock);
@@ -147,9 +174,9 @@ async fn a_key_that_comes_back_is_another() {
 #[tokio::test(start_paused = true)]
 async fn a_watch_of_our_own_that_lags_gives_no_false_grant() {
     for seen_before in [false, true] {
-        let probe = Probe::new(&MemoryEtcd::new());
-        let etcd = probe.etcd.clone();
-        let queue = Queue::new(probe.clone());
+        let faulty = FaultyTransport::new(&MemoryEtcd::new());
+        let etcd = faulty.etcd().clone();
+        let queue = Queue::new(faulty.clone());
         let ours = request(&etcd, "a").await;
         if seen_before {
             let holder = etcd
@@ -173,7 +200,7 @@ async fn a_watch_of_our_own_that_lags_gives_no_false_grant() {
             tokio::time::sleep(Duration::from_millis(1)).await;
             // A watch that has never told of anything may lag. One that has is up to date, and tells in order.
             if !seen_before {
-                probe.deafen(Some(ours.key().as_bytes()));
+                faulty.on_watches(WatchFault::EventsLost(ours.key().into()));
             }
             etcd.lease_revoke(ours.lease, INFINITE).await.unwrap();
             unlock(&etcd, holder.key.clone()).await;

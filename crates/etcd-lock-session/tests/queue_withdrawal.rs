@@ -7,11 +7,12 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use common::{Fate, INFINITE, Probe, grant, keys, request, unlock, until_keys};
+use common::{INFINITE, grant, keys, request, unlock, until_keys};
 use etcd_lock_core::kv::{DeleteRequest, TxnRequest};
 use etcd_lock_core::{CallOptions, ErrorKind, LockName, LockRequest, Timeout, Transport};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::Queue;
+use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport};
 
 #[tokio::test(start_paused = true)]
 async fn a_timeout_leaves_no_entry() {
@@ -35,9 +36,9 @@ async fn drop_at_every_poll_leaves_no_waiter() {
     for contended in [false, true] {
         for polls in 0..40 {
             let etcd = MemoryEtcd::new();
-            let probe = Probe::new(&etcd);
-            probe.rule(|_, _| Fate::Delay(Duration::from_millis(1)));
-            let queue = Queue::new(probe);
+            let faulty = FaultyTransport::new(&etcd);
+            faulty.on_calls(|_| Some(CallFault::Delayed(Duration::from_millis(1))));
+            let queue = Queue::new(faulty);
             let held = match contended {
                 true => Some(
                     etcd.lock(request(&etcd, "a").await, INFINITE)
@@ -72,9 +73,9 @@ async fn a_timeout_that_crosses_the_grant_leaves_a_lock_or_nothing() {
     let (mut granted, mut timed_out) = (0, 0);
     for micros in (0..4_000).step_by(100) {
         let etcd = MemoryEtcd::new();
-        let probe = Probe::new(&etcd);
-        probe.rule(|_, _| Fate::Delay(Duration::from_millis(1)));
-        let queue = Queue::new(probe);
+        let faulty = FaultyTransport::new(&etcd);
+        faulty.on_calls(|_| Some(CallFault::Delayed(Duration::from_millis(1))));
+        let queue = Queue::new(faulty);
         let held = etcd
             .lock(request(&etcd, "a").await, INFINITE)
             .await
@@ -105,12 +106,12 @@ async fn a_timeout_that_crosses_the_grant_leaves_a_lock_or_nothing() {
 #[tokio::test(start_paused = true)]
 async fn late_enter_is_withdrawn() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    probe.rule(|_, what| match what {
-        "put" => Fate::Late(Duration::from_secs(3)),
-        _ => Fate::Pass,
+    let faulty = FaultyTransport::new(&etcd);
+    faulty.on_calls(|call| match call {
+        CallKind::TxnPut => Some(CallFault::ExecutedLate(Duration::from_secs(3))),
+        _ => None,
     });
-    let queue = Queue::new(probe);
+    let queue = Queue::new(faulty);
     let error = queue
         .lock(request(&etcd, "a").await, INFINITE)
         .await
@@ -126,13 +127,15 @@ async fn late_enter_is_withdrawn() {
 #[tokio::test(start_paused = true)]
 async fn a_copy_that_comes_after_the_release_leaves_no_entry() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
+    let faulty = FaultyTransport::new(&etcd);
     let entered = AtomicUsize::new(0);
-    probe.rule(move |_, what| match what {
-        "put" if entered.fetch_add(1, SeqCst) == 0 => Fate::Late(Duration::from_secs(3)),
-        _ => Fate::Pass,
+    faulty.on_calls(move |call| match call {
+        CallKind::TxnPut if entered.fetch_add(1, SeqCst) == 0 => {
+            Some(CallFault::ExecutedLate(Duration::from_secs(3)))
+        }
+        _ => None,
     });
-    let queue = Queue::new(probe);
+    let queue = Queue::new(faulty);
     let asked = request(&etcd, "a").await;
     let held = queue.lock(asked, INFINITE).await.unwrap();
     unlock(&queue, held.key).await;
@@ -146,14 +149,16 @@ async fn a_copy_that_comes_after_the_release_leaves_no_entry() {
 #[tokio::test(start_paused = true)]
 async fn the_refusal_of_the_last_copy_leaves_the_doubt_about_the_first() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
+    let faulty = FaultyTransport::new(&etcd);
     let entered = AtomicUsize::new(0);
-    probe.rule(move |_, what| match what {
-        "put" if entered.fetch_add(1, SeqCst) == 0 => Fate::Late(Duration::from_secs(3)),
-        "put" => Fate::Refuse,
-        _ => Fate::Pass,
+    faulty.on_calls(move |call| match call {
+        CallKind::TxnPut if entered.fetch_add(1, SeqCst) == 0 => {
+            Some(CallFault::ExecutedLate(Duration::from_secs(3)))
+        }
+        CallKind::TxnPut => Some(CallFault::Refused),
+        _ => None,
     });
-    let queue = Queue::new(probe);
+    let queue = Queue::new(faulty);
     let asked = request(&etcd, "a").await;
     let error = queue.lock(asked, INFINITE).await.unwrap_err();
     assert!(error.is_unavailable() && error.is_outcome_unknown());
@@ -166,20 +171,20 @@ async fn the_refusal_of_the_last_copy_leaves_the_doubt_about_the_first() {
 #[tokio::test(start_paused = true)]
 async fn a_hold_that_is_released_meanwhile_is_not_taken_for_a_late_entry() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    let queue = Queue::new(probe.clone());
+    let faulty = FaultyTransport::new(&etcd);
+    let queue = Queue::new(faulty.clone());
     let asked = request(&etcd, "a").await;
-    probe.rule(|_, what| match what {
-        "put" => Fate::Late(Duration::from_secs(1)),
-        _ => Fate::Pass,
+    faulty.on_calls(|call| match call {
+        CallKind::TxnPut => Some(CallFault::ExecutedLate(Duration::from_secs(1))),
+        _ => None,
     });
     queue.lock(asked.clone(), INFINITE).await.unwrap_err();
-    probe.rule(|_, _| Fate::Pass);
+    faulty.calm();
     let held = queue.lock(asked, INFINITE).await.unwrap();
     // Somebody looks for the late entry, finds this hold, and hears of it when it is released.
-    probe.rule(|method, _| match method {
-        "range" => Fate::Slow(Duration::from_millis(300)),
-        _ => Fate::Pass,
+    faulty.on_calls(|call| match call {
+        CallKind::Range => Some(CallFault::Slow(Duration::from_millis(300))),
+        _ => None,
     });
     tokio::time::sleep(Duration::from_millis(200)).await;
     unlock(&queue, held.key).await;
@@ -193,16 +198,16 @@ async fn a_hold_that_is_released_meanwhile_is_not_taken_for_a_late_entry() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_reply_leaves_no_entry() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    probe.rule(|_, what| match what {
-        "put" => Fate::LoseReply,
-        _ => Fate::Pass,
+    let faulty = FaultyTransport::new(&etcd);
+    faulty.on_calls(|call| match call {
+        CallKind::TxnPut => Some(CallFault::ReplyLost),
+        _ => None,
     });
-    let queue = Queue::new(probe.clone());
+    let queue = Queue::new(faulty.clone());
     let request = request(&etcd, "a").await;
     queue.lock(request.clone(), INFINITE).await.unwrap_err();
     until_keys(&etcd, "a", 0).await;
-    probe.rule(|_, _| Fate::Pass);
+    faulty.calm();
     queue.lock(request, INFINITE).await.unwrap();
 }
 

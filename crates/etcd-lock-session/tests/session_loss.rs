@@ -6,12 +6,14 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Fate, INFINITE, Probe, client, keys, until_keys};
+use bytes::Bytes;
+use common::{INFINITE, client, keys, until_keys};
 use etcd_lock_core::kv::{DeleteRequest, PutRequest, RangeRequest, TxnRequest};
 use etcd_lock_core::lease::LeaseTimeToLiveRequest;
 use etcd_lock_core::{Client, ErrorKind, Transport, UnlockRequest};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{Mutex, Queue, Session, SessionOptions};
+use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport, StreamFault, WatchFault};
 use tokio::time::Instant;
 
 const TTL: Duration = Duration::from_secs(10);
@@ -19,7 +21,9 @@ const TTL: Duration = Duration::from_secs(10);
 #[tokio::test(start_paused = true)]
 async fn a_session_outlives_its_time_to_live() {
     let etcd = MemoryEtcd::new();
-    let session = Session::open(&etcd.client(), TTL).await.unwrap();
+    let session = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
     let guard = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
     tokio::time::sleep(TTL * 10).await;
     assert!(guard.is_held());
@@ -31,7 +35,9 @@ async fn a_session_outlives_its_time_to_live() {
 #[tokio::test(start_paused = true)]
 async fn dropping_the_last_clone_revokes() {
     let etcd = MemoryEtcd::new();
-    let session = Session::open(&etcd.client(), TTL).await.unwrap();
+    let session = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
     let guard = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
     drop(session);
     assert!(guard.is_held());
@@ -44,7 +50,9 @@ async fn dropping_the_last_clone_revokes() {
 #[tokio::test(start_paused = true)]
 async fn a_guard_of_a_closed_session_is_not_held() {
     let etcd = MemoryEtcd::new();
-    let session = Session::open(&etcd.client(), TTL).await.unwrap();
+    let session = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
     let guard = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
     let mut close = Box::pin(session.clone().close());
     assert!(futures_util::poll!(&mut close).is_pending());
@@ -57,18 +65,20 @@ async fn a_guard_of_a_closed_session_is_not_held() {
 #[tokio::test(start_paused = true)]
 async fn a_wait_ends_with_its_session() {
     let etcd = MemoryEtcd::new();
-    let holder = Session::open(&etcd.client(), TTL).await.unwrap();
+    let holder = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
     let _guard = Mutex::new(&holder, "a").unwrap().lock().await.unwrap();
-    let probe = Probe::new(&etcd);
-    let session = Session::open(&client(Queue::new(probe.clone())), TTL)
+    let faulty = FaultyTransport::new(&etcd);
+    let session = Session::open(&client(Queue::new(faulty.clone())), TTL)
         .await
         .unwrap();
     let mutex = Mutex::new(&session, "a").unwrap();
     let mut wait = Box::pin(mutex.lock());
     assert!(futures_util::poll!(&mut wait).is_pending());
     until_keys(&etcd, "a", 2).await;
-    probe.rule(|_, _| Fate::LoseRequest);
-    probe.cut();
+    faulty.on_calls(|_| Some(CallFault::RequestLost));
+    faulty.on_streams(StreamFault::Broken);
     let ended = tokio::time::timeout(TTL, wait).await.unwrap();
     assert_eq!(ended.unwrap_err().kind(), ErrorKind::Lost);
 }
@@ -77,9 +87,13 @@ async fn a_wait_ends_with_its_session() {
 #[tokio::test(start_paused = true)]
 async fn all_waits_of_a_closed_session_end() {
     let etcd = MemoryEtcd::new();
-    let holder = Session::open(&etcd.client(), TTL).await.unwrap();
+    let holder = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
     let _guard = Mutex::new(&holder, "a").unwrap().lock().await.unwrap();
-    let session = Session::open(&etcd.client(), TTL).await.unwrap();
+    let session = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
     let waits = (0..3).map(|_| {
         let mutex = Mutex::new(&session, "a").unwrap();
         tokio::spawn(async move { mutex.lock().await.unwrap_err().kind() })
@@ -99,7 +113,9 @@ fn waits_end_with_the_runtime_of_their_session() {
     let of_the_session = tokio::runtime::Runtime::new().unwrap();
     let etcd = MemoryEtcd::new();
     let (mutex, guard) = of_the_session.block_on(async {
-        let session = Session::open(&etcd.client(), TTL).await.unwrap();
+        let session = Session::open(&Client::new(etcd.clone()), TTL)
+            .await
+            .unwrap();
         let mutex = Mutex::new(&session, "a").unwrap();
         let guard = mutex.lock().await.unwrap();
         (mutex, guard)
@@ -115,20 +131,20 @@ fn waits_end_with_the_runtime_of_their_session() {
 #[tokio::test(start_paused = true)]
 async fn clock_of_lease_counts_from_send() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    let session = Session::open(&client(Queue::new(probe.clone())), TTL)
+    let faulty = FaultyTransport::new(&etcd);
+    let session = Session::open(&client(Queue::new(faulty.clone())), TTL)
         .await
         .unwrap();
     let guard = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
     let begun = Instant::now();
-    probe.rule(|method, _| {
-        if method == "range" {
-            Fate::Pass
+    faulty.on_calls(|call| {
+        if call == CallKind::Range {
+            None
         } else {
-            Fate::LoseRequest
+            Some(CallFault::RequestLost)
         }
     });
-    probe.cut();
+    faulty.on_streams(StreamFault::Broken);
     let error = session.lost().await;
     let expired_at = begun + TTL;
     assert!(
@@ -147,7 +163,9 @@ async fn clock_of_lease_counts_from_send() {
 #[tokio::test(start_paused = true)]
 async fn a_revoked_lease_is_noticed() {
     let etcd = MemoryEtcd::new();
-    let session = Session::open(&etcd.client(), TTL).await.unwrap();
+    let session = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
     let guard = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
     let begun = Instant::now();
     let stopped = guard.run(async {
@@ -165,7 +183,9 @@ async fn a_revoked_lease_is_noticed() {
 #[tokio::test(start_paused = true)]
 async fn a_deleted_key_is_noticed_and_fences() {
     let etcd = MemoryEtcd::new();
-    let session = Session::open(&etcd.client(), TTL).await.unwrap();
+    let session = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
     let guard = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
     guard
         .fenced_txn()
@@ -195,14 +215,14 @@ async fn a_deleted_key_is_noticed_and_fences() {
 #[tokio::test(start_paused = true)]
 async fn a_grant_that_was_found_gone_is_not_handed_on() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    let session = Session::open(&Client::new(Queue::new(probe.clone())), TTL).await;
+    let faulty = FaultyTransport::new(&etcd);
+    let session = Session::open(&Client::new(Queue::new(faulty.clone())), TTL).await;
     let mutex = Mutex::new(&session.unwrap(), "a").unwrap();
     let guard = mutex.lock().await.unwrap();
     let first = guard.token();
     let next = tokio::spawn(async move { mutex.lock().await });
     tokio::task::yield_now().await;
-    probe.cut();
+    faulty.on_streams(StreamFault::Broken);
     etcd.unlock(UnlockRequest::new(guard.key().clone()), INFINITE)
         .await
         .unwrap();
@@ -218,15 +238,17 @@ async fn a_grant_that_was_found_gone_is_not_handed_on() {
 #[tokio::test(start_paused = true)]
 async fn a_paused_holder_is_refused_its_fenced_write() {
     let etcd = MemoryEtcd::new();
-    let probe = Probe::new(&etcd);
-    let paused = Session::open(&client(Queue::new(probe.clone())), TTL)
+    let faulty = FaultyTransport::new(&etcd);
+    let paused = Session::open(&client(Queue::new(faulty.clone())), TTL)
         .await
         .unwrap();
     let guard = Mutex::new(&paused, "a").unwrap().lock().await.unwrap();
-    let other = Session::open(&etcd.client(), TTL).await.unwrap();
-    probe.rule(|_, _| Fate::LoseRequest);
-    probe.deafen(Some(b""));
-    probe.cut();
+    let other = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
+    faulty.on_calls(|_| Some(CallFault::RequestLost));
+    faulty.on_watches(WatchFault::EventsLost(Bytes::new()));
+    faulty.on_streams(StreamFault::Broken);
     let next = Mutex::new(&other, "a").unwrap().lock().await.unwrap();
     assert!(!guard.is_held());
     next.fenced_txn()
@@ -236,8 +258,8 @@ async fn a_paused_holder_is_refused_its_fenced_write() {
         .unwrap();
     // The naive way, the control: a write that only looks at the key's existence long ago goes through.
     let naive = TxnRequest::new().and_then(PutRequest::new("naive", "stale"));
-    probe.rule(|_, _| Fate::Pass);
-    assert!(probe.txn(naive, INFINITE).await.unwrap().succeeded);
+    faulty.calm();
+    assert!(faulty.txn(naive, INFINITE).await.unwrap().succeeded);
     let stale = guard
         .fenced_txn()
         .and_then(PutRequest::new("result", "stale"))
@@ -253,7 +275,7 @@ async fn an_adopted_lease_is_kept_and_left() {
     let etcd = MemoryEtcd::new();
     let lease = common::grant(&etcd, 10).await;
     let session = SessionOptions::new()
-        .adopt(&etcd.client(), lease)
+        .adopt(&Client::new(etcd.clone()), lease)
         .await
         .unwrap();
     tokio::time::sleep(TTL * 5).await;
@@ -276,7 +298,7 @@ async fn an_adopted_lease_is_kept_and_left() {
             .is_none()
     );
     let error = SessionOptions::new()
-        .adopt(&etcd.client(), lease)
+        .adopt(&Client::new(etcd.clone()), lease)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LeaseNotFound);
@@ -285,7 +307,9 @@ async fn an_adopted_lease_is_kept_and_left() {
 #[tokio::test(start_paused = true)]
 async fn a_closed_or_lost_session_gives_no_locks() {
     let etcd = MemoryEtcd::new();
-    let session = Session::open(&etcd.client(), TTL).await.unwrap();
+    let session = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
     let mutex = Mutex::new(&session, "a").unwrap();
     etcd.lease_revoke(session.lease(), INFINITE).await.unwrap();
     assert!(session.lost().await.is_session_lost());
@@ -298,7 +322,9 @@ async fn a_closed_or_lost_session_gives_no_locks() {
 #[tokio::test(start_paused = true)]
 async fn every_holder_is_told_once_and_why() {
     let etcd = MemoryEtcd::new();
-    let session = Session::open(&etcd.client(), TTL).await.unwrap();
+    let session = Session::open(&Client::new(etcd.clone()), TTL)
+        .await
+        .unwrap();
     let mut told = tokio::task::JoinSet::new();
     for name in ["a", "b", "c"] {
         let guard = Mutex::new(&session, name).unwrap().lock().await.unwrap();
@@ -317,7 +343,7 @@ async fn every_holder_is_told_once_and_why() {
 
 #[tokio::test(start_paused = true)]
 async fn impossible_times_to_live_are_refused() {
-    let client = MemoryEtcd::new().client();
+    let client = Client::new(MemoryEtcd::new());
     for ttl in [Duration::ZERO, Duration::MAX] {
         let error = Session::open(&client, ttl).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
@@ -338,7 +364,7 @@ fn a_guard_may_outlive_its_runtime() {
         .build()
         .unwrap();
     let (kept, waiting) = runtime.block_on(async {
-        let session = Session::open(&MemoryEtcd::new().client(), TTL)
+        let session = Session::open(&Client::new(MemoryEtcd::new()), TTL)
             .await
             .unwrap();
         let mutex = Mutex::new(&session, "a").unwrap();

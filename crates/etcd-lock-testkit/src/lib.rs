@@ -10,11 +10,15 @@
 //! | module | what is in it |
 //! | --- | --- |
 //! | [`backend`], [`backends`] | what a check runs on: the trait, and the ones that we have |
+//! | [`certificates`] | a certificate authority, for servers and clients with TLS |
 //! | [`mod@conformance`] | the checks, by what they are about |
 //! | [`differential`] | whether the small etcd answers as a real one does |
+//! | [`faults`] | what may go wrong, and a transport over the in-memory etcd where it does |
 //! | [`lab`], [`party`], [`store`], [`watcher`], [`poll`] | what checks are written with |
 //! | [`protocol`] | a model of the lock protocol that is checked exhaustively |
-//! | [`sim`] | a simulated world of processes, faults and a checker |
+//! | [`history`], [`checker`] | what happened, from any source, and the rules that judge it |
+//! | [`recorder`] | histories of real etcds |
+//! | [`sim`] | a simulated world of processes and faults |
 //! | [`real_etcd`] | an etcd process of our own, to be paused, killed and restarted |
 #![allow(
     clippy::unwrap_used,
@@ -23,15 +27,18 @@
 
 pub mod backend;
 pub mod backends;
+pub mod certificates;
 pub mod checker;
 pub mod conformance;
 pub mod differential;
+pub mod faults;
 pub mod history;
 pub mod lab;
 pub mod party;
 pub mod poll;
 pub mod protocol;
 pub mod real_etcd;
+pub mod recorder;
 pub mod sim;
 pub mod store;
 pub mod watcher;

@@ -10,8 +10,10 @@ use etcd_lock_grpc::{GrpcTransport, Options};
 use etcd_lock_proto::etcdserverpb as pb;
 use etcd_lock_proto::v3lockpb;
 use etcd_lock_session::{Mutex, Queue, Session};
+use etcd_lock_testkit::checker::Rule;
 use etcd_lock_testkit::lab::PATIENCE;
 use etcd_lock_testkit::real_etcd::Member;
+use etcd_lock_testkit::recorder::Recorder;
 use etcd_lock_testkit::{RealEtcd, store};
 use pb::kv_client::KvClient;
 use pb::maintenance_client::MaintenanceClient;
@@ -219,36 +221,46 @@ async fn member_killed_under_wait_leaves_no_waiter() {
 #[tokio::test]
 async fn session_survives_the_death_of_its_member() {
     let mut etcd = RealEtcd::cluster(3).await;
-    let client = queue(&etcd);
+    let recorder = Recorder::start(&etcd.endpoints()[1..]);
+    let (client, recorded) = (queue(&etcd), recorder.client(1));
     let session = Session::open(&client, Duration::from_secs(6))
         .await
         .unwrap();
-    let guard = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
+    recorded.note_session(&session);
+    let guard = recorded.lock(&session, "a").await.unwrap();
 
+    recorder.disturbed(None, "a member dies", Duration::from_secs(3));
     etcd.members()[0].kill();
 
     assert!(timeout(Duration::from_secs(9), guard.lost()).await.is_err());
     assert!(guard.is_held());
     let write = etcd_lock_core::kv::PutRequest::new("b", "c");
-    let written = guard.fenced_txn().and_then(write).commit().await;
+    let written = guard.guard().fenced_txn().and_then(write).commit().await;
     assert!(written.unwrap().succeeded);
+    recorder.finds_nothing().await;
 }
 
 /// What a waiter has missed is compacted away, and the server that it watched on is another one.
 #[tokio::test]
 async fn compaction_during_wait() {
     let mut etcd = RealEtcd::start().await;
+    let recorder = Recorder::start(&etcd.endpoints());
     let (client, inspector) = (queue(&etcd), queue(&etcd));
     let (first, second) = (
         Session::open(&inspector, TTL).await.unwrap(),
         Session::open(&client, TTL).await.unwrap(),
     );
-    let held = Mutex::new(&first, "a").unwrap().lock().await.unwrap();
-    let mutex = Mutex::new(&second, "a").unwrap();
-    let wait = tokio::spawn(async move { mutex.lock().await });
+    let (holder, waiter) = (recorder.client(1), recorder.client(2));
+    holder.note_session(&first);
+    waiter.note_session(&second);
+    let held = holder.lock(&first, "a").await.unwrap();
+    let waiting = second.clone();
+    let wait = tokio::spawn(async move { waiter.lock(&waiting, "a").await });
     entries(&inspector, "a", 2).await;
 
+    recorder.disturbed(None, "the server restarts", Duration::from_secs(5));
     etcd.members()[0].restart().await;
+    recorder.caught_up().await;
     held.unlock().await.unwrap();
     let revision = store::put(&inspector, "b", "c").await.get();
     let naive = Naive::connect(&etcd.endpoints()[0]).await;
@@ -260,6 +272,27 @@ async fn compaction_during_wait() {
 
     let granted = timeout(PATIENCE, wait).await.unwrap().unwrap();
     assert!(granted.unwrap().is_held());
+    recorder.finds_nothing().await;
+}
+
+/// The control of the recorder: a caller that takes an operator's word for the deletion of its entry and goes on is found.
+#[tokio::test]
+async fn a_claim_that_goes_on_after_a_deletion_is_found() {
+    let etcd = RealEtcd::start().await;
+    let recorder = Recorder::start(&etcd.endpoints());
+    let (client, believer) = (queue(&etcd), recorder.client(1));
+    let session = Session::open(&client, Duration::from_secs(6))
+        .await
+        .unwrap();
+    believer.note_session(&session);
+    let guard = believer.lock(&session, "a").await.unwrap();
+    store::delete(&client, guard.guard().key().as_bytes().clone()).await;
+    guard.lost().await;
+    sleep(Duration::from_secs(4)).await;
+    guard.claims_all_the_same();
+    let (_, violations) = recorder.judge(&[]).await;
+    let rules: Vec<_> = violations.iter().map(|violation| violation.rule).collect();
+    assert_eq!(rules, [Rule::Exclusion, Rule::Loss], "{violations:#?}");
 }
 
 /// A cluster that lost its data, or was restored from before the lock was taken, doesn't know the lock. Its holder learns

@@ -1,7 +1,7 @@
 //! Connections to a real etcd.
 
 use etcd_lock_core::{Client, Registry, Result};
-use etcd_lock_grpc::{GrpcTransport, Options as GrpcOptions};
+use etcd_lock_grpc::{Config, GrpcTransport, Options as GrpcOptions};
 use etcd_lock_session::Queue;
 
 /// How a connection is made.
@@ -92,4 +92,21 @@ pub fn connect(
     } else {
         Client::new(Queue::new(transport))
     })
+}
+
+/// A connection to the etcd that the environment variables of `etcdctl` name, as [`Config`] reads them. Nothing is sent
+/// before the first request.
+///
+/// ```
+/// let client = etcd_lock::connect_from_env()?;
+/// # Ok::<(), etcd_lock::Error>(())
+/// ```
+///
+/// # Errors
+/// `InvalidArgument` when a variable has a value that can't be right, or does not go together with the others;
+/// `Unsupported` when an endpoint has TLS and this program was built without.
+pub fn connect_from_env() -> Result<Client> {
+    let config = Config::from_env()?;
+    let options = Options::new().with_grpc(config.options().clone());
+    connect(config.endpoints(), options)
 }

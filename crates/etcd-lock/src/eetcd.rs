@@ -7,7 +7,7 @@
 ///
 /// use etcd_lock::{Registry, new};
 ///
-/// # let client = etcd_lock_memory::MemoryEtcd::new().client();
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 /// Registry::global().open("new", client.clone())?;
 /// let by_name = new("new").with_timeout(Duration::from_secs(5));
 /// let by_client = new(&client);
@@ -25,7 +25,7 @@ pub use etcd_lock_core::new;
 /// # use std::time::Duration;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), etcd_lock::Error> {
-/// # let client = etcd_lock_memory::MemoryEtcd::new().client();
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 /// # let lease = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
 /// // Any bytes but none.
 /// for name in [&b"report"[..], b"jobs/nightly", b"\0\xff"] {
@@ -47,7 +47,7 @@ pub use etcd_lock_core::with_name;
 /// use etcd_lock::{ErrorKind, lease, lock, new, with_lease, with_name};
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), etcd_lock::Error> {
-/// # let client = etcd_lock_memory::MemoryEtcd::new().client();
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 /// let lease = lease::grant(&client, Duration::from_secs(60)).await?.id;
 /// let ctx = with_lease(with_name(new(&client), "report"), lease);
 /// assert_eq!(lock(ctx).await?.key.to_string(), format!("report/{lease}"));
@@ -67,7 +67,7 @@ pub use etcd_lock_core::with_lease;
 /// # use std::time::Duration;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), etcd_lock::Error> {
-/// # let client = etcd_lock_memory::MemoryEtcd::new().client();
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 /// # let lease = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
 /// let held = lock_with(&client, "report", lease).await?;
 /// with_key(new(&client), &held.key).unlock().await?;
@@ -85,7 +85,7 @@ pub use etcd_lock_core::with_key;
 /// use etcd_lock::{Timeout, lock_with, new, with_timeout};
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), etcd_lock::Error> {
-/// # let client = etcd_lock_memory::MemoryEtcd::new().client();
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 /// # let mine = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
 /// # let yours = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
 /// lock_with(&client, "report", yours).await?;
@@ -110,7 +110,7 @@ pub use etcd_lock_core::with_timeout;
 /// # use std::time::Duration;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), etcd_lock::Error> {
-/// # let client = etcd_lock_memory::MemoryEtcd::new().client();
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 /// # let lease = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
 /// let held = lock(new(&client).with_name("report").with_lease(lease)).await?;
 /// println!("{} since revision {}", held.key, held.header.revision);
@@ -127,7 +127,7 @@ pub use etcd_lock_core::lock;
 /// # use std::time::Duration;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), etcd_lock::Error> {
-/// # let client = etcd_lock_memory::MemoryEtcd::new().client();
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 /// # let mine = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
 /// # let yours = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
 /// let held = lock_with(&client, "report", yours).await?;
@@ -150,7 +150,7 @@ pub use etcd_lock_core::lock_with;
 /// # use std::time::Duration;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), etcd_lock::Error> {
-/// # let client = etcd_lock_memory::MemoryEtcd::new().client();
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 /// # let lease = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
 /// let held = lock_with(&client, "report", lease).await?;
 /// unlock(&client, &held.key).await?;

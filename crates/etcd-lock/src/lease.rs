@@ -6,7 +6,7 @@
 //! use etcd_lock::lease;
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), etcd_lock::Error> {
-//! # let client = etcd_lock_memory::MemoryEtcd::new().client();
+//! # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 //! let granted = lease::grant(&client, Duration::from_secs(60)).await?;
 //! let kept = lease::keep_alive(&client, granted.id).await?;
 //! // ... take locks with it ...
@@ -32,7 +32,7 @@ pub use etcd_lock_core::lease::{
 /// use etcd_lock::lease;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), etcd_lock::Error> {
-/// # let client = etcd_lock_memory::MemoryEtcd::new().client();
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 /// // The server may grant more than was asked for: the reply counts.
 /// let granted = lease::grant(&client, Duration::from_secs(1)).await?;
 /// assert_eq!(granted.ttl.as_secs(), 2);
@@ -49,7 +49,7 @@ pub use etcd_lock_core::lease::grant;
 /// # use std::time::Duration;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), etcd_lock::Error> {
-/// # let client = etcd_lock_memory::MemoryEtcd::new().client();
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 /// # let mine = lease::grant(&client, Duration::from_secs(60)).await?.id;
 /// # let yours = lease::grant(&client, Duration::from_secs(60)).await?.id;
 /// lock_with(&client, "report", yours).await?;
@@ -72,7 +72,7 @@ pub use etcd_lock_core::lease::revoke;
 /// # use std::time::Duration;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), etcd_lock::Error> {
-/// # let client = etcd_lock_memory::MemoryEtcd::new().client();
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 /// # let granted = lease::grant(&client, Duration::from_secs(60)).await?;
 /// tokio::time::sleep(Duration::from_secs(20)).await;
 /// let left = lease::time_to_live(&client, granted.id).await?;
@@ -90,7 +90,7 @@ pub use etcd_lock_core::lease::time_to_live;
 /// # use std::time::Duration;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), etcd_lock::Error> {
-/// # let client = etcd_lock_memory::MemoryEtcd::new().client();
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 /// # let granted = lease::grant(&client, Duration::from_secs(60)).await?;
 /// assert_eq!(lease::leases(&client).await?.leases, [granted.id]);
 /// # Ok(())
@@ -106,7 +106,7 @@ pub use etcd_lock_core::lease::leases;
 /// # use std::time::Duration;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), etcd_lock::Error> {
-/// # let client = etcd_lock_memory::MemoryEtcd::new().client();
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 /// # let granted = lease::grant(&client, Duration::from_secs(60)).await?;
 /// let kept = lease::keep_alive(&client, granted.id).await?;
 /// tokio::time::sleep(Duration::from_secs(600)).await;
@@ -128,7 +128,7 @@ pub use etcd_lock_session::lease::keep_alive;
 /// # use std::time::Duration;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), etcd_lock::Error> {
-/// # let client = etcd_lock_memory::MemoryEtcd::new().client();
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 /// # let granted = lease::grant(&client, Duration::from_secs(60)).await?;
 /// let renewed = lease::keep_alive_once(&client, granted.id).await?;
 /// assert_eq!(renewed.ttl, Some(granted.ttl));

@@ -4,6 +4,8 @@
 #[cfg(feature = "grpc")]
 mod connect;
 mod eetcd;
+#[cfg(feature = "memory")]
+mod in_memory;
 pub mod lease;
 mod names;
 
@@ -15,7 +17,9 @@ pub use etcd_lock_memory as memory;
 pub use etcd_lock_session as session;
 
 #[cfg(feature = "grpc")]
-pub use connect::{Options, connect, open};
+pub use connect::{Options, connect, connect_from_env, open};
+#[cfg(feature = "memory")]
+pub use in_memory::in_memory;
 pub use names::{close, info};
 
 #[doc(inline)]

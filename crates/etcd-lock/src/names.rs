@@ -8,7 +8,7 @@ use etcd_lock_core::{Client, Registry, Result};
 /// # use etcd_lock::{ErrorKind, Registry, close};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), etcd_lock::Error> {
-/// # let client = etcd_lock_memory::MemoryEtcd::new().client();
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 /// Registry::global().open("backend", client)?;
 /// close("backend")?;
 /// assert_eq!(close("backend").unwrap_err().kind(), ErrorKind::NotOpen);
@@ -26,7 +26,7 @@ pub fn close(name: &str) -> Result<Client> {
 ///
 /// ```
 /// # use etcd_lock::{Registry, info};
-/// # let client = etcd_lock_memory::MemoryEtcd::new().client();
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
 /// Registry::global().open("reports", client)?;
 /// assert!(info().iter().any(|(name, _)| name == "reports"));
 /// # Ok::<(), etcd_lock::Error>(())

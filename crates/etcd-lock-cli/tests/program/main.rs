@@ -5,6 +5,7 @@
 mod etcd;
 mod program;
 
+mod connection;
 mod etcdctl;
 mod keys;
 mod no_etcd;

@@ -14,7 +14,7 @@ async fn nobody_listening_ends_with_69() {
         &["lock", "name"],
         &["unlock", "name/1f"],
     ] {
-        let args = ["--endpoints", &endpoint, "--dial-timeout", "2s"];
+        let args = ["--endpoints", &endpoint, "--command-timeout", "2s"];
         let end = end_of(args.iter().chain(command)).await;
         end.with(69).saying(&endpoint);
     }
@@ -28,7 +28,7 @@ async fn a_silent_listener_ends_with_69() {
         &["lock", "name"],
         &["unlock", "name/1f"],
     ] {
-        let args = ["--endpoints", &endpoint, "--dial-timeout", "300ms"];
+        let args = ["--endpoints", &endpoint, "--command-timeout", "300ms"];
         let end = end_of(args.iter().chain(command)).await;
         end.with(69).saying("no answer").saying(&endpoint);
     }
@@ -50,7 +50,7 @@ async fn another_kind_of_server_ends_with_69() {
     let args = [
         "--endpoints",
         &endpoint,
-        "--dial-timeout",
+        "--command-timeout",
         "2s",
         "run",
         "name",
@@ -66,7 +66,7 @@ async fn a_signal_ends_the_search_for_an_etcd() {
     for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
         let (listener, endpoint) = listener().await;
         let mut command = etcd_lock();
-        command.args(["--endpoints", &endpoint, "--dial-timeout", "1h"]);
+        command.args(["--endpoints", &endpoint, "--command-timeout", "1h"]);
         command.args(["run", "name", "true"]);
         let program = Program::start(command);
         // It has begun when it connects.
@@ -86,7 +86,7 @@ async fn endpoints_come_from_flag_or_environment() {
             .env("ETCD_LOCK_ENDPOINTS", ours)
             .env("ETCDCTL_ENDPOINTS", &etcdctls);
         command
-            .args(["--dial-timeout", "500ms"])
+            .args(["--command-timeout", "500ms"])
             .args(flag)
             .args(["lock", "name"]);
         Program::start(command)

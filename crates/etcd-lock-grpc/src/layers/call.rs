@@ -5,9 +5,7 @@ use etcd_lock_core::lease::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseLeasesResponse, LeaseRevokeResponse,
     LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
-use etcd_lock_core::{
-    CallOptions, LeaseId, LockRequest, LockResponse, Timeout, UnlockRequest, UnlockResponse,
-};
+use etcd_lock_core::{CallOptions, LeaseId, LockRequest, LockResponse, ResponseHeader, Timeout};
 use tokio::time::Instant;
 
 /// A request on its way through the layers. A clone is what a retry sends.
@@ -21,6 +19,8 @@ pub struct Request {
     pub deadline: Option<Instant>,
     /// Whether an earlier attempt of it may have been executed.
     pub(crate) uncertain: bool,
+    /// Which attempt this is, from 1 on.
+    pub(crate) attempt: usize,
 }
 
 impl Request {
@@ -36,6 +36,7 @@ impl Request {
             timeout,
             deadline,
             uncertain: false,
+            attempt: 1,
         }
     }
 
@@ -54,7 +55,7 @@ impl Request {
 #[non_exhaustive]
 #[allow(
     missing_docs,
-    reason = "one variant for each method of Transport, named like it"
+    reason = "one variant for each RPC that is sent, named like the method of Transport"
 )]
 pub enum Call {
     LeaseGrant(LeaseGrantRequest),
@@ -64,7 +65,6 @@ pub enum Call {
     Lock(LockRequest),
     Range(RangeRequest),
     Txn(TxnRequest),
-    Unlock(UnlockRequest),
 }
 
 impl Call {
@@ -79,7 +79,6 @@ impl Call {
             Self::Lock(_) => "v3lockpb.Lock/Lock",
             Self::Range(_) => "etcdserverpb.KV/Range",
             Self::Txn(_) => "etcdserverpb.KV/Txn",
-            Self::Unlock(_) => "v3lockpb.Lock/Unlock",
         }
     }
 
@@ -97,17 +96,16 @@ impl Call {
         }
     }
 
-    /// Whether doing it twice is as good as once: the table in etcd-lock's architecture page.
+    /// Whether it is idempotent, so that it may be sent again after an unknown outcome: see [`RetryPolicy`](super::RetryPolicy).
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         match self {
-            // A lease of our own number that exists already is the one that was asked for.
-            Self::LeaseGrant(grant) => grant.id.is_some(),
+            // With an id, a lease that exists already is the one that was asked for; without, one may be left until it ends.
+            Self::LeaseGrant(_) => true,
             Self::LeaseRevoke(_) => true,
             Self::Txn(txn) => txn.idempotent || self.is_read(),
             // A late effect of the first could end the second's hold: never again with the same lease.
             Self::Lock(_) => false,
-            Self::Unlock(unlock) => unlock.create_revision.is_some(),
             Self::LeaseLeases | Self::LeaseTimeToLive(_) | Self::Range(_) => true,
         }
     }
@@ -118,7 +116,7 @@ impl Call {
 #[non_exhaustive]
 #[allow(
     missing_docs,
-    reason = "one variant for each method of Transport, named like it"
+    reason = "one variant for each RPC that is sent, named like the method of Transport"
 )]
 pub enum Reply {
     LeaseGrant(LeaseGrantResponse),
@@ -130,5 +128,20 @@ pub enum Reply {
     Lock(LockResponse),
     Range(RangeResponse),
     Txn(TxnResponse),
-    Unlock(UnlockResponse),
+}
+
+impl Reply {
+    /// Who answered, where there is an answer.
+    pub(crate) const fn header(&self) -> Option<&ResponseHeader> {
+        match self {
+            Self::LeaseGrant(reply) => Some(&reply.header),
+            Self::LeaseGrantedBefore(_) => None,
+            Self::LeaseLeases(reply) => Some(&reply.header),
+            Self::LeaseRevoke(reply) => Some(&reply.header),
+            Self::LeaseTimeToLive(reply) => Some(&reply.header),
+            Self::Lock(reply) => Some(&reply.header),
+            Self::Range(reply) => Some(&reply.header),
+            Self::Txn(reply) => Some(&reply.header),
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! From a transport to a service and back.
 
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -19,36 +20,94 @@ use tower::{Service, ServiceExt};
 
 use super::{Call, Reply, Request, RetryPolicy, Stack, stack};
 use crate::Options;
-use crate::lock::{Locks, Watching};
+use crate::lock::Locks;
 
-/// Any transport with the layers over its requests, and its `Lock` made as safe as that of gRPC is. Streams are passed
-/// through.
-#[derive(Clone, Debug)]
-pub struct Layered {
+/// A transport made of a service for its requests and of what opens its streams. Its `Lock` is made as safe as the RPC can
+/// be. Streams pass no layer.
+///
+/// ```
+/// use etcd_lock_core::{CallOptions, Transport, kv::RangeRequest};
+/// use etcd_lock_grpc::{Options, layers::Layered};
+/// use etcd_lock_memory::MemoryEtcd;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> etcd_lock_core::Result<()> {
+/// let transport = Layered::new(MemoryEtcd::new(), Options::new())?;
+/// let reply = transport.range(RangeRequest::key("key"), CallOptions::default()).await?;
+/// assert_eq!(reply.count, 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Layered<S = TransportService> {
     unary: Unary,
-    locks: Locks<Arc<dyn Transport>>,
-    inner: Arc<dyn Transport>,
+    locks: Locks<S>,
+    pub(crate) streams: S,
 }
 
 impl Layered {
-    /// Puts the layers over a transport.
+    /// Puts all layers over a transport.
     ///
     /// # Errors
     /// `InvalidArgument` for options that can't work.
     pub fn new(transport: impl Transport, options: Options) -> Result<Self> {
-        let inner: Arc<dyn Transport> = Arc::new(transport);
         let policy = RetryPolicy::new(options.checked()?.max_attempts);
-        let unary = Unary(stack(TransportService(inner.clone()), policy));
-        Ok(Self {
-            locks: Locks::new(unary.clone(), inner.clone()),
-            unary,
-            inner,
-        })
+        let service = TransportService(Arc::new(transport));
+        Ok(Self::over(stack(service.clone(), policy), service))
     }
 }
 
+impl<S: Streams> Layered<S> {
+    /// A transport over a service, which may have any layers, and what opens the streams beside it.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use etcd_lock_grpc::layers::{Layered, RetryPolicy, TraceLayer, TransportService};
+    /// use etcd_lock_memory::MemoryEtcd;
+    /// use tower::ServiceBuilder;
+    ///
+    /// let etcd = TransportService(Arc::new(MemoryEtcd::new()));
+    /// let service = ServiceBuilder::new()
+    ///     .layer(TraceLayer::new())
+    ///     .retry(RetryPolicy::new(3))
+    ///     .service(etcd.clone());
+    /// let transport = Layered::over(service, etcd);
+    /// ```
+    pub fn over<T>(service: T, streams: S) -> Self
+    where
+        T: Service<Request, Response = Reply, Error = Error> + Clone + Send + Sync + 'static,
+        T::Future: Send + 'static,
+    {
+        let unary = Unary(Stack::new(service));
+        Self {
+            locks: Locks::new(unary.clone(), streams.clone()),
+            unary,
+            streams,
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Layered<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Layered").field(&self.streams).finish()
+    }
+}
+
+/// Opens the streams of a [`Layered`] transport, as [`Transport`] says.
+pub trait Streams: Clone + Send + Sync + 'static {
+    /// Keeps leases alive: each item of `leases` renews one, each is answered in order.
+    fn lease_keep_alive(
+        &self,
+        leases: BoxStream<LeaseId>,
+    ) -> BoxStream<Result<LeaseKeepAliveResponse>>;
+
+    /// Watches keys: any number of watches on one stream.
+    fn watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>>;
+}
+
 #[async_trait]
-impl Transport for Layered {
+impl<S: Streams + fmt::Debug> Transport for Layered<S> {
     async fn lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
         self.locks.lock(request, options).await
     }
@@ -97,23 +156,50 @@ impl Transport for Layered {
         &self,
         leases: BoxStream<LeaseId>,
     ) -> BoxStream<Result<LeaseKeepAliveResponse>> {
-        self.inner.lease_keep_alive(leases)
+        self.streams.lease_keep_alive(leases)
     }
 
     fn watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>> {
-        self.inner.watch(requests)
-    }
-}
-
-impl Watching for Arc<dyn Transport> {
-    fn open_watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>> {
-        self.watch(requests)
+        self.streams.watch(requests)
     }
 }
 
 /// A transport as a tower service.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use etcd_lock_core::{CallOptions, kv::RangeRequest};
+/// use etcd_lock_grpc::layers::{Call, DeadlineLayer, Reply, Request, TransportService};
+/// use etcd_lock_memory::MemoryEtcd;
+/// use tower::{ServiceBuilder, ServiceExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> etcd_lock_core::Result<()> {
+/// let service = ServiceBuilder::new()
+///     .layer(DeadlineLayer::new())
+///     .service(TransportService(Arc::new(MemoryEtcd::new())));
+/// let call = Call::Range(RangeRequest::key("key"));
+/// let reply = service.oneshot(Request::new(call, CallOptions::default())).await?;
+/// assert!(matches!(reply, Reply::Range(_)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct TransportService(pub Arc<dyn Transport>);
+
+impl Streams for TransportService {
+    fn lease_keep_alive(
+        &self,
+        leases: BoxStream<LeaseId>,
+    ) -> BoxStream<Result<LeaseKeepAliveResponse>> {
+        self.0.lease_keep_alive(leases)
+    }
+
+    fn watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>> {
+        self.0.watch(requests)
+    }
+}
 
 impl Service<Request> for TransportService {
     type Response = Reply;
@@ -142,7 +228,6 @@ impl Service<Request> for TransportService {
                 Call::Lock(call) => Reply::Lock(transport.lock(call, options).await?),
                 Call::Range(call) => Reply::Range(transport.range(call, options).await?),
                 Call::Txn(call) => Reply::Txn(transport.txn(call, options).await?),
-                Call::Unlock(call) => Reply::Unlock(transport.unlock(call, options).await?),
             })
         })
     }

@@ -23,8 +23,9 @@ async fn endpoints_that_cant_be_any() {
         "http://:2379",
         "http://127.0.0.1:port",
         "http://127.0.0.1:2379/v3",
-        "https://127.0.0.1:2379",
-        "unix:///run/etcd",
+        "ftp://127.0.0.1:2379",
+        "unix:run/etcd",
+        "unix://",
         "etcd://127.0.0.1:2379",
         "127.0.0.1:2379,127.0.0.1:22379",
         "\0",
@@ -46,6 +47,9 @@ async fn options_that_cant_work() {
         Options::new().with_max_attempts(0),
         Options::new().with_connect_timeout(Duration::ZERO),
         Options::new().with_keep_alive_interval(Duration::from_secs(1)),
+        Options::new().with_keep_alive_timeout(Duration::ZERO),
+        Options::new().with_attempt_timeout(Duration::from_millis(1)),
+        Options::new().with_member_sync(Duration::ZERO),
     ] {
         let error = GrpcTransport::connect(["127.0.0.1:2379"], bad).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use etcd_lock_core::kv::{PutRequest, RangeRequest, TxnRequest};
 use etcd_lock_core::watch::{WatchCreate, WatchRequest};
 use etcd_lock_core::{BoxStream, CallOptions, Error, ErrorKind, LeaseId, Timeout, Transport};
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_grpc::{EndpointChoice, GrpcTransport, Options};
 use etcd_lock_memory::{MemoryEtcd, Server};
 use futures_util::stream::{self, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -215,10 +215,15 @@ async fn one_of_two_endpoints_hangs_up() {
     let good = Server::bind("127.0.0.1:0", MemoryEtcd::new())
         .await
         .unwrap();
-    let bad = BadServer::start(|stream| async move { drop(stream) }).await;
+    let bad = BadServer::start(|stream| async move {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        connection.accept().await;
+    })
+    .await;
     for first in ["range", "txn"] {
         let endpoints = [bad.endpoint(), good.endpoint()];
-        let transport = GrpcTransport::connect(endpoints, Options::new()).unwrap();
+        let options = Options::new().with_endpoint_choice(EndpointChoice::Listed);
+        let transport = GrpcTransport::connect(endpoints, options).unwrap();
         let options = CallOptions::new(AMPLE.into());
         if first == "range" {
             transport

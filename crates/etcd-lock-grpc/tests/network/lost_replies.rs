@@ -8,17 +8,20 @@ use etcd_lock_core::{CallOptions, Client, LockName, LockRequest, Transport, leas
 use etcd_lock_grpc::{GrpcTransport, Options};
 use etcd_lock_memory::{MemoryEtcd, Server};
 use etcd_lock_session::Queue;
-use tokio::io;
+use tokio::io::{self, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use crate::calls::PATIENCE;
 
+/// An empty SETTINGS frame: what makes a listener an HTTP/2 server for a client.
+const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+
 /// What the repetitions met with says nothing about what the first attempt did.
 #[tokio::test]
 async fn an_entry_that_nobody_heard_of_is_withdrawn() {
     let etcd = MemoryEtcd::new();
-    let inspector = etcd.client();
+    let inspector = Client::new(etcd.clone());
     let server = Server::bind("127.0.0.1:0", etcd.clone()).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -47,6 +50,7 @@ async fn an_entry_that_nobody_heard_of_is_withdrawn() {
 /// Lets one connection's requests through until one has put an entry, and hangs up on everybody then.
 async fn swallow_the_reply(listener: TcpListener, server: SocketAddr, inspector: &Client) {
     let (mut client, _) = listener.accept().await.unwrap();
+    client.write_all(SETTINGS).await.unwrap();
     let mut server = TcpStream::connect(server).await.unwrap();
     tokio::select! {
         _ = io::copy(&mut client, &mut server) => panic!("the client gave up"),

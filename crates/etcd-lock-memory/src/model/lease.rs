@@ -73,6 +73,10 @@ impl Model {
         &mut self,
         request: &pb::LeaseKeepAliveRequest,
     ) -> pb::LeaseKeepAliveResponse {
+        // etcd lets the renewal of a lease whose time is up wait for its end.
+        if self.leases.is_due(request.id, self.now) {
+            self.end_lease(request.id);
+        }
         let ttl = self.leases.renew(request.id, self.now).unwrap_or(0);
         pb::LeaseKeepAliveResponse {
             header: self.header(),
@@ -120,6 +124,24 @@ impl Model {
         }
     }
 
+    /// When the next lease ends.
+    pub(super) fn next_expiry(&self) -> Option<Duration> {
+        let (deadline, _) = self.leases.by_deadline.first()?;
+        Some(round_up(*deadline, self.options.expiry_checks))
+    }
+
+    /// Ends the leases whose time is up, if this is a time at which that is looked for.
+    pub(super) fn end_due_leases(&mut self) {
+        if self.next_expiry().is_none_or(|due| due > self.now) {
+            return;
+        }
+        while let Some(&(deadline, id)) = self.leases.by_deadline.first()
+            && deadline <= self.now
+        {
+            self.end_lease(id);
+        }
+    }
+
     pub(super) fn end_lease(&mut self, id: i64) {
         let Some(lease) = self.leases.remove(id) else {
             return;
@@ -151,8 +173,13 @@ impl Leases {
         self.by_id.contains_key(&id)
     }
 
-    pub(super) fn first_deadline(&self) -> Option<(Duration, i64)> {
-        self.by_deadline.first().copied()
+    /// Gives every lease its whole time anew, and as much more.
+    pub(super) fn extend(&mut self, now: Duration, more: Duration) {
+        self.by_deadline.clear();
+        for (id, lease) in &mut self.by_id {
+            lease.deadline = now + seconds(lease.ttl) + more;
+            self.by_deadline.insert((lease.deadline, *id));
+        }
     }
 
     /// Attaches a key to another lease; 0 is none.
@@ -181,6 +208,12 @@ impl Leases {
         self.by_deadline.insert((deadline, id));
     }
 
+    fn is_due(&self, id: i64, now: Duration) -> bool {
+        self.by_id
+            .get(&id)
+            .is_some_and(|lease| lease.deadline <= now)
+    }
+
     fn renew(&mut self, id: i64, now: Duration) -> Option<i64> {
         let lease = self.by_id.get_mut(&id)?;
         self.by_deadline.remove(&(lease.deadline, id));
@@ -204,6 +237,15 @@ impl Leases {
                 return id;
             }
         }
+    }
+}
+
+/// The first multiple of a step that is no less.
+pub(super) fn round_up(at: Duration, step: Duration) -> Duration {
+    let over = at.as_nanos().checked_rem(step.as_nanos()).unwrap_or(0);
+    match u64::try_from(over) {
+        Ok(over) if over > 0 => at + step - Duration::from_nanos(over),
+        _ => at,
     }
 }
 

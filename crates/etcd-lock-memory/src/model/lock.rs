@@ -13,8 +13,8 @@ use crate::status::{Code, Status};
 
 pub use self::waits::LockCall;
 
+use self::waits::Entry;
 pub(super) use self::waits::Locks;
-use self::waits::{Care, Entry};
 
 /// The time to live of the lease that a `Lock` without one gets, in seconds; nobody keeps it alive.
 const HIDDEN_TTL: i64 = 60;
@@ -32,18 +32,18 @@ pub enum LockWait {
 impl Model {
     /// Takes a lock, or waits for it, as the RPC does: a waiter learns that its own key is gone when its turn comes.
     pub fn lock(&mut self, request: &v3lockpb::LockRequest) -> LockWait {
-        self.lock_or_wait(request, Care::Rpc)
-    }
-
-    /// The same with more care than the RPC's: a waiter whose key is gone is told at once, and giving up deletes only a
-    /// key that the call has made.
-    pub fn lock_with_care(&mut self, request: &v3lockpb::LockRequest) -> LockWait {
-        self.lock_or_wait(request, Care::More)
+        match self.enter(request) {
+            Err(status) => LockWait::Done(Err(status.in_lock_service())),
+            Ok(entry) => match self.ahead_of(&entry) {
+                None => LockWait::Done(Ok(self.grant(&entry.key))),
+                Some(ahead) => LockWait::Waiting(self.locks.wait(entry, ahead)),
+            },
+        }
     }
 
     /// Takes the answer of a call that waited, once it has come.
     pub fn take_lock(&mut self, call: LockCall) -> Option<Result<v3lockpb::LockResponse, Status>> {
-        self.locks.done.remove(&call).map(|(_, answer)| answer)
+        self.locks.done.remove(&call)
     }
 
     /// The calls of `Lock` whose answers wait to be taken out.
@@ -53,16 +53,9 @@ impl Model {
 
     /// Gives up a call. As in etcd, giving up the RPC deletes its key by name, whoever has put it, unless it was answered.
     pub fn cancel_lock(&mut self, call: LockCall) {
-        let answered = self.locks.done.remove(&call);
-        let waiting = self.locks.remove(call).map(|waiting| waiting.entry);
-        let entry = match (answered, waiting) {
-            (Some((entry, Ok(_))), _) if entry.care == Care::More => entry,
-            (None, Some(entry)) => entry,
-            _ => return,
-        };
-        let is_ours = entry.made && self.created(&entry.key) == Some(entry.created);
-        if entry.care == Care::Rpc || is_ours {
-            self.delete_key(&entry.key);
+        self.locks.done.remove(&call);
+        if let Some(waiting) = self.locks.remove(call) {
+            self.delete_key(&waiting.entry.key);
         }
     }
 
@@ -88,31 +81,12 @@ impl Model {
         })
     }
 
-    /// Lets those go on who waited for keys that are gone now, and ends the waits of those whose own keys are.
+    /// Has the calls that waited for keys that are gone now look again.
     pub(super) fn pass_on(&mut self, changes: &[Change]) {
-        for change in changes.iter().filter(|change| change.now.is_none()) {
-            for call in self.locks.with_own(&change.key) {
-                if let Some(waiting) = self.locks.remove(call) {
-                    self.locks
-                        .done
-                        .insert(call, (waiting.entry, Err(expired())));
-                }
-            }
-        }
         for change in changes.iter().filter(|change| change.now.is_none()) {
             for call in self.locks.waiting_for(&change.key) {
                 self.look_again(call);
             }
-        }
-    }
-
-    fn lock_or_wait(&mut self, request: &v3lockpb::LockRequest, care: Care) -> LockWait {
-        match self.enter(request, care) {
-            Err(status) => LockWait::Done(Err(status.in_lock_service())),
-            Ok(entry) => match self.ahead_of(&entry) {
-                None => LockWait::Done(Ok(self.grant(&entry.key))),
-                Some(ahead) => LockWait::Waiting(self.locks.wait(entry, ahead)),
-            },
         }
     }
 
@@ -128,17 +102,17 @@ impl Model {
         let gone = self.created(&waiting.entry.key).is_none();
         // 3.4 doesn't look whether the key is still there.
         let answer = match self.options.version {
-            Version::V3_5 if gone => Err(expired()),
+            Version::V3_5 | Version::V3_6 if gone => Err(expired()),
             _ => Ok(self.grant(&waiting.entry.key)),
         };
-        self.locks.done.insert(call, (waiting.entry, answer));
+        self.locks.done.insert(call, answer);
     }
 
     fn created(&self, key: &Bytes) -> Option<i64> {
         self.history.get(key).map(|kv| kv.create_revision)
     }
 
-    fn enter(&mut self, request: &v3lockpb::LockRequest, care: Care) -> Result<Entry, Status> {
+    fn enter(&mut self, request: &v3lockpb::LockRequest) -> Result<Entry, Status> {
         let mut lease = request.lease;
         if lease == 0 {
             let hidden = pb::LeaseGrantRequest {
@@ -155,8 +129,6 @@ impl Model {
                 prefix,
                 key,
                 created,
-                care,
-                made: false,
             });
         }
         let put = pb::PutRequest {
@@ -172,8 +144,6 @@ impl Model {
             created: self.history.revision(),
             prefix,
             key,
-            care,
-            made: true,
         })
     }
 

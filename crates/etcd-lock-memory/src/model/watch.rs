@@ -1,6 +1,8 @@
 //! Watches: etcd's `Watch` service.
 
+mod faults;
 mod streams;
+mod visits;
 
 use bytes::Bytes;
 use etcd_lock_proto::etcdserverpb as pb;
@@ -10,6 +12,7 @@ use pb::watch_request::RequestUnion;
 use super::Model;
 use super::history::KeyRange;
 
+pub use self::faults::WatchRefusal;
 pub use self::streams::StreamId;
 
 use self::streams::Watch;
@@ -18,7 +21,7 @@ pub(super) use self::streams::Watches;
 impl Model {
     /// Opens a watch stream.
     pub fn open_watch_stream(&mut self) -> StreamId {
-        self.watches.open()
+        self.watches.open(self.now)
     }
 
     /// Closes a watch stream, with all its watches.
@@ -36,6 +39,8 @@ impl Model {
             Some(RequestUnion::CancelRequest(request)) => {
                 self.cancel_watch(stream, request.watch_id);
             }
+            // Before 3.4.25 and 3.5.8 etcd answered although watches were behind.
+            Some(RequestUnion::ProgressRequest(_)) if self.watches.is_behind(stream) => {}
             Some(RequestUnion::ProgressRequest(_)) => {
                 let reply = pb::WatchResponse {
                     watch_id: -1,
@@ -69,6 +74,10 @@ impl Model {
             cancel_reason: reason.to_owned(),
             ..created.clone()
         };
+        if let Some(refusal) = self.watches.refusal(stream) {
+            let reason = refusal.reason(self.options.version);
+            return self.watches.push(stream, refused(reason));
+        }
         let range = watched(&request);
         if matches!(&range, KeyRange::Between(start, end) if start >= end) {
             return self
@@ -88,19 +97,9 @@ impl Model {
         );
         let start = request.start_revision;
         if start != 0 && start < self.history.compacted() {
-            let compacted = pb::WatchResponse {
-                watch_id,
-                // By the compacted revision etcd tells that a watch is over, so it doesn't where that is zero.
-                canceled: self.history.compacted() != 0,
-                compact_revision: self.history.compacted(),
-                header: Some(pb::ResponseHeader {
-                    revision: 0,
-                    ..self.header().unwrap_or_default()
-                }),
-                ..pb::WatchResponse::default()
-            };
             self.watches.keep_id(stream, watch_id);
-            return self.watches.push(stream, compacted);
+            let reply = self.compacted_reply(watch_id);
+            return self.watches.push(stream, reply);
         }
         let watch = Watch {
             no_put: request.filters.contains(&FilterType::Noput.into()),
@@ -108,20 +107,41 @@ impl Model {
             prev_kv: request.prev_kv,
             fragment: request.fragment,
             start,
+            next: self.first_revision(start),
+            behind: false,
+            silent: request.progress_notify.then_some(true),
             range,
         };
-        let missed = if start > 0 {
-            self.history.since(&watch.range, start)
+        self.watches.add(stream, watch_id, watch, self.now);
+        if self.watches.starts_behind(stream) {
+            self.watches.fall_behind((stream, watch_id), self.now);
         } else {
-            Vec::new()
-        };
-        let events: Vec<_> = missed
-            .iter()
-            .filter_map(|change| watch.event(change))
-            .collect();
-        self.watches.add(stream, watch_id, watch);
-        self.watches
-            .tell_one((stream, watch_id), events, self.header());
+            self.catch_up((stream, watch_id));
+        }
+    }
+
+    /// The first revision that a watch from `start` is told of: zero stands for what comes next.
+    const fn first_revision(&self, start: i64) -> i64 {
+        if start > 0 {
+            start
+        } else {
+            self.history.revision() + 1
+        }
+    }
+
+    /// That a watch is over, since what it would have to be told next is compacted.
+    fn compacted_reply(&self, watch_id: i64) -> pb::WatchResponse {
+        pb::WatchResponse {
+            watch_id,
+            // By the compacted revision etcd tells that a watch is over, so it doesn't where that is zero.
+            canceled: self.history.compacted() != 0,
+            compact_revision: self.history.compacted(),
+            header: Some(pb::ResponseHeader {
+                revision: 0,
+                ..self.header().unwrap_or_default()
+            }),
+            ..pb::WatchResponse::default()
+        }
     }
 
     fn cancel_watch(&mut self, stream: StreamId, watch_id: i64) {

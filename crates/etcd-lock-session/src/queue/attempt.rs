@@ -16,11 +16,11 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::keys::KeyPermit;
-use super::line::{Line, NEAR};
+use super::line::Line;
 use super::lookout::Lookout;
 use super::roll::Roll;
 use super::successors::Place;
-use super::{Inner, REQUEST, REQUEST_TIMEOUT, Successors};
+use super::{Inner, Successors};
 use crate::backoff::Backoff;
 use crate::metrics;
 
@@ -107,7 +107,7 @@ impl Attempt {
     /// Sends again what got no answer. That is not left to the transport: a copy that a stalled server executes after the
     /// release of what the other copy was granted makes an entry that somebody has to look for.
     async fn insist(&mut self, txn: TxnRequest) -> Result<TxnResponse> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::with(&self.inner.tuning);
         let mut in_doubt = false;
         let mut repeats = 0;
         loop {
@@ -152,7 +152,8 @@ impl Attempt {
             }
             (Asked::Newest, Some(read)) => {
                 metrics::entered_queue(read.count);
-                Roll::read(reply.header, &self.request.name, &read.kvs, read.more).line(created)
+                Roll::read(reply.header, &self.request.name, &read.kvs, read.more)
+                    .line(created, self.inner.tuning.near)
             }
         };
         match line {
@@ -163,12 +164,12 @@ impl Attempt {
 
     /// Whether more of this process take part in the queue than can be near their turn.
     fn is_crowded(&self) -> bool {
-        self.inner.rolls.standing(&self.request.name) > NEAR
+        self.inner.rolls.standing(&self.request.name) > self.inner.tuning.near
     }
 
     fn entering(&self) -> TxnRequest {
         let look = match &self.asked {
-            Asked::Newest => Some(Roll::newest(&self.request.name)),
+            Asked::Newest => Some(Roll::newest(&self.request.name, self.inner.tuning.near)),
             Asked::Neighbour(key) => Some(RangeRequest::key(key.clone()).keys_only()),
             Asked::Nothing => None,
         };
@@ -199,7 +200,9 @@ impl Attempt {
     /// Removes our entry now.
     pub(super) async fn withdraw(&mut self) -> Result<()> {
         if let Entry::Made(created) = self.entry {
-            self.inner.delete(&self.key, created, REQUEST).await?;
+            self.inner
+                .delete(&self.key, created, self.inner.request())
+                .await?;
         }
         self.entry = Entry::None;
         self.inner.look_after(&self.key);
@@ -233,7 +236,8 @@ impl Attempt {
             Err(_) => Entry::None,
         };
         if matches!(self.entry, Entry::Unknown) {
-            self.inner.doubts.note(&self.key);
+            let linger = self.inner.tuning.linger;
+            self.inner.doubts.note(&self.key, linger);
         }
     }
 
@@ -242,7 +246,8 @@ impl Attempt {
         let left = self
             .deadline
             .map(|deadline| deadline.duration_since(Instant::now()));
-        let bound = left.map_or(REQUEST_TIMEOUT, |left| left.min(REQUEST_TIMEOUT));
+        let most = self.inner.tuning.request_timeout;
+        let bound = left.map_or(most, |left| left.min(most));
         CallOptions::new(Timeout::After(bound.max(Duration::from_millis(1))))
     }
 

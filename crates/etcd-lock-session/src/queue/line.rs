@@ -8,10 +8,6 @@ use super::successors::Place;
 use super::{Successors, Vouched};
 use crate::watches::News;
 
-/// Up to this many entries before us are all watched, so that the last one to go is the grant, without asking again. In
-/// a longer queue only the predecessor is watched: nobody is woken for every hand-over.
-pub(super) const NEAR: usize = 4;
-
 /// The entries before ours, as of one revision.
 #[derive(Debug)]
 pub(crate) struct Line {

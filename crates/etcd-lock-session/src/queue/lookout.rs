@@ -8,13 +8,9 @@ use etcd_lock_core::kv::RangeRequest;
 use etcd_lock_core::{LockKey, Result, Revision};
 use tokio::time::{Instant, sleep};
 
+use super::Inner;
 use super::keys::KeyPermit;
-use super::{Inner, REQUEST};
 use crate::backoff::Backoff;
-
-/// How long after a request of unknown outcome its key is looked after. A request that a stalled server executes later
-/// than that leaves an entry that only the end of its lease removes.
-const LINGER: Duration = Duration::from_secs(30);
 
 /// The keys for which a request to enter got no answer, and until when it may still be executed. As long as an entry is
 /// there it can't be: it finds that one and changes nothing.
@@ -23,11 +19,11 @@ pub(super) struct Doubts(Mutex<HashMap<LockKey, Instant>>);
 
 impl Doubts {
     /// Notes that a request may be executed late.
-    pub(super) fn note(&self, key: &LockKey) {
+    pub(super) fn note(&self, key: &LockKey, linger: Duration) {
         let now = Instant::now();
         self.with(|doubts| {
             doubts.retain(|_, until| *until > now);
-            doubts.insert(key.clone(), now + LINGER);
+            doubts.insert(key.clone(), now + linger);
         });
     }
 
@@ -52,9 +48,13 @@ pub(super) struct Lookout {
 impl Lookout {
     /// Deletes an entry until a server has confirmed it, or the lease must have ended anyway.
     pub(super) async fn delete(&self, created: Revision) {
-        let mut backoff = Backoff::new();
-        let give_up = Instant::now() + LINGER;
-        while let Err(error) = self.inner.delete(&self.key, created, REQUEST).await {
+        let mut backoff = Backoff::with(&self.inner.tuning);
+        let give_up = Instant::now() + self.inner.tuning.linger;
+        while let Err(error) = self
+            .inner
+            .delete(&self.key, created, self.inner.request())
+            .await
+        {
             if Instant::now() > give_up {
                 tracing::warn!(%error, key = %self.key, "could not withdraw a queue entry");
                 return;
@@ -83,7 +83,11 @@ impl Lookout {
     /// The create revision of an entry under our key that nobody in this process holds.
     async fn stray(&self) -> Result<Option<Revision>> {
         let own = RangeRequest::key(self.key.as_bytes().clone()).keys_only();
-        let reply = self.inner.transport.range(own, REQUEST).await?;
+        let reply = self
+            .inner
+            .transport
+            .range(own, self.inner.request())
+            .await?;
         let created = reply.kvs.first().map(|kv| kv.create_revision);
         let held = self.inner.held_at(&self.key);
         Ok(created.filter(|created| Some(*created) != held))

@@ -14,11 +14,8 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::time::sleep;
 
-use super::line::{Line, NEAR};
-use super::{Inner, REQUEST, entry, over};
-
-/// How many keys a read of the line asks for: one more than can be near, to see whether that is all.
-const LIMIT: u32 = NEAR as u32 + 1;
+use super::line::Line;
+use super::{Inner, entry, over};
 
 /// How many of the oldest are read at once: so many hand-overs need no other read.
 const OLDEST: u32 = 32;
@@ -71,13 +68,13 @@ impl Roll {
 
     /// The line before an entry that was created at `created`, or `None` where foreign or newer keys fill the roll and
     /// more of the queue has to be read.
-    pub(super) fn line(&self, created: Revision) -> Option<Line> {
+    pub(super) fn line(&self, created: Revision, near: usize) -> Option<Line> {
         let first = self.entries.partition_point(|(_, of)| *of >= created);
         let ahead = &self.entries[first..];
         if self.more && ahead.is_empty() {
             return None;
         }
-        let complete = !self.more && ahead.len() <= NEAR;
+        let complete = !self.more && ahead.len() <= near;
         let watched = if complete { ahead.len() } else { 1 };
         Some(Line {
             header: self.header,
@@ -98,8 +95,8 @@ impl Roll {
     }
 
     /// Asks for the newest entries of the queue: right after our own was put, for those before us.
-    pub(super) fn newest(name: &LockName) -> RangeRequest {
-        all(name).with_limit(LIMIT + 1)
+    pub(super) fn newest(name: &LockName, near: usize) -> RangeRequest {
+        all(name).with_limit(one_more(near) + 1)
     }
 
     /// Asks for the oldest entries, with what is written in them.
@@ -110,8 +107,8 @@ impl Roll {
     }
 
     /// Asks for the entries that came before one that was created at `created`.
-    pub(super) fn before(name: &LockName, created: Revision) -> RangeRequest {
-        Self::all_before(name, created).with_limit(LIMIT)
+    pub(super) fn before(name: &LockName, created: Revision, near: usize) -> RangeRequest {
+        Self::all_before(name, created).with_limit(one_more(near))
     }
 
     /// The same, however many there are.
@@ -199,9 +196,14 @@ async fn read(inner: Weak<Inner>, name: LockName, pause: Duration) -> Result<Arc
         .with(|crowds| crowds.get_mut(&name)?.next.take());
     let keys = (SHARED_BYTES / (name.as_bytes().len() + 18)).clamp(1, SHARED_KEYS);
     let newest = all(&name).with_limit(keys as u32);
-    let reply = inner.transport.range(newest, REQUEST).await?;
+    let reply = inner.transport.range(newest, inner.request()).await?;
     let roll = Roll::read(reply.header, &name, &reply.kvs, reply.more);
     Ok(Arc::new(roll))
+}
+
+/// How many keys a read of the line asks for: one more than can be near, to see whether that is all.
+fn one_more(near: usize) -> u32 {
+    u32::try_from(near).unwrap_or(u32::MAX - 2) + 1
 }
 
 fn all(name: &LockName) -> RangeRequest {
@@ -228,7 +230,7 @@ mod tests {
     }
 
     fn line(keys: &[(&str, i64)], more: bool) -> Option<(Vec<i64>, bool)> {
-        let line = roll(keys, more).line(revision(50))?;
+        let line = roll(keys, more).line(revision(50), 4)?;
         let ahead = line.ahead.iter().map(|(_, created)| created.get());
         Some((ahead.collect(), line.complete))
     }

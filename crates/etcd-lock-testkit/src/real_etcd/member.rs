@@ -3,12 +3,14 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{health, program};
 
@@ -18,19 +20,42 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A member of a [`RealEtcd`](super::RealEtcd).
 #[derive(Debug)]
 pub struct Member {
-    program: PathBuf,
-    arguments: Vec<String>,
-    client_port: u16,
-    data: PathBuf,
+    plan: Plan,
     log: PathBuf,
     child: Child,
+    pid: Arc<AtomicU32>,
+}
+
+/// How a member is started.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) program: PathBuf,
+    /// Its name is that of this directory.
+    pub(super) data: PathBuf,
+    /// `http` or `https`, for clients. Members talk to each other without TLS.
+    pub(super) scheme: &'static str,
+    pub(super) ports: Ports,
+    /// Where other members reach it: its own address, or that of a proxy before it.
+    pub(super) advertised_peer_port: u16,
+    pub(super) initial_cluster: String,
+    pub(super) flags: Vec<String>,
+}
+
+/// What a member listens on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ports {
+    pub(super) client: u16,
+    pub(super) peer: u16,
+    /// For health and metrics: without TLS, whatever clients need.
+    pub(super) metrics: u16,
 }
 
 impl Member {
     /// The URL for clients.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        url(self.client_port)
+        let Plan { scheme, ports, .. } = &self.plan;
+        format!("{scheme}://127.0.0.1:{}", ports.client)
     }
 
     /// The number of its process.
@@ -41,7 +66,13 @@ impl Member {
 
     /// Whether it answers and has a leader.
     pub async fn is_healthy(&self) -> bool {
-        health::is_healthy(self.client_port).await
+        health::is_healthy(self.plan.ports.metrics).await
+    }
+
+    /// Whether it leads, by its own word. A member that doesn't answer doesn't lead.
+    pub async fn is_leader(&self) -> bool {
+        let metrics = health::metrics(self.plan.ports.metrics).await;
+        metrics.is_ok_and(|metrics| metrics.contains("\netcd_server_is_leader 1\n"))
     }
 
     /// What it measures of itself, in Prometheus' format.
@@ -49,7 +80,7 @@ impl Member {
     /// # Panics
     /// When it doesn't answer.
     pub async fn metrics(&self) -> String {
-        health::metrics(self.client_port).await.unwrap()
+        health::metrics(self.plan.ports.metrics).await.unwrap()
     }
 
     /// Stops it in its tracks, as a long pause of its machine would: its connections stay open and nothing answers.
@@ -76,16 +107,37 @@ impl Member {
         let _ = self.child.wait();
     }
 
+    /// Asks it to end, and waits until it did: it hands the leadership over and closes its connections. Its data stays.
+    ///
+    /// # Panics
+    /// When it has ended already, or doesn't end.
+    pub async fn terminate(&mut self) {
+        self.signal(Signal::SIGTERM);
+        let ended = async {
+            while self.child.try_wait().unwrap().is_none() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, ended).await.unwrap();
+    }
+
     /// Starts it again after [`kill`](Self::kill) (or kills it first), on the same ports and data.
     ///
     /// # Panics
     /// When it doesn't start.
     pub async fn restart(&mut self) {
         self.kill();
-        self.child = start(&self.program, &self.arguments, &self.log);
+        self.launch();
         if let Err(log) = self.wait_until_it_answers().await {
             panic!("etcd did not start again; the end of its log:\n{log}");
         }
+    }
+
+    /// As [`restart`](Self::restart), without waiting until it answers: without a majority it never would.
+    pub fn launch(&mut self) {
+        self.kill();
+        self.child = start(&self.plan, &self.log);
+        self.pid.store(self.child.id(), Relaxed);
     }
 
     /// Starts it again without what it knew: an etcd that begins anew on the same ports.
@@ -94,28 +146,29 @@ impl Member {
     /// When it doesn't start, or is one of several: the others would not have it back.
     pub async fn restart_empty(&mut self) {
         self.kill();
-        fs::remove_dir_all(&self.data).unwrap();
+        fs::remove_dir_all(&self.plan.data).unwrap();
         self.restart().await;
     }
 
-    pub(super) fn spawn(
-        program: &Path,
-        data: PathBuf,
-        (client_port, peer_port): (u16, u16),
-        initial_cluster: &str,
-        flags: &[&str],
-    ) -> Self {
-        let log = data.with_extension("log");
-        let mut arguments = arguments(&data, client_port, peer_port, initial_cluster);
-        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        let child = start(program, &arguments, &log);
+    /// Waits until it answers and has a leader.
+    ///
+    /// # Panics
+    /// When it doesn't in half a minute.
+    pub async fn wait_until_healthy(&mut self) {
+        if let Err(log) = self.wait_until_it_answers().await {
+            panic!("etcd is not healthy; the end of its log:\n{log}");
+        }
+    }
+
+    pub(super) fn spawn(plan: Plan, pid: Arc<AtomicU32>) -> Self {
+        let log = plan.data.with_extension("log");
+        let child = start(&plan, &log);
+        pid.store(child.id(), Relaxed);
         Self {
-            program: program.to_owned(),
-            arguments,
-            client_port,
-            data,
+            plan,
             log,
             child,
+            pid,
         }
     }
 
@@ -170,33 +223,40 @@ impl Drop for Member {
     }
 }
 
-fn url(port: u16) -> String {
+impl Plan {
+    /// Timing is left at etcd's defaults: the least time to live of a lease depends on it.
+    fn arguments(&self) -> Vec<String> {
+        let name = self.data.file_name().unwrap().to_string_lossy();
+        let client = format!("{}://127.0.0.1:{}", self.scheme, self.ports.client);
+        let arguments = [
+            ("--name", name.into_owned()),
+            ("--data-dir", self.data.to_string_lossy().into_owned()),
+            ("--listen-client-urls", client.clone()),
+            ("--advertise-client-urls", client),
+            ("--listen-peer-urls", plain(self.ports.peer)),
+            (
+                "--initial-advertise-peer-urls",
+                plain(self.advertised_peer_port),
+            ),
+            ("--listen-metrics-urls", plain(self.ports.metrics)),
+            ("--initial-cluster", self.initial_cluster.clone()),
+        ];
+        let arguments = arguments.map(|(flag, value)| [flag.to_owned(), value]);
+        let flags = self.flags.iter().cloned();
+        arguments.into_iter().flatten().chain(flags).collect()
+    }
+}
+
+fn plain(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-/// Timing is left at etcd's defaults: the least time to live of a lease depends on it.
-fn arguments(data: &Path, client_port: u16, peer_port: u16, initial_cluster: &str) -> Vec<String> {
-    let name = data.file_name().unwrap().to_string_lossy();
-    [
-        ("--name", name.into_owned()),
-        ("--data-dir", data.to_string_lossy().into_owned()),
-        ("--listen-client-urls", url(client_port)),
-        ("--advertise-client-urls", url(client_port)),
-        ("--listen-peer-urls", url(peer_port)),
-        ("--initial-advertise-peer-urls", url(peer_port)),
-        ("--initial-cluster", initial_cluster.to_owned()),
-    ]
-    .into_iter()
-    .flat_map(|(flag, value)| [flag.to_owned(), value])
-    .collect()
-}
-
 /// The log begins anew with every start.
-fn start(program: &Path, arguments: &[String], log: &Path) -> Child {
+fn start(plan: &Plan, log: &Path) -> Child {
     let log = File::create(log).unwrap();
-    let mut command = dying_with_us(program);
+    let mut command = dying_with_us(&plan.program);
     command
-        .args(arguments)
+        .args(plan.arguments())
         // etcd reads each of its flags from ETCD_* variables, too: none of the caller's may get there.
         .env_clear()
         // Before 3.5 it refuses to run on this architecture unless told to.
@@ -206,7 +266,7 @@ fn start(program: &Path, arguments: &[String], log: &Path) -> Child {
         .stderr(log);
     command
         .spawn()
-        .unwrap_or_else(|error| panic!("can't run {}: {error}", program.display()))
+        .unwrap_or_else(|error| panic!("can't run {}: {error}", plan.program.display()))
 }
 
 /// A killed test process can't clean up, so the kernel is asked to.

@@ -1,19 +1,30 @@
 //! A real etcd of one member or more, on free loopback ports, with its data in a temporary directory.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | [`Setup`] | how many members, which program, TLS, proxies between members |
+//! | [`RealEtcd`], [`Member`] | the processes: to be paused, killed, terminated and restarted |
+//! | [`proxy`] | a TCP proxy that delays, holds, cuts and refuses |
+//! | [`PeerLinks`] | the connections between members, to part them |
 
+mod admin;
 mod data;
 mod health;
 mod member;
+mod peer_links;
 mod program;
+pub mod proxy;
+mod setup;
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-pub use member::Member;
+use self::admin::Admin;
 
-/// How often other ports are tried when somebody takes one of ours between choosing and using it.
-const ATTEMPTS: usize = 5;
+pub use member::Member;
+pub use peer_links::PeerLinks;
+pub use setup::Setup;
 
 /// An etcd that runs for as long as this value lives.
 ///
@@ -25,6 +36,8 @@ const ATTEMPTS: usize = 5;
 pub struct RealEtcd {
     /// Before the directory, so that the processes are gone when it is removed.
     members: Vec<Member>,
+    links: Option<PeerLinks>,
+    admin: Admin,
     dir: TempDir,
 }
 
@@ -32,17 +45,17 @@ impl RealEtcd {
     /// Starts one member, and returns when it answers.
     ///
     /// # Panics
-    /// When there is no etcd on this machine, saying how to get one; or when it doesn't start.
+    /// As [`Setup::start`].
     pub async fn start() -> Self {
-        Self::cluster(1).await
+        Setup::new().start().await
     }
 
     /// As [`start`](Self::start), with more flags for etcd.
     ///
     /// # Panics
-    /// As [`start`](Self::start).
+    /// As [`Setup::start`].
     pub async fn with_flags(flags: &[&str]) -> Self {
-        Self::launch(&default_program(), 1, flags).await
+        Setup::new().flags(flags).start().await
     }
 
     /// As [`start`](Self::start), of another program than the one that is found by itself.
@@ -50,15 +63,15 @@ impl RealEtcd {
     /// # Panics
     /// When it doesn't start.
     pub async fn of_program(program: &Path) -> Self {
-        Self::launch(program, 1, &[]).await
+        Setup::new().program(program).start().await
     }
 
     /// Starts a cluster, and returns when all its members answer.
     ///
     /// # Panics
-    /// As [`start`](Self::start).
+    /// As [`Setup::start`].
     pub async fn cluster(size: usize) -> Self {
-        Self::launch(&default_program(), size, &[]).await
+        Setup::new().members(size).start().await
     }
 
     /// The client URLs of all members.
@@ -87,34 +100,68 @@ impl RealEtcd {
         &mut self.members
     }
 
-    async fn launch(program: &Path, size: usize, flags: &[&str]) -> Self {
-        for _ in 1..ATTEMPTS {
-            if let Ok(etcd) = Self::try_start(program, size, flags).await {
-                return etcd;
+    /// The index of the member that leads. There may be none, or a paused one that still would.
+    pub async fn leader(&self) -> Option<usize> {
+        for (index, member) in self.members.iter().enumerate() {
+            if member.is_leader().await {
+                return Some(index);
             }
         }
-        Self::try_start(program, size, flags)
-            .await
-            .unwrap_or_else(|log| panic!("etcd did not start; the end of its log:\n{log}"))
+        None
     }
 
-    /// On failure, the end of the log of the member that failed.
-    async fn try_start(program: &Path, size: usize, flags: &[&str]) -> Result<Self, String> {
-        let dir = data::directory();
-        let ports = free_ports(2 * size);
-        let initial_cluster = initial_cluster(&ports);
-        let mut members: Vec<_> = ports
-            .chunks(2)
-            .enumerate()
-            .map(|(index, ports)| {
-                let data = dir.path().join(format!("m{index}"));
-                Member::spawn(program, data, (ports[0], ports[1]), &initial_cluster, flags)
-            })
-            .collect();
-        for member in &mut members {
-            member.wait_until_it_answers().await?;
+    /// The connections between the members.
+    ///
+    /// # Panics
+    /// Without [`Setup::with_peer_links`].
+    #[must_use]
+    pub fn peer_links(&self) -> &PeerLinks {
+        let links = self.links.as_ref();
+        links.expect("the members were started without proxies between them")
+    }
+
+    /// Runs etcdctl as an operator who may do everything, on one member, and returns what it prints.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn etcdctl(&self, member: usize, command: &[&str]) -> String {
+        self.try_etcdctl(member, command)
+            .await
+            .unwrap_or_else(|error| panic!("etcdctl {}: {error}", command.join(" ")))
+    }
+
+    /// As [`etcdctl`](Self::etcdctl).
+    ///
+    /// # Errors
+    /// With what it says when it fails.
+    pub async fn try_etcdctl(&self, member: usize, command: &[&str]) -> Result<String, String> {
+        let endpoint = self.members[member].endpoint();
+        self.admin.run(&endpoint, command).await
+    }
+
+    /// Turns authentication on: a user `root` who may do everything, and the users that are given as (name, password),
+    /// who may read and write all keys that begin with `prefix`.
+    ///
+    /// # Panics
+    /// When etcd refuses.
+    pub async fn enable_auth(&mut self, users: &[(&str, &str)], prefix: &str) {
+        const ROOT: &str = "root:r-secret";
+        self.etcdctl(0, &["user", "add", ROOT]).await;
+        // From etcd 3.5 on the role is there from the start, and granting it makes it before that.
+        self.etcdctl(0, &["user", "grant-role", "root", "root"])
+            .await;
+        self.etcdctl(0, &["role", "add", "locks"]).await;
+        let permission = ["role", "grant-permission", "locks", "--prefix=true"];
+        self.etcdctl(0, &[&permission[..], &["readwrite", prefix]].concat())
+            .await;
+        for (name, password) in users {
+            let user = format!("{name}:{password}");
+            self.etcdctl(0, &["user", "add", &user]).await;
+            self.etcdctl(0, &["user", "grant-role", name, "locks"])
+                .await;
         }
-        Ok(Self { members, dir })
+        self.etcdctl(0, &["auth", "enable"]).await;
+        self.admin.add("--user", ROOT);
     }
 }
 
@@ -134,25 +181,4 @@ pub fn default_program() -> PathBuf {
 #[must_use]
 pub fn program_35() -> PathBuf {
     program::etcd_35().unwrap_or_else(|missing| panic!("{missing}"))
-}
-
-/// All are held before the first is let go, so that they differ.
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<_> = (0..count)
-        .map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap())
-        .collect();
-    listeners
-        .iter()
-        .map(|listener| listener.local_addr().unwrap().port())
-        .collect()
-}
-
-/// etcd's own notation: the name and peer URL of every member.
-fn initial_cluster(ports: &[u16]) -> String {
-    let members: Vec<_> = ports
-        .chunks(2)
-        .enumerate()
-        .map(|(index, ports)| format!("m{index}=http://127.0.0.1:{}", ports[1]))
-        .collect();
-    members.join(",")
 }

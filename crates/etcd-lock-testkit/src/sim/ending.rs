@@ -83,9 +83,10 @@ mod tests {
     use etcd_lock_core::kv::{PutRequest, TxnRequest};
     use etcd_lock_core::lease::LeaseGrantRequest;
     use etcd_lock_core::{LeaseId, Ttl};
+    use etcd_lock_session::Tuning;
 
     use super::super::hub::Call;
-    use super::super::scenario::{Mode, Net, Program, Scenario, Step};
+    use super::super::scenario::{Etcd, Mode, Net, Program, Scenario, Step};
     use super::super::server::Who;
     use super::*;
 
@@ -95,6 +96,8 @@ mod tests {
             mode: Mode::Bare,
             ttls: vec![2],
             clock_ppm: 1_000_000,
+            tuning: Tuning::new(),
+            shares_lease: false,
             tasks: vec![steps],
         };
         let scenario = Scenario {
@@ -103,6 +106,7 @@ mod tests {
             processes: vec![program],
             faults: Vec::new(),
             net: Net::default(),
+            etcd: Etcd::default(),
             chaos_ms: 1_000,
             ahead_ms: 25,
         };

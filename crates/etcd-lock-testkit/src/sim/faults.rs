@@ -1,7 +1,6 @@
 //! What happens to processes, connections and the server, and how it ends.
 
 use bytes::Bytes;
-use etcd_lock_core::LeaseId;
 use etcd_lock_core::watch::{Event, EventKind};
 
 use super::ending::Phase;
@@ -10,6 +9,7 @@ use super::process::Micros;
 use super::scenario::{Fault, FaultKind, Net};
 use super::transport::lost;
 use super::world::{self, World};
+use crate::faults::StreamFault;
 use crate::history::{Author, Fact, Record};
 
 impl World<'_> {
@@ -19,7 +19,8 @@ impl World<'_> {
         }
         self.log.add(self.now, format_args!("FAULT {fault:?}"));
         let until = self.now + fault.for_ms * 1_000;
-        match fault.kind {
+        match fault.kind.clone() {
+            FaultKind::Clock(process, fault) => self.clock_fault(process, fault, until),
             FaultKind::Compact => {
                 self.stats.count("compaction");
                 self.server.compact();
@@ -35,6 +36,9 @@ impl World<'_> {
             FaultKind::DeleteNextKey(lock) => {
                 self.delete_next.insert(lock);
             }
+            FaultKind::Errors(process, error) => self.refuse_calls(process, error, until),
+            FaultKind::Foreign(foreign) => self.foreign_entry(foreign, until),
+            FaultKind::LeaderChange => self.change_leader(until),
             FaultKind::Partition(process) => {
                 self.stats.count("partition");
                 self.disturb(process, until);
@@ -52,20 +56,28 @@ impl World<'_> {
                 let alive = self.server.leases();
                 let mut leases = self.records.leases_of(process);
                 leases.retain(|lease| alive.contains(lease));
-                if let Some(lease) = leases.first().and_then(|lease| LeaseId::new(*lease).ok()) {
+                if let Some(lease) = leases.first() {
                     self.stats.count("lease revoked");
-                    self.server.revoke(lease);
+                    self.server.revoke(*lease);
                     self.flush(Author::Stranger);
                 }
             }
             FaultKind::SlowReply(process) => {
                 self.hosts[process].slow_reply = Some(fault.for_ms * 1_000);
             }
+            FaultKind::StaleReads(process) => {
+                self.stats.count("member behind");
+                self.disturb(process, until);
+                self.server.fall_behind();
+                self.stale_until.insert(process, until);
+            }
             FaultKind::Stall => {
                 self.stats.count("server stall");
                 self.disturb_all(until);
                 self.stalled_until = self.stalled_until.max(until);
             }
+            FaultKind::Streams(process, fault) => self.stream_fault(process, fault),
+            FaultKind::Watches(process, fault) => self.watch_fault(process, fault, until),
         }
     }
 
@@ -98,8 +110,7 @@ impl World<'_> {
         }
         self.stats.count("pause");
         self.disturb(number, until);
-        let client = self.client(number);
-        self.record(Fact::Paused { client });
+        self.note_clock(number, true);
         let host = &mut self.hosts[number];
         host.paused = true;
         host.paused_until = host.paused_until.max(until);
@@ -108,19 +119,12 @@ impl World<'_> {
 
     /// Breaks the connections of a process: all streams, waiting calls, and some of the others, which may still be executed.
     pub(super) fn cut(&mut self, number: usize) {
-        if self.hosts[number].process.is_some() {
-            self.disturb(number, self.now);
-        }
-        let Some(process) = &mut self.hosts[number].process else {
+        let Some(process) = &self.hosts[number].process else {
             return;
         };
         self.stats.count("streams cut");
-        let streams = std::mem::take(&mut process.streams);
         let calls: Vec<_> = process.calls.keys().copied().collect();
-        for id in streams.into_keys() {
-            let who = self.who(number, id);
-            self.server.close_stream(who);
-        }
+        self.end_streams(number, StreamFault::Broken);
         for id in calls {
             let who = self.who(number, id);
             let waits = self.server.lets_wait(who);
@@ -212,12 +216,16 @@ impl World<'_> {
             return;
         }
         self.hosts[number].paused = false;
+        let was_asleep = std::mem::take(&mut self.hosts[number].asleep);
         if let Some(process) = &mut self.hosts[number].process
             && process.horizon < self.now
         {
-            process.jump_to(self.now);
-            let client = self.client(number);
-            self.record(Fact::Resumed { client });
+            if was_asleep {
+                process.sleep_to(self.now);
+            } else {
+                process.jump_to(self.now);
+            }
+            self.note_clock(number, false);
             // Nothing has run since: what it claims now, it claims by looking at the clock.
             self.claims_due = true;
             self.ask_holders();

@@ -3,16 +3,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use etcd_lock_core::kv::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
+use etcd_lock_core::kv::{Op, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use etcd_lock_core::lease::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
     LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
 use etcd_lock_core::watch::{WatchRequest, WatchResponse};
-use etcd_lock_core::{LeaseId, LockRequest, LockResponse, Result};
+use etcd_lock_core::{Error, LeaseId, LockRequest, LockResponse, Result};
 use tokio::sync::{mpsc, oneshot};
 
 use super::notes::Note;
+use crate::faults::CallKind;
 
 /// A request that has one answer.
 #[derive(Clone, Debug)]
@@ -34,6 +35,28 @@ impl Call {
             Self::Txn(txn) => txn.idempotent,
             Self::Lock(_) => false,
             _ => true,
+        }
+    }
+
+    pub(super) fn kind(&self) -> CallKind {
+        match self {
+            Self::Grant(_) => CallKind::LeaseGrant,
+            Self::Leases => CallKind::LeaseLeases,
+            Self::Lock(_) => CallKind::Lock,
+            Self::Range(_) => CallKind::Range,
+            Self::Revoke(_) => CallKind::LeaseRevoke,
+            Self::TimeToLive(_) => CallKind::LeaseTimeToLive,
+            Self::Txn(txn) => CallKind::of_txn(txn),
+        }
+    }
+
+    /// Whether it only reads keys, so that a member can answer it by itself.
+    pub(super) fn is_read_only(&self) -> bool {
+        let reads = |ops: &[Op]| ops.iter().all(|op| matches!(op, Op::Range(_)));
+        match self {
+            Self::Range(_) => true,
+            Self::Txn(txn) => reads(&txn.success) && reads(&txn.failure),
+            _ => false,
         }
     }
 
@@ -60,6 +83,17 @@ pub(super) enum Reply {
 pub(super) enum StreamEnd {
     KeepAlive(mpsc::UnboundedSender<Result<LeaseKeepAliveResponse>>),
     Watch(mpsc::UnboundedSender<Result<WatchResponse>>),
+}
+
+impl StreamEnd {
+    /// Ends the stream with an error. One that is only dropped ends without a status.
+    pub(super) fn fail(&self, error: Error) {
+        // A reader that is gone hears nothing.
+        match self {
+            Self::KeepAlive(sender) => drop(sender.send(Err(error))),
+            Self::Watch(sender) => drop(sender.send(Err(error))),
+        }
+    }
 }
 
 /// What is said on a stream.

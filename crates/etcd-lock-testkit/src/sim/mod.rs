@@ -10,6 +10,7 @@
 //! | `program` | what runs in it |
 //! | `world`, `hosts` | time, one event after the other; the places where processes live |
 //! | `network`, `faults`, `ending` | what happens to requests; to everything else; how a run ends |
+//! | `streams`, `cluster` | faults of streams, watches and clocks; of the server and by strangers |
 //! | `server` | the model of etcd |
 //! | `notes`, `claims`, `records`, `log` | what processes say and claim, the history that [`checker`](crate::checker) judges, the trace |
 //! | `expected` | scenarios that break a rule today |
@@ -17,6 +18,7 @@
 //! | `shrink` | the smallest scenario that still fails |
 
 mod claims;
+mod cluster;
 mod coverage;
 mod ending;
 mod expected;
@@ -33,6 +35,7 @@ mod records;
 mod scenario;
 mod server;
 mod shrink;
+mod streams;
 mod transport;
 mod world;
 

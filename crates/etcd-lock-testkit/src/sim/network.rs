@@ -8,6 +8,7 @@ use super::process::Micros;
 use super::server::{Down, Who};
 use super::transport::lost;
 use super::world::{Event, World};
+use crate::faults::{CallKind, ServerError};
 use crate::history::{Author, Fact};
 
 /// What becomes of a request's answer.
@@ -17,6 +18,8 @@ pub(super) enum Fate {
     /// It is a second copy, whose answer nobody waits for.
     Copy,
     Lose,
+    /// The server says that it doesn't know whether it will be committed.
+    TimeOut,
 }
 
 impl World<'_> {
@@ -87,6 +90,9 @@ impl World<'_> {
         let fate = if self.chance(self.net.lose_reply) {
             self.stats.count("reply lost");
             Fate::Lose
+        } else if !call.is_read() && self.chance(self.net.time_out) {
+            self.stats.count("request timed out");
+            Fate::TimeOut
         } else {
             Fate::Answer
         };
@@ -129,9 +135,9 @@ impl World<'_> {
         self.at(arrives, Event::Arrive { who, call, fate });
     }
 
-    /// Milliseconds or seconds, but less than anybody looks after a request of unknown outcome.
+    /// Milliseconds or seconds.
     fn long(&mut self) -> Micros {
-        let most = [5_000, 300_000, 10_000_000][self.rng.usize(..3)];
+        let most = [5_000, 300_000, self.net.strand_ms.max(1) * 1_000][self.rng.usize(..3)];
         self.rng.u64(..most)
     }
 
@@ -160,7 +166,11 @@ impl World<'_> {
         if self.stalled_until > self.now {
             return self.at(self.stalled_until, Event::Arrive { who, call, fate });
         }
-        let answer = self.server.execute(who, &call);
+        let answer = match self.server_error(who, &call) {
+            Some(error) => Some(Err(error)),
+            None if self.is_read_behind(who, &call) => self.server.read_behind(&call),
+            None => self.server.execute(who, &call),
+        };
         self.log.add(
             self.now,
             format_args!(
@@ -187,6 +197,13 @@ impl World<'_> {
                 self.at(arrives, Event::Reply(who, answer));
             }
             Fate::Copy => {}
+            // A wait that was answered later has got as far as the queue.
+            Fate::TimeOut => {
+                let arrives = self.now + self.latency();
+                self.disturb(who.process, arrives);
+                let error = ServerError::RequestTimedOut.error(CallKind::TxnPut);
+                self.at(arrives, Event::Reply(who, Err(error)));
+            }
             Fate::Lose => {
                 let told = self.fail(who, self.now);
                 // A member that was stopped takes note of its caller's end before it takes note of the grant.
@@ -220,9 +237,7 @@ impl World<'_> {
     }
 
     pub(super) fn up(&mut self, who: Who, item: StreamItem) {
-        let held_up = self
-            .stalled_until
-            .max(self.hosts[who.process].partitioned_until);
+        let held_up = self.stalled_until.max(self.hosts[who.process].held_up());
         if held_up > self.now {
             return self.put_off(held_up, Event::Up(who, item));
         }
@@ -256,7 +271,7 @@ impl World<'_> {
     }
 
     pub(super) fn down(&mut self, who: Who, down: Down) {
-        let held_up = self.hosts[who.process].partitioned_until;
+        let held_up = self.hosts[who.process].held_up();
         if held_up > self.now {
             return self.put_off(held_up, Event::Down(who, down));
         }
@@ -311,6 +326,9 @@ impl World<'_> {
         }
         let leases = self.server.leases();
         self.records.leases_are(self.now, &leases, by);
+        for (who, event) in self.server.lost_events() {
+            self.event_lost(who, &event);
+        }
         for (who, answer) in self.server.answered_locks() {
             let fate = if self.chance(self.net.lose_reply) {
                 self.stats.count("reply lost");
@@ -322,6 +340,7 @@ impl World<'_> {
         }
         for (who, down) in self.server.watch_replies() {
             self.note_watch(who, &down);
+            self.watch_ended(who, &down);
             self.send_down(who, down);
         }
     }

@@ -32,6 +32,8 @@ pub(super) struct Process {
     started: Instant,
     born: Micros,
     clock_ppm: u64,
+    /// How much further than the world's its clock has come by jumps, in microseconds; how much less, where it stood still.
+    shift: i64,
 }
 
 /// A stream that a process has open.
@@ -69,6 +71,7 @@ impl Process {
             started,
             born,
             clock_ppm,
+            shift: 0,
         })
     }
 
@@ -114,6 +117,19 @@ impl Process {
         self.horizon = self.horizon.max(until);
     }
 
+    /// Lets a time pass at which the clock stood still, as that of a computer that slept.
+    pub(super) fn sleep_to(&mut self, until: Micros) {
+        let slept = until.saturating_sub(self.horizon) * self.clock_ppm / 1_000_000;
+        self.shift -= i64::try_from(slept).unwrap_or(i64::MAX);
+        self.horizon = self.horizon.max(until);
+    }
+
+    /// Moves the clock on by so much, at once.
+    pub(super) fn jump_by(&mut self, by: Micros) {
+        self.shift += i64::try_from(by).unwrap_or(i64::MAX);
+        self.jump_to(self.horizon);
+    }
+
     /// Does something that asks for this process's time.
     pub(super) fn inside<T>(&self, ask: impl FnOnce() -> T) -> T {
         let _context = self.runtime.enter();
@@ -133,12 +149,14 @@ impl Process {
 
     fn local(&self, at: Micros) -> Instant {
         let passed = at.saturating_sub(self.born) * self.clock_ppm / 1_000_000;
+        let passed = passed.saturating_add_signed(self.shift);
         self.started + Duration::from_millis(passed.div_ceil(1_000))
     }
 
     fn world(&self, at: Instant) -> Micros {
         let passed = at.saturating_duration_since(self.started).as_micros();
         let passed = u64::try_from(passed).unwrap_or(u64::MAX / 2_000_000);
+        let passed = passed.saturating_add_signed(-self.shift);
         self.born + passed * 1_000_000 / self.clock_ppm
     }
 }

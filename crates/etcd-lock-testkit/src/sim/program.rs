@@ -56,7 +56,7 @@ pub(super) async fn run(
     let Ok(transport) = Layered::new(SimTransport(hub.clone()), Options::new()) else {
         return hub.note(Note::Said("the default options are refused".to_owned()));
     };
-    let queue = Queue::new(transport.clone());
+    let queue = Queue::tuned(Arc::new(transport.clone()), program.tuning);
     let client = match program.mode {
         Mode::Plain => Client::new(transport),
         _ => Client::new(queue.clone()),
@@ -236,7 +236,7 @@ impl Actor {
         let Ok(name) = LockName::new(name(acquire.lock)) else {
             return;
         };
-        let request = LockRequest::new(name, session.lease());
+        let request = LockRequest::new(name, session.lease()).with_value(acquire.value.bytes());
         let wait = async {
             match acquire.how {
                 How::Lock => {

@@ -1,10 +1,14 @@
 //! What happens in one run, as data: programs of processes and a list of faults. The same scenario runs the same way each
 //! time, and what is data can be made smaller.
 
-use std::fmt;
-use std::ops::RangeInclusive;
+mod draw;
 
-use fastrand::Rng;
+use std::fmt;
+
+use etcd_lock_memory::model::Version;
+use etcd_lock_session::Tuning;
+
+use crate::faults::{ClockFault, ServerError, StreamFault, WatchFault};
 
 /// One run.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,10 +19,19 @@ pub struct Scenario {
     pub(super) processes: Vec<Program>,
     pub(super) faults: Vec<Fault>,
     pub(super) net: Net,
+    pub(super) etcd: Etcd,
     /// When the faults end.
     pub(super) chaos_ms: u64,
     /// How far a process may run ahead of the world while nothing is on its way.
     pub(super) ahead_ms: u64,
+}
+
+/// What the server is like.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Etcd {
+    pub(super) version: Version,
+    /// Whether leases end up to half a second late, as those of etcd do.
+    pub(super) late_expiry: bool,
 }
 
 /// What one process does.
@@ -29,6 +42,10 @@ pub(super) struct Program {
     pub(super) ttls: Vec<u64>,
     /// How fast its clock runs, in millionths of the world's.
     pub(super) clock_ppm: u64,
+    /// The constants of its queue.
+    pub(super) tuning: Tuning,
+    /// Whether its sessions share one lease, the first one's.
+    pub(super) shares_lease: bool,
     pub(super) tasks: Vec<Vec<Step>>,
 }
 
@@ -63,9 +80,33 @@ pub(super) struct Acquire {
     pub(super) polls: Option<usize>,
     pub(super) hold_ms: u64,
     pub(super) writes: u64,
+    /// What its entry says, where it can say something.
+    pub(super) value: Value,
     /// Whether the holder stops when it learns that the lock is lost.
     pub(super) stops: bool,
     pub(super) end: End,
+}
+
+/// What is written into an entry.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Value {
+    /// Nothing, as Go's client and `etcdctl` do.
+    #[default]
+    Empty,
+    /// Something of an application.
+    Text,
+    /// What looks like a release that says that it is this entry's turn.
+    Turn,
+}
+
+impl Value {
+    pub(super) const fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::Empty => b"",
+            Self::Text => b"{\"host\":\"a\"}",
+            Self::Turn => b"next\0",
+        }
+    }
 }
 
 /// How long to wait for a lock.
@@ -93,8 +134,9 @@ pub(super) struct Fault {
     pub(super) kind: FaultKind,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum FaultKind {
+    Clock(usize, ClockFault),
     Compact,
     Crash(usize),
     /// The connections of a process break, and with them its streams and some of its requests.
@@ -103,6 +145,12 @@ pub(super) enum FaultKind {
     DeleteKey(usize),
     /// Somebody deletes the next key of a queue as soon as it is made.
     DeleteNextKey(usize),
+    /// The server refuses requests for a while: those of one process, or all.
+    Errors(Option<usize>, ServerError),
+    /// Somebody who isn't one of the processes enters a queue, and leaves it again.
+    Foreign(Foreign),
+    /// Another member becomes the leader, after nobody was for a while.
+    LeaderChange,
     Partition(usize),
     Pause(usize),
     /// The process stops when it is granted a lock the next time.
@@ -115,8 +163,22 @@ pub(super) enum FaultKind {
     Revoke(usize),
     /// The next answer to a transaction or a `Lock` call of the process takes longer by so much.
     SlowReply(usize),
+    /// Some reads of a process are answered as of now, by a member that is behind.
+    StaleReads(usize),
     /// The server stops for a while, and then does what has come meanwhile.
     Stall,
+    Streams(usize, StreamFault),
+    /// One that lasts does so for a while.
+    Watches(usize, WatchFault),
+}
+
+/// An entry of somebody who isn't one of the processes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Foreign {
+    pub(super) lock: usize,
+    pub(super) value: Value,
+    /// Whether the number of its lease is negative, as a client of etcd may choose it.
+    pub(super) negative: bool,
 }
 
 /// What the network does to single requests, in thousandths.
@@ -127,166 +189,12 @@ pub(super) struct Net {
     pub(super) lose_reply: u64,
     pub(super) delay: u64,
     pub(super) duplicate: u64,
+    /// The server says that it doesn't know whether a write will be committed.
+    pub(super) time_out: u64,
     /// Requests that are executed long after their callers were told that they failed.
     pub(super) strand: u64,
-}
-
-impl Scenario {
-    /// The scenario of a seed.
-    #[must_use]
-    pub fn of(seed: u64) -> Self {
-        let mut rng = Rng::with_seed(seed);
-        let locks = if rng.u8(..4) == 0 { 2 } else { 1 };
-        let chaos_ms = rng.u64(4_000..16_000);
-        let processes: Vec<_> = (0..rng.usize(2..=4))
-            .map(|_| program(&mut rng, locks))
-            .collect();
-        let count = rng.usize(..=6);
-        let faults = (0..count)
-            .map(|_| fault(&mut rng, processes.len(), locks, chaos_ms))
-            .collect();
-        let mut scenario = Self {
-            seed,
-            locks,
-            faults,
-            net: net(&mut rng),
-            chaos_ms,
-            ahead_ms: [5, 25, 100][rng.usize(..3)],
-            processes,
-        };
-        if seed % 4 == 3 {
-            scenario.processes[0] = crowd(&mut rng, locks);
-            // Who reads for many must notice whose entry is missing.
-            scenario.faults.push(Fault {
-                at_ms: rng.u64(..chaos_ms / 4),
-                for_ms: 1,
-                kind: FaultKind::DeleteNextKey(0),
-            });
-        }
-        scenario
-    }
-}
-
-fn program(rng: &mut Rng, locks: usize) -> Program {
-    let mode = match rng.u8(..10) {
-        0 | 1 => Mode::Bare,
-        2 => Mode::Plain,
-        3 | 4 => Mode::Mutex(0),
-        5 | 6 => Mode::Mutex(1),
-        7 => Mode::Mutex(2),
-        _ => Mode::Mutex(512),
-    };
-    let sessions = match mode {
-        Mode::Bare => 3,
-        _ => 1 + usize::from(rng.u8(..3) == 0),
-    };
-    let ttls = (0..sessions).map(|_| rng.u64(2..=7)).collect();
-    let clock_ppm = if rng.bool() {
-        1_000_000
-    } else {
-        rng.u64(930_000..=1_070_000)
-    };
-    let tasks = tasks(rng, 1..=3, locks, sessions);
-    Program {
-        mode,
-        ttls,
-        clock_ppm,
-        tasks,
-    }
-}
-
-/// Many sessions of one process: more than its queue takes for near, so that they share reads.
-fn crowd(rng: &mut Rng, locks: usize) -> Program {
-    let sessions = 10;
-    Program {
-        mode: [Mode::Bare, Mode::Mutex(0), Mode::Mutex(1)][rng.usize(..3)],
-        ttls: (0..sessions).map(|_| rng.u64(4..=9)).collect(),
-        clock_ppm: 1_000_000,
-        tasks: tasks(rng, 6..=10, locks, sessions),
-    }
-}
-
-fn tasks(
-    rng: &mut Rng,
-    count: RangeInclusive<usize>,
-    locks: usize,
-    sessions: usize,
-) -> Vec<Vec<Step>> {
-    let tasks = (0..rng.usize(count)).map(|_| {
-        let count = rng.usize(1..=4);
-        (0..count).map(|_| step(rng, locks, sessions)).collect()
-    });
-    tasks.collect()
-}
-
-fn step(rng: &mut Rng, locks: usize, sessions: usize) -> Step {
-    match rng.u8(..14) {
-        0 => Step::Sleep(rng.u64(..2_000)),
-        1 => Step::CloseSession(rng.usize(..sessions)),
-        2 => Step::Interrupt,
-        _ => Step::Acquire(Acquire {
-            lock: rng.usize(..locks),
-            session: rng.usize(..sessions),
-            how: match rng.u8(..8) {
-                0 => How::Try,
-                1 | 2 => How::Timeout(rng.u64(1..3_000)),
-                _ => How::Lock,
-            },
-            polls: (rng.u8(..5) == 0).then(|| rng.usize(..8)),
-            hold_ms: match rng.u8(..4) {
-                0 => 0,
-                1 if rng.u8(..8) == 0 => rng.u64(..12_000),
-                1 => rng.u64(..3_000),
-                _ => rng.u64(..200),
-            },
-            writes: rng.u64(..3),
-            stops: rng.bool(),
-            end: match rng.u8(..6) {
-                0 | 1 => End::Drop,
-                2 => End::UnlockPolls(rng.usize(..4)),
-                _ => End::Unlock,
-            },
-        }),
-    }
-}
-
-fn fault(rng: &mut Rng, processes: usize, locks: usize, chaos_ms: u64) -> Fault {
-    let process = rng.usize(..processes);
-    let kind = match rng.u8(..26) {
-        0 => FaultKind::Compact,
-        1..=3 => FaultKind::Crash(process),
-        4..=6 => FaultKind::Cut(process),
-        7..=10 => FaultKind::Partition(process),
-        11..=14 => FaultKind::Pause(process),
-        15 => FaultKind::Restart,
-        16 => FaultKind::RestartAtRequest,
-        17 => FaultKind::DeleteKey(rng.usize(..locks)),
-        18 | 19 => FaultKind::DeleteNextKey(rng.usize(..locks)),
-        20 | 21 => FaultKind::Revoke(process),
-        22 | 23 => FaultKind::PauseAtGrant(process),
-        _ => FaultKind::Stall,
-    };
-    Fault {
-        at_ms: rng.u64(..chaos_ms),
-        for_ms: rng.u64(1..6_000),
-        kind,
-    }
-}
-
-/// A third of the networks are good, so that rare faults are also seen without the noise of others.
-fn net(rng: &mut Rng) -> Net {
-    if rng.u8(..3) == 0 {
-        return Net::default();
-    }
-    let mut rate = |most: u64| if rng.bool() { rng.u64(..most) } else { 0 };
-    Net {
-        refuse: rate(60),
-        lose_request: rate(80),
-        lose_reply: rate(120),
-        delay: rate(150),
-        duplicate: rate(150),
-        strand: rate(50),
-    }
+    /// How long after at most.
+    pub(super) strand_ms: u64,
 }
 
 impl fmt::Display for Scenario {
@@ -296,23 +204,32 @@ impl fmt::Display for Scenario {
             chaos_ms,
             ahead_ms,
             net,
+            etcd,
             ..
         } = self;
         writeln!(
             f,
-            "seed {seed}: faults until {chaos_ms} ms, {ahead_ms} ms ahead, {net:?}"
+            "seed {seed}: faults until {chaos_ms} ms, {ahead_ms} ms ahead, {net:?}, {etcd:?}"
         )?;
         for (number, process) in self.processes.iter().enumerate() {
             let Program {
                 mode,
                 ttls,
                 clock_ppm,
+                tuning,
+                shares_lease,
                 ..
             } = process;
             writeln!(
                 f,
                 "process {number}: {mode:?}, sessions of {ttls:?} s, clock at {clock_ppm} ppm"
             )?;
+            if *shares_lease {
+                writeln!(f, "  its sessions share a lease")?;
+            }
+            if *tuning != Tuning::new() {
+                writeln!(f, "  {tuning:?}")?;
+            }
             for (task, steps) in process.tasks.iter().enumerate() {
                 writeln!(f, "  task {task}: {steps:?}")?;
             }

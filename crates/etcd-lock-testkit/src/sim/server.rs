@@ -4,15 +4,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcd_lock_core::watch::{Event, WatchBody, WatchResponse};
-use etcd_lock_core::{Error, LeaseId, LockKey, LockResponse, Result, Revision};
+use etcd_lock_core::{Error, LockKey, LockResponse, Result, Revision};
 use etcd_lock_memory::Status;
-use etcd_lock_memory::model::{LockCall, LockWait, Model, StreamId};
+use etcd_lock_memory::model::{LockCall, LockWait, Model, ModelOptions, StreamId};
 use etcd_lock_proto::{etcdserverpb as pb, v3lockpb};
 
 use super::hub::{Call, Reply, StreamItem};
 use super::process::Micros;
+use super::scenario::Etcd;
 use super::world::client;
+use crate::faults::WatchFault;
 use crate::history::{Author, Client};
+
+/// How often etcd looks for leases that have ended.
+const EXPIRY_CHECKS: Duration = Duration::from_millis(500);
 
 /// A call or a stream of one life of a process.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -47,11 +52,19 @@ pub(super) struct Server {
     locks: BTreeMap<LockCall, Who>,
     /// Calls of `Lock` that were granted by a member that will learn of their end before it learns of the grant.
     unnoticed: BTreeMap<Who, LockKey>,
+    /// The faults of the watches of processes, which befall their later streams, too.
+    watch_faults: Vec<(usize, WatchFault)>,
+    /// A member that is behind, whose reads are answered as of some time ago.
+    behind: Option<Box<Model>>,
 }
 
 impl Server {
-    pub(super) fn new() -> Self {
-        let mut model = Model::default();
+    pub(super) fn new(etcd: &Etcd) -> Self {
+        let mut options = ModelOptions::new().with_version(etcd.version);
+        if etcd.late_expiry {
+            options = options.with_expiry_checks(EXPIRY_CHECKS);
+        }
+        let mut model = Model::new(options);
         let recorder = model.open_watch_stream();
         let all = pb::WatchCreateRequest {
             key: vec![0].into(),
@@ -71,6 +84,8 @@ impl Server {
             clients: BTreeMap::new(),
             locks: BTreeMap::new(),
             unnoticed: BTreeMap::new(),
+            watch_faults: Vec::new(),
+            behind: None,
         }
     }
 
@@ -85,25 +100,63 @@ impl Server {
 
     /// Executes a call; a `Lock` that waits has no answer yet.
     pub(super) fn execute(&mut self, who: Who, call: &Call) -> Option<Result<Reply>> {
-        let model = &mut self.model;
-        Some(match call.clone() {
-            Call::Grant(request) => answer(model.lease_grant(&request.into()), Reply::Grant),
-            Call::Leases => model.lease_leases().try_into().map(Reply::Leases),
-            Call::Range(request) => answer(model.range(&request.into()), Reply::Range),
-            Call::Revoke(lease) => answer(model.lease_revoke(&lease.into()), Reply::Revoke),
-            Call::TimeToLive(request) => model
-                .lease_time_to_live(&request.into())
-                .try_into()
-                .map(Reply::TimeToLive),
-            Call::Txn(request) => answer(model.txn(&request.into()), Reply::Txn),
-            Call::Lock(request) => match model.lock(&request.into()) {
-                LockWait::Done(answer) => locked(answer),
-                LockWait::Waiting(call) => {
-                    self.locks.insert(call, who);
-                    return None;
-                }
-            },
-        })
+        let Call::Lock(request) = call else {
+            return execute(&mut self.model, call);
+        };
+        match self.model.lock(&request.clone().into()) {
+            LockWait::Done(answer) => Some(locked(answer)),
+            LockWait::Waiting(call) => {
+                self.locks.insert(call, who);
+                None
+            }
+        }
+    }
+
+    /// Has a member fall behind: it stays as all are now.
+    pub(super) fn fall_behind(&mut self) {
+        self.behind = Some(Box::new(self.model.clone()));
+    }
+
+    /// What the member that is behind answers to a read.
+    pub(super) fn read_behind(&mut self, call: &Call) -> Option<Result<Reply>> {
+        execute(self.behind.as_mut()?, call)
+    }
+
+    pub(super) fn change_leader(&mut self) {
+        self.model.change_leader();
+    }
+
+    pub(super) fn begin_watch_fault(&mut self, process: usize, fault: WatchFault) {
+        self.each_stream(process, |model, stream| fault.begin(model, stream));
+        if fault.is_lasting() {
+            self.watch_faults.push((process, fault));
+        }
+    }
+
+    pub(super) fn end_watch_fault(&mut self, process: usize, fault: &WatchFault) {
+        self.each_stream(process, |model, stream| fault.end(model, stream));
+        self.watch_faults
+            .retain(|(of, other)| *of != process || other != fault);
+    }
+
+    fn each_stream(&mut self, process: usize, act: impl Fn(&mut Model, StreamId)) {
+        for (who, stream) in &self.streams {
+            if who.process == process {
+                act(&mut self.model, *stream);
+            }
+        }
+    }
+
+    /// The events that were lost since this was last asked.
+    pub(super) fn lost_events(&mut self) -> Vec<(Who, Event)> {
+        let mut lost = Vec::new();
+        for (who, stream) in &self.streams {
+            for event in self.model.take_dropped_events(*stream) {
+                // What the model says can be read.
+                lost.extend(Event::try_from(event).ok().map(|event| (*who, event)));
+            }
+        }
+        lost
     }
 
     /// The answers to calls of `Lock` that have waited.
@@ -166,6 +219,13 @@ impl Server {
                 let stream = self.streams.entry(who).or_insert_with(|| {
                     let stream = self.model.open_watch_stream();
                     self.clients.insert(stream, who);
+                    for (_, fault) in self
+                        .watch_faults
+                        .iter()
+                        .filter(|(of, _)| *of == who.process)
+                    {
+                        fault.begin(&mut self.model, stream);
+                    }
                     stream
                 });
                 self.model.watch(*stream, request.into());
@@ -217,9 +277,28 @@ impl Server {
         });
     }
 
-    pub(super) fn revoke(&mut self, lease: LeaseId) {
+    pub(super) fn revoke(&mut self, id: i64) {
         // One that is gone already has ended, too.
-        let _ = self.model.lease_revoke(&lease.into());
+        let _ = self.model.lease_revoke(&pb::LeaseRevokeRequest { id });
+    }
+
+    /// Somebody who isn't one of the processes enters a queue with a lease of theirs.
+    pub(super) fn enter(&mut self, name: &str, lease: i64, ttl: i64, value: &'static [u8]) {
+        let sign = if lease < 0 { "-" } else { "" };
+        let key = format!("{name}/{sign}{:x}", lease.unsigned_abs());
+        let put = pb::PutRequest {
+            key: key.into(),
+            value: value.into(),
+            lease,
+            ..pb::PutRequest::default()
+        };
+        let granted = self
+            .model
+            .lease_grant(&pb::LeaseGrantRequest { ttl, id: lease });
+        if granted.is_ok() {
+            // With a lease that is there nothing can be wrong with it.
+            let _ = self.model.put(&put);
+        }
     }
 
     pub(super) fn delete(&mut self, key: bytes::Bytes) {
@@ -239,6 +318,24 @@ impl Server {
     pub(super) fn has_streams(&self) -> bool {
         !self.streams.is_empty()
     }
+}
+
+/// Executes a call that isn't one of `Lock`.
+fn execute(model: &mut Model, call: &Call) -> Option<Result<Reply>> {
+    Some(match call.clone() {
+        Call::Grant(request) => answer(model.lease_grant(&request.into()), Reply::Grant),
+        Call::Leases => model.lease_leases().try_into().map(Reply::Leases),
+        Call::Lock(_) => return None,
+        Call::Range(request) => answer(model.range(&request.into()), Reply::Range),
+        Call::Revoke(lease) => answer(model.lease_revoke(&lease.into()), Reply::Revoke),
+        Call::TimeToLive(request) => model
+            .lease_time_to_live(&request.into())
+            .try_into()
+            .map(Reply::TimeToLive),
+        Call::Txn(request) => request
+            .try_into()
+            .and_then(|request| answer(model.txn(&request), Reply::Txn)),
+    })
 }
 
 /// The RPC doesn't tell the create revision.

@@ -194,9 +194,12 @@ impl Open {
             })
             .chain(futures_util::stream::pending());
         let answered = poll_fn(move |cx| replies.poll_recv(cx)).map(Some);
-        let ended = futures_util::stream::once(async { Some(Err(lost("the stream was cut"))) });
-        select(asked, answered.chain(ended))
-            .filter_map(std::future::ready)
+        // Without a word from the world the stream ends without a status.
+        let ended = futures_util::stream::once(async { None });
+        let replies = answered.map(Some).chain(ended);
+        select(asked.map(Some), replies)
+            .take_while(|item| std::future::ready(item.is_some()))
+            .filter_map(|item| std::future::ready(item.flatten()))
             .scan(false, |failed, reply| {
                 let over = std::mem::replace(failed, reply.is_err());
                 std::future::ready((!over).then_some(reply))

@@ -20,6 +20,7 @@ use super::scenario::{Net, Scenario};
 use super::server::{Down, Server, Who};
 use super::{Outcome, Stats};
 use crate::checker::Rule;
+use crate::faults::{ServerError, WatchFault};
 use crate::history::{Author, Client, Fact, Record};
 
 /// A hundred times more than a long run takes.
@@ -44,6 +45,10 @@ pub(super) struct World<'a> {
     pub(super) restart_at_request: Option<Micros>,
     /// The locks whose next entries are to be deleted.
     pub(super) delete_next: BTreeSet<usize>,
+    /// The errors that the server answers with for a while, to one process or to all.
+    pub(super) errors: Vec<(Micros, Option<usize>, ServerError)>,
+    /// Until when reads of processes may be answered by a member that is behind.
+    pub(super) stale_until: BTreeMap<usize, Micros>,
     pub(super) hosts: Vec<Host>,
     pub(super) phase: Phase,
     pub(super) records: Records,
@@ -58,12 +63,19 @@ pub(super) struct World<'a> {
 }
 
 pub(super) enum Event {
-    Arrive { who: Who, call: Call, fate: Fate },
+    Arrive {
+        who: Who,
+        call: Call,
+        fate: Fate,
+    },
     Cancel(Who),
     Deletion(Bytes),
     Down(Who, Down),
     Fault(usize),
+    /// A stranger leaves a queue, with the lease of its entry.
+    ForeignLeaves(i64),
     Heal,
+    LeaderChange,
     Reconnect(usize),
     Reply(Who, Result<Reply>),
     Restart(usize),
@@ -71,6 +83,7 @@ pub(super) enum Event {
     ServerRestart(Micros),
     StreamClose(Who),
     Up(Who, StreamItem),
+    WatchFaultEnd(usize, WatchFault),
 }
 
 impl<'a> World<'a> {
@@ -84,11 +97,13 @@ impl<'a> World<'a> {
             this_event: 0,
             on_their_way: 0,
             rng: Rng::with_seed(scenario.seed ^ 0x5eed_5eed),
-            server: Server::new(),
+            server: Server::new(&scenario.etcd),
             stalled_until: 0,
             down_until: 0,
             restart_at_request: None,
             delete_next: BTreeSet::new(),
+            errors: Vec::new(),
+            stale_until: BTreeMap::new(),
             hosts: scenario.processes.iter().map(|_| Host::default()).collect(),
             phase: Phase::Chaos,
             records: Records::new(scenario.locks, keep_lines),
@@ -254,7 +269,12 @@ impl<'a> World<'a> {
             Event::Deletion(key) => self.delete(key),
             Event::Down(who, down) => self.down(who, down),
             Event::Fault(number) => self.fault(&self.scenario.faults[number]),
+            Event::ForeignLeaves(lease) => {
+                self.server.revoke(lease);
+                self.flush(Author::Stranger);
+            }
             Event::Heal => self.heal(),
+            Event::LeaderChange => self.server.change_leader(),
             Event::Reconnect(process) => {
                 if self.hosts[process].partitioned_until <= self.now && self.rng.bool() {
                     self.cut(process);
@@ -272,6 +292,7 @@ impl<'a> World<'a> {
             Event::ServerRestart(length) => self.restart_server(self.now + length),
             Event::StreamClose(who) => self.server.close_stream(who),
             Event::Up(who, item) => self.up(who, item),
+            Event::WatchFaultEnd(process, fault) => self.server.end_watch_fault(process, &fault),
         }
     }
 }

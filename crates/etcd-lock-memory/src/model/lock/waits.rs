@@ -17,27 +17,16 @@ pub(in crate::model) struct Locks {
     // Only looked up, never gone through: there the order of a map by hash doesn't show.
     waiting: HashMap<LockCall, Waiting>,
     by_ahead: HashMap<Bytes, BTreeSet<LockCall>>,
-    by_own: HashMap<Bytes, BTreeSet<LockCall>>,
-    pub(in crate::model) done: BTreeMap<LockCall, (Entry, Result<v3lockpb::LockResponse, Status>)>,
+    pub(in crate::model) done: BTreeMap<LockCall, Result<v3lockpb::LockResponse, Status>>,
     last_call: u64,
 }
 
-/// How a call of `Lock` treats its key.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Care {
-    Rpc,
-    More,
-}
-
-/// A place in a queue.
+/// An entry of a queue.
 #[derive(Clone, Debug)]
 pub(in crate::model) struct Entry {
     pub(super) prefix: Bytes,
     pub(super) key: Bytes,
     pub(super) created: i64,
-    pub(super) care: Care,
-    /// Whether the call has put the key, or found it.
-    pub(super) made: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +36,14 @@ pub(super) struct Waiting {
 }
 
 impl Locks {
+    /// Forgets all calls. Their numbers are not used again.
+    pub(in crate::model) fn clear(&mut self) {
+        *self = Self {
+            last_call: self.last_call,
+            ..Self::default()
+        };
+    }
+
     pub(super) fn wait(&mut self, entry: Entry, ahead: Bytes) -> LockCall {
         self.last_call += 1;
         let call = LockCall(self.last_call);
@@ -59,33 +56,17 @@ impl Locks {
             .entry(waiting.ahead.clone())
             .or_default()
             .insert(call);
-        if waiting.entry.care == Care::More {
-            self.by_own
-                .entry(waiting.entry.key.clone())
-                .or_default()
-                .insert(call);
-        }
         self.waiting.insert(call, waiting);
     }
 
     pub(super) fn remove(&mut self, call: LockCall) -> Option<Waiting> {
         let waiting = self.waiting.remove(&call)?;
         unlist(&mut self.by_ahead, &waiting.ahead, call);
-        unlist(&mut self.by_own, &waiting.entry.key, call);
         Some(waiting)
     }
 
     pub(super) fn waiting_for(&self, key: &Bytes) -> Vec<LockCall> {
         self.by_ahead
-            .get(key)
-            .into_iter()
-            .flatten()
-            .copied()
-            .collect()
-    }
-
-    pub(super) fn with_own(&self, key: &Bytes) -> Vec<LockCall> {
-        self.by_own
             .get(key)
             .into_iter()
             .flatten()

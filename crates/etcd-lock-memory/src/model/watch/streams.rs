@@ -1,12 +1,15 @@
 //! The streams that watches are on, the watches, and the replies that wait to be taken out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_lock_proto::etcdserverpb as pb;
 use etcd_lock_proto::mvccpb::{Event, KeyValue, event::EventType};
 use prost::Message;
 
+use super::faults::Faults;
+use super::visits::Visits;
 use crate::model::history::{Change, KeyRange};
 
 /// How many replies may wait to be taken out of a stream.
@@ -28,14 +31,18 @@ pub(in crate::model) struct Watches {
     of_key: HashMap<Bytes, BTreeSet<WatchRef>>,
     of_range: BTreeSet<WatchRef>,
     pub(in crate::model) dirty: BTreeSet<StreamId>,
+    pub(super) visits: Visits,
 }
 
-type WatchRef = (StreamId, i64);
+pub(super) type WatchRef = (StreamId, i64);
 
 #[derive(Clone, Debug, Default)]
-struct Stream {
+pub(super) struct Stream {
+    pub(super) opened: Duration,
+    /// Boxed, since hardly any stream has some.
+    pub(super) faults: Option<Box<Faults>>,
     /// In boxes, as are the replies: most streams have few, and maps and queues have room for several from the start.
-    watches: BTreeMap<i64, Box<Watch>>,
+    pub(super) watches: BTreeMap<i64, Box<Watch>>,
     /// Watches that came too late for their start: their ids stay taken until they are cancelled.
     ended: BTreeSet<i64>,
     replies: VecDeque<Box<pb::WatchResponse>>,
@@ -52,6 +59,13 @@ impl Stream {
 pub(super) struct Watch {
     pub(super) range: KeyRange,
     pub(super) start: i64,
+    /// The first revision that it may have to be told of when it has fallen behind. As in etcd, what happens to other keys
+    /// doesn't move it.
+    pub(super) next: i64,
+    /// Whether it is told nothing until it is visited.
+    pub(super) behind: bool,
+    /// Whether it was told nothing since progress was last told of, where that was asked for.
+    pub(super) silent: Option<bool>,
     pub(super) no_put: bool,
     pub(super) no_delete: bool,
     pub(super) prev_kv: bool,
@@ -89,11 +103,28 @@ impl Watch {
 }
 
 impl Watches {
-    pub(super) fn open(&mut self) -> StreamId {
+    pub(super) fn open(&mut self, now: Duration) -> StreamId {
         self.last_stream += 1;
         let id = StreamId(self.last_stream);
-        self.streams.insert(id, Stream::default());
+        let stream = Stream {
+            opened: now,
+            ..Stream::default()
+        };
+        self.streams.insert(id, stream);
         id
+    }
+
+    pub(super) fn stream(&self, stream: StreamId) -> Option<&Stream> {
+        self.streams.get(&stream)
+    }
+
+    pub(super) fn stream_mut(&mut self, stream: StreamId) -> Option<&mut Stream> {
+        self.streams.get_mut(&stream)
+    }
+
+    pub(super) fn get_mut(&mut self, (stream, id): WatchRef) -> Option<&mut Watch> {
+        let watch = self.streams.get_mut(&stream)?.watches.get_mut(&id)?;
+        Some(watch)
     }
 
     pub(super) fn is_open(&self, stream: StreamId) -> bool {
@@ -107,6 +138,14 @@ impl Watches {
             }
         }
         self.dirty.remove(&stream);
+        self.visits.forget(stream);
+    }
+
+    pub(in crate::model) fn close_all(&mut self) {
+        let open: Vec<_> = self.streams.keys().copied().collect();
+        for stream in open {
+            self.close(stream);
+        }
     }
 
     pub(super) fn next_reply(&mut self, stream: StreamId) -> Option<pb::WatchResponse> {
@@ -134,6 +173,7 @@ impl Watches {
                     .streams
                     .get(&stream)
                     .and_then(|stream| stream.watches.get(&id));
+                let watch = watch.filter(|watch| !watch.behind);
                 if let Some(event) = watch.and_then(|watch| watch.event(change)) {
                     told.entry((stream, id)).or_default().push(event);
                 }
@@ -151,14 +191,20 @@ impl Watches {
         events: Vec<Event>,
         header: Option<pb::ResponseHeader>,
     ) {
-        if events.is_empty() {
+        let (Some(last), Some(watch)) = (events.last(), self.get_mut((stream, watch_id))) else {
             return;
-        }
-        let watch = self
-            .streams
-            .get(&stream)
-            .and_then(|stream| stream.watches.get(&watch_id));
-        let in_pieces = watch.is_some_and(|watch| watch.fragment);
+        };
+        let revision = last.kv.as_ref().map_or(0, |kv| kv.mod_revision);
+        watch.next = watch.next.max(revision + 1);
+        let events = self.delivered(stream, events);
+        let Some(watch) = self
+            .get_mut((stream, watch_id))
+            .filter(|_| !events.is_empty())
+        else {
+            return;
+        };
+        watch.silent = watch.silent.map(|_| false);
+        let in_pieces = watch.fragment;
         let whole = pb::WatchResponse {
             header,
             watch_id,
@@ -228,7 +274,11 @@ impl Watches {
         }
     }
 
-    pub(super) fn add(&mut self, stream: StreamId, id: i64, watch: Watch) {
+    pub(super) fn add(&mut self, stream: StreamId, id: i64, watch: Watch, now: Duration) {
+        if watch.silent.is_some() {
+            let opened = self.stream(stream).map_or(now, |stream| stream.opened);
+            self.visits.report(stream, opened, now);
+        }
         match &watch.range {
             KeyRange::One(key) => {
                 self.of_key

@@ -1,7 +1,5 @@
 //! Waiting in the queue until nobody stands before us.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use etcd_lock_core::kv::{Compare, OpResponse, RangeRequest, TxnRequest, TxnResponse};
 use etcd_lock_core::lease::LeaseTimeToLiveRequest;
@@ -12,11 +10,8 @@ use super::{Attempt, odd};
 use crate::backoff::Backoff;
 use crate::queue::line::{Line, Turn};
 use crate::queue::roll::{Roll, Rolls};
-use crate::queue::{REQUEST, Successors, Vouched};
+use crate::queue::{Successors, Vouched};
 use crate::watches::Follower;
-
-/// How often the line is read anew although no event came: etcd versions are known that lose watch events.
-const SILENCE: Duration = Duration::from_secs(15);
 
 impl Attempt {
     /// Waits until nobody stands before us.
@@ -59,7 +54,7 @@ impl Attempt {
         follower: &Follower,
         vouched: Vouched,
     ) -> Result<Turn> {
-        let silence = Instant::now() + SILENCE;
+        let silence = Instant::now() + self.inner.tuning.silence;
         loop {
             let own = follower.news(self.key.as_bytes());
             if own.deleted > created {
@@ -94,7 +89,7 @@ impl Attempt {
             Some(true) => {}
             None => return self.look_again(created).await,
         }
-        match roll.line(created) {
+        match roll.line(created, self.inner.tuning.near) {
             Some(line) => Ok(line),
             None => self.look_again(created).await,
         }
@@ -144,7 +139,7 @@ impl Attempt {
         let roll = Roll::of_oldest(reply.header, &self.request.name, kvs);
         // Where we aren't among them, others stand there.
         if roll.has(key, created) == Some(true)
-            && let Some(line) = roll.line(created)
+            && let Some(line) = roll.line(created, self.inner.tuning.near)
         {
             let place = self.place(created);
             self.successors = Successors::behind(place, &self.request.name, kvs);
@@ -168,7 +163,7 @@ impl Attempt {
 
     /// Reads the line until a server answers.
     pub(super) async fn look_again(&mut self, created: Revision) -> Result<Line> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::with(&self.inner.tuning);
         loop {
             match self.look(created).await {
                 Err(error) if is_transient(&error) => {
@@ -183,7 +178,10 @@ impl Attempt {
     /// Reads who stands before us, and makes sure that we still stand there ourselves.
     async fn look(&mut self, created: Revision) -> Result<Line> {
         if let Some(line) = self
-            .look_with(created, Roll::before(&self.request.name, created))
+            .look_with(
+                created,
+                Roll::before(&self.request.name, created, self.inner.tuning.near),
+            )
             .await?
         {
             return Ok(line);
@@ -199,7 +197,7 @@ impl Attempt {
             return Err(odd("the read of the queue was answered without a range"));
         };
         let roll = Roll::read(reply.header, &self.request.name, &range.kvs, range.more);
-        Ok(roll.line(created))
+        Ok(roll.line(created, self.inner.tuning.near))
     }
 
     /// Reads our own entry, which must be there, and what else is asked for: that begins at the second reply.
@@ -226,7 +224,7 @@ impl Attempt {
         match self
             .inner
             .transport
-            .lease_time_to_live(asked, REQUEST)
+            .lease_time_to_live(asked, self.inner.request())
             .await
         {
             Ok(reply) if reply.remaining.is_none() => Error::new(

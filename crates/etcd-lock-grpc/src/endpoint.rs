@@ -1,0 +1,340 @@
+//! One endpoint: its connections, how it is doing, and what it owes us.
+//!
+//! A question that stays unanswered for longer than the bound of an attempt is evidence against its endpoint. So that it is
+//! noticed whatever becomes of the caller, each question is in a [`Ledger`], and a [`monitor`](crate::monitor) looks after
+//! it: a caller that is never polled again doesn't stop the clock, and a caller that leaves early (its own timeout may be
+//! short) has the endpoint asked for a sign of life.
+//!
+//! An endpoint that owes an answer and gave no sign of life since it was asked is *silent*: everything under way on it
+//! ends at once, and its connections are made anew. One that only owes an answer is left, but what it does is not ended.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use etcd_lock_core::{Error, ErrorKind, ResponseHeader, Result};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::connection::{Channel, Dialer, GivenService};
+use crate::health::{EndpointState, Health};
+use crate::info::EndpointInfo;
+use crate::ledger::Ledger;
+use crate::monitor::Monitor;
+use crate::pool::{Pool, Purpose, Slot};
+
+/// One endpoint.
+pub(crate) struct Endpoint {
+    name: String,
+    links: Links,
+    pub(crate) ledger: Ledger,
+    pub(crate) monitor: Monitor,
+    /// How long an attempt may take.
+    pub(crate) bound: Duration,
+    health: Mutex<Health>,
+    /// Whether the state is `Healthy`, for those who only want to know that.
+    healthy: AtomicBool,
+    /// Counts how often the endpoint was found silent.
+    silences: watch::Sender<u64>,
+    cluster: Arc<Cluster>,
+    member: AtomicU64,
+    attempts: AtomicU64,
+    failures: AtomicU64,
+    /// Held by the one login that is under way.
+    pub(crate) login: tokio::sync::Mutex<()>,
+}
+
+/// What requests go over.
+enum Links {
+    Own([Pool; 3]),
+    Given(Channel),
+}
+
+impl Endpoint {
+    pub(crate) fn new(
+        dialer: Dialer,
+        given: Option<GivenService>,
+        bound: Duration,
+        cluster: Arc<Cluster>,
+    ) -> Self {
+        let target = dialer.target().clone();
+        let links = match given {
+            Some(service) => Links::Given(Channel::given(target.origin, service)),
+            None => {
+                let dialer = Arc::new(dialer);
+                let all = [Purpose::Short, Purpose::Lock, Purpose::Stream];
+                Links::Own(all.map(|purpose| Pool::new(purpose, dialer.clone())))
+            }
+        };
+        Self {
+            name: target.name,
+            links,
+            ledger: Ledger::new(),
+            monitor: Monitor::new(),
+            bound,
+            health: Mutex::new(Health::new()),
+            healthy: AtomicBool::new(false),
+            silences: watch::Sender::new(0),
+            cluster,
+            member: AtomicU64::new(0),
+            attempts: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            login: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The endpoint's URL.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A turn on a connection.
+    ///
+    /// # Errors
+    /// When there is no connection and none can be made. The endpoint is left then.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind but a connection, for the next who asks.
+    pub(crate) async fn slot(self: &Arc<Self>, purpose: Purpose) -> Result<Slot> {
+        match &self.links {
+            Links::Given(channel) => Ok(Slot::unlimited(channel.clone())),
+            Links::Own(pools) => {
+                let slot = pools[purpose as usize].slot().await;
+                slot.inspect_err(|error| self.fail(error))
+            }
+        }
+    }
+
+    /// Whether a request could be sent at once.
+    pub(crate) fn is_connected(&self, purpose: Purpose) -> bool {
+        match &self.links {
+            Links::Given(_) => true,
+            Links::Own(pools) => pools[purpose as usize].is_connected(),
+        }
+    }
+
+    /// Notes that something is asked that has an answer.
+    pub(crate) fn ask(self: &Arc<Self>) -> Question {
+        let asked = Instant::now();
+        self.attempts.fetch_add(1, Relaxed);
+        let number = self.ledger.ask(asked);
+        self.watch_over(asked);
+        Question {
+            endpoint: self.clone(),
+            number,
+            asked,
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that something is waited for that may take any time.
+    pub(crate) fn wait(self: &Arc<Self>) -> Wait {
+        self.ledger.begin_wait();
+        self.watch_over(Instant::now());
+        Wait(self.clone())
+    }
+
+    /// Tells of the next time that the endpoint is found silent.
+    pub(crate) fn silence(&self) -> Silence {
+        Silence(self.silences.subscribe())
+    }
+
+    /// Notes a sign of life.
+    pub(crate) fn hear(&self) {
+        self.ledger.hear(Instant::now());
+    }
+
+    /// Notes that the endpoint serves requests.
+    pub(crate) fn succeed(self: &Arc<Self>) {
+        if !self.healthy.load(Relaxed) {
+            self.change(EndpointState::Healthy, None);
+        }
+    }
+
+    /// Leaves the endpoint until a probe is answered.
+    pub(crate) fn suspect(self: &Arc<Self>, reason: &str) {
+        if self.health().is_usable() {
+            self.change(EndpointState::Suspect, Some(reason.to_owned()));
+        }
+    }
+
+    /// Leaves the endpoint until a probe shows that it is well again.
+    pub(crate) fn fail(self: &Arc<Self>, reason: &dyn fmt::Display) {
+        self.change(EndpointState::Failed, Some(reason.to_string()));
+    }
+
+    /// Leaves an endpoint that owes an answer since then.
+    pub(crate) fn overdue(self: &Arc<Self>, asked: Instant) {
+        let reason = format!("a request got no answer within {:?}", self.bound);
+        self.fail(&reason);
+        if self.ledger.heard() < asked {
+            self.silences.send_modify(|count| *count += 1);
+            if let Links::Own(pools) = &self.links {
+                pools.iter().for_each(Pool::forget);
+            }
+        }
+    }
+
+    /// Compares the cluster that answered with the one that answered first.
+    ///
+    /// # Errors
+    /// `Unavailable` where it is another one. The endpoint is left then.
+    pub(crate) fn check(self: &Arc<Self>, header: &ResponseHeader) -> Result<()> {
+        self.member.store(header.member_id, Relaxed);
+        let Err(ours) = self.cluster.check(header.cluster_id) else {
+            return Ok(());
+        };
+        let text = format!(
+            "{} belongs to the cluster {:x}, and not to {ours:x}, which answered first",
+            self.name, header.cluster_id
+        );
+        self.change(EndpointState::Refused, Some(text.clone()));
+        Err(Error::new(ErrorKind::Unavailable, text))
+    }
+
+    pub(crate) fn count_failure(&self) {
+        self.failures.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn info(&self) -> EndpointInfo {
+        let health = self.health().clone();
+        let member = self.member.load(Relaxed);
+        EndpointInfo {
+            name: self.name.clone(),
+            state: health.state,
+            reason: health.reason,
+            since: health.since,
+            calls_in_flight: self.ledger.under_way(),
+            attempts: self.attempts.load(Relaxed),
+            failures: self.failures.load(Relaxed),
+            member_id: (member != 0).then_some(member),
+        }
+    }
+
+    fn change(self: &Arc<Self>, state: EndpointState, reason: Option<String>) {
+        let mut health = self.health();
+        let is_refused = health.state == EndpointState::Refused;
+        if is_refused && matches!(state, EndpointState::Failed | EndpointState::Suspect) {
+            return;
+        }
+        let changed = health.change(state, reason);
+        let (usable, reason) = (health.is_usable(), health.reason.clone());
+        self.healthy.store(state == EndpointState::Healthy, Relaxed);
+        drop(health);
+        if changed {
+            tracing::debug!(endpoint = self.name, ?state, reason, "endpoint changed");
+        }
+        if !usable {
+            self.monitor.wake();
+            self.watch_over(Instant::now());
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// A question that isn't answered yet. Dropped so, it is evidence against the endpoint, or has it asked for a sign of life.
+#[derive(Debug)]
+pub(crate) struct Question {
+    endpoint: Arc<Endpoint>,
+    number: u64,
+    pub(crate) asked: Instant,
+    is_closed: AtomicBool,
+}
+
+impl Question {
+    /// Notes that there is an answer, whatever it says.
+    pub(crate) fn answered(&self) {
+        if !self.is_closed.swap(true, Relaxed) {
+            self.endpoint.hear();
+            self.endpoint.ledger.close(self.number);
+        }
+    }
+
+    /// Notes that there will be no answer, for a reason that is known.
+    pub(crate) fn broke_off(&self) {
+        if !self.is_closed.swap(true, Relaxed) {
+            self.endpoint.ledger.close(self.number);
+        }
+    }
+
+    /// Whether nothing is waited for any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Relaxed)
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        if self.is_closed() {
+            return;
+        }
+        let endpoint = &self.endpoint;
+        if !endpoint.ledger.close(self.number) {
+            // The monitor was faster.
+            return;
+        }
+        if self.asked.elapsed() >= endpoint.bound {
+            endpoint.overdue(self.asked);
+        } else if endpoint.ledger.heard() < self.asked {
+            endpoint.ledger.doubt(self.asked);
+            endpoint.monitor.wake();
+        }
+    }
+}
+
+/// Something that is waited for.
+#[derive(Debug)]
+pub(crate) struct Wait(Arc<Endpoint>);
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.0.ledger.end_wait();
+    }
+}
+
+/// The next time that an endpoint is found silent.
+#[derive(Debug)]
+pub(crate) struct Silence(watch::Receiver<u64>);
+
+impl Silence {
+    /// Waits until the endpoint is found silent.
+    ///
+    /// # Cancel safety
+    /// Nothing is missed.
+    pub(crate) async fn found(&mut self) {
+        // It fails when the endpoint is gone, which is held by whoever waits for it.
+        let _ = self.0.changed().await;
+    }
+}
+
+/// The cluster that all endpoints belong to: the one that answered first.
+#[derive(Debug, Default)]
+pub(crate) struct Cluster(AtomicU64);
+
+impl Cluster {
+    pub(crate) fn id(&self) -> Option<u64> {
+        let id = self.0.load(Relaxed);
+        (id != 0).then_some(id)
+    }
+
+    /// Fails with the id of the cluster where this is another one. A header without an id says nothing.
+    fn check(&self, id: u64) -> Result<(), u64> {
+        if id == 0 {
+            return Ok(());
+        }
+        match self.0.compare_exchange(0, id, Relaxed, Relaxed) {
+            Err(ours) if ours != id => Err(ours),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The task that watches over one endpoint while there is something to watch over.
+//!
+//! It notices answers that are overdue, asks an endpoint for a sign of life when a caller left without an answer or a stream
+//! has been quiet, and probes an endpoint that was left until it is well again. It ends when the endpoint is well and
+//! nothing is under way, and is started again by the next request: on that request's runtime, since the one of before may
+//! have ended.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use etcd_lock_core::Error;
+use etcd_lock_proto::etcdserverpb as pb;
+use futures_util::future::BoxFuture;
+use pb::maintenance_client::MaintenanceClient;
+use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+
+use crate::endpoint::Endpoint;
+use crate::health::EndpointState;
+use crate::pool::Purpose;
+use crate::status;
+
+/// A task that is so late doesn't run any more, or its runtime is held up.
+const LATE: Duration = Duration::from_secs(1);
+
+/// After its runtime was held up for so long, a task lets the answers be read that came meanwhile.
+const HELD_UP: Duration = Duration::from_millis(250);
+
+/// An endpoint's side of its monitor.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    /// Until when the task need not be looked for, in the ledger's microseconds; 0 where there is none.
+    trusted_until: AtomicU64,
+    /// The task that is the monitor now: another one ends.
+    current: AtomicU64,
+    wake: Arc<Notify>,
+}
+
+impl Monitor {
+    pub(crate) fn new() -> Self {
+        Self {
+            trusted_until: AtomicU64::new(0),
+            current: AtomicU64::new(0),
+            wake: Arc::default(),
+        }
+    }
+
+    /// Has it look now.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+}
+
+impl Endpoint {
+    /// Starts a monitor where none runs. It must be called on a runtime, or does nothing.
+    pub(crate) fn watch_over(self: &Arc<Self>, now: Instant) {
+        let (monitor, micros) = (&self.monitor, self.ledger.micros(now));
+        let trusted = monitor.trusted_until.load(Relaxed);
+        if micros < trusted {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let until = self.ledger.micros(now + self.bound + LATE);
+        let swap = monitor
+            .trusted_until
+            .compare_exchange(trusted, until, Relaxed, Relaxed);
+        if swap.is_ok() {
+            let number = monitor.current.fetch_add(1, Relaxed) + 1;
+            runtime.spawn(run(Arc::downgrade(self), number, monitor.wake.clone()));
+        }
+    }
+}
+
+/// What a monitor does next.
+enum Step {
+    Ask { limit: Duration },
+    Sleep(Instant),
+    Stop,
+}
+
+async fn run(endpoint: Weak<Endpoint>, number: u64, wake: Arc<Notify>) {
+    let mut watch = Watch::new();
+    loop {
+        let Some(alive) = endpoint.upgrade() else {
+            return;
+        };
+        if alive.monitor.current.load(Relaxed) != number {
+            return;
+        }
+        let until = match watch.step(&alive, Instant::now()) {
+            Step::Stop => return,
+            Step::Sleep(until) => until,
+            Step::Ask { limit } => {
+                watch.asking = Some(Box::pin(ask(alive, limit)));
+                continue;
+            }
+        };
+        drop(alive);
+        watch.sleep(until, &wake).await;
+    }
+}
+
+/// The state of a monitor.
+struct Watch {
+    asking: Option<BoxFuture<'static, ()>>,
+    pauses: Option<ExponentialBackoff>,
+    probe_at: Option<Instant>,
+}
+
+impl Watch {
+    const fn new() -> Self {
+        Self {
+            asking: None,
+            pauses: None,
+            probe_at: None,
+        }
+    }
+
+    fn step(&mut self, endpoint: &Arc<Endpoint>, now: Instant) -> Step {
+        let (ledger, bound) = (&endpoint.ledger, endpoint.bound);
+        if let Some(asked) = ledger.take_overdue(now, bound) {
+            endpoint.overdue(asked);
+        }
+        let usable = endpoint.health().is_usable();
+        let mut next = now + bound;
+        if usable {
+            (self.pauses, self.probe_at) = (None, None);
+        } else {
+            let at = *self.probe_at.get_or_insert(now);
+            if self.asking.is_none() && at <= now {
+                self.probe_at = Some(now + self.pause(endpoint));
+                return Step::Ask { limit: bound };
+            }
+            next = next.min(at.max(now + Duration::from_millis(1)));
+        }
+        if self.asking.is_none() {
+            if let Some(doubt) = ledger.take_doubt() {
+                let left = (doubt + bound).saturating_duration_since(now);
+                return Step::Ask {
+                    limit: left.max(bound / 4),
+                };
+            }
+            let quiet = ledger.heard() + bound;
+            if usable && ledger.is_waited_on() {
+                if quiet <= now {
+                    return Step::Ask { limit: bound };
+                }
+                next = next.min(quiet);
+            }
+        }
+        if let Some(oldest) = ledger.oldest() {
+            next = next.min(oldest + bound);
+        }
+        let is_idle = usable && self.asking.is_none() && ledger.heard() + bound < now;
+        let stop = || endpoint.monitor.trusted_until.store(0, Relaxed);
+        if is_idle && ledger.stop_if_idle(stop) {
+            return Step::Stop;
+        }
+        let trusted = ledger.micros(next + LATE);
+        endpoint.monitor.trusted_until.store(trusted, Relaxed);
+        Step::Sleep(next)
+    }
+
+    async fn sleep(&mut self, until: Instant, wake: &Notify) {
+        let nap: Sleep = sleep_until(until);
+        match &mut self.asking {
+            None => tokio::select! {
+                () = nap => {}
+                () = wake.notified() => {}
+            },
+            Some(asking) => tokio::select! {
+                () = nap => {}
+                () = wake.notified() => {}
+                () = asking => self.asking = None,
+            },
+        }
+        if Instant::now() > until + HELD_UP {
+            sleep(HELD_UP).await;
+        }
+    }
+
+    /// How long after a probe the next one follows.
+    fn pause(&mut self, endpoint: &Endpoint) -> Duration {
+        let pauses = self.pauses.get_or_insert_with(|| {
+            ExponentialBuilder::default()
+                .with_min_delay(Duration::from_millis(100))
+                .with_max_delay(Duration::from_secs(5))
+                .without_max_times()
+                .with_jitter()
+                .build()
+        });
+        pauses.next().unwrap_or(endpoint.bound)
+    }
+}
+
+/// Asks an endpoint for its status, and draws the conclusions.
+async fn ask(endpoint: Arc<Endpoint>, limit: Duration) {
+    let asked = Instant::now();
+    match timeout(limit, status(&endpoint, limit)).await {
+        Ok(Ok(None)) => endpoint.recover(),
+        Ok(Ok(Some(trouble))) => endpoint.fail(&trouble),
+        Ok(Err(error)) => endpoint.fail(&error),
+        // Others may have been answered while this had to wait for its turn.
+        Err(_) if endpoint.ledger.heard() < asked => endpoint.overdue(asked),
+        Err(_) => {}
+    }
+}
+
+/// What is wrong with an endpoint that answers, if anything.
+async fn status(endpoint: &Arc<Endpoint>, limit: Duration) -> Result<Option<String>, Error> {
+    let slot = endpoint.slot(Purpose::Short).await?;
+    let mut client = MaintenanceClient::new(slot.channel);
+    let mut request = tonic::Request::new(pb::StatusRequest {});
+    request.set_timeout(limit);
+    let reply = match client.status(request).await {
+        Ok(reply) => reply.into_inner(),
+        Err(status) => {
+            let failure = status::failure(status, endpoint.name(), true);
+            if failure.is_heard {
+                endpoint.hear();
+            }
+            // An answer of any kind is a sign of life: a proxy may not know the call, a user may not be allowed to make it.
+            return match failure.is_fault {
+                true => Err(failure.error),
+                false => Ok(None),
+            };
+        }
+    };
+    endpoint.hear();
+    if let Some(header) = reply.header {
+        endpoint.check(&header.try_into()?)?;
+    }
+    let trouble = match reply {
+        pb::StatusResponse { leader: 0, .. } => "has no leader",
+        pb::StatusResponse {
+            is_learner: true, ..
+        } => "is a learner",
+        _ => return Ok(None),
+    };
+    Ok(Some(format!("{} {trouble}", endpoint.name())))
+}
+
+impl Endpoint {
+    /// Notes that a probe found the endpoint well.
+    fn recover(self: &Arc<Self>) {
+        let state = self.health().state;
+        if state != EndpointState::Healthy {
+            self.succeed();
+        }
+    }
+}

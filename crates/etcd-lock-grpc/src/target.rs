@@ -1,0 +1,255 @@
+//! Where an endpoint is, read from the text that names it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use etcd_lock_core::{Error, Result};
+use http::Uri;
+
+use crate::Options;
+use crate::connector::Address;
+
+/// An endpoint as it was given, checked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Target {
+    /// The endpoint's URL, for people.
+    pub(crate) name: String,
+    /// Scheme and authority of its requests.
+    pub(crate) origin: Uri,
+    /// Where connections go.
+    pub(crate) address: Address,
+    /// The host, if TLS is spoken with it.
+    pub(crate) tls: Option<String>,
+}
+
+impl Target {
+    /// Reads all endpoints of an etcd.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when one can't be read, there is none, or the options can't work with them.
+    pub(crate) fn parse_all(
+        given: impl IntoIterator<Item = impl AsRef<str>>,
+        options: &Options,
+    ) -> Result<Vec<Self>> {
+        let targets = given
+            .into_iter()
+            .map(|given| Self::parse(given.as_ref(), options));
+        let targets = targets.collect::<Result<Vec<_>>>()?;
+        if targets.is_empty() {
+            return Err(Error::invalid("no endpoint: at least one is needed"));
+        }
+        if options.tls.is_some() && targets.iter().all(|target| target.tls.is_none()) {
+            return Err(Error::invalid(
+                "there are options for TLS, and no endpoint with it: write https:// before it",
+            ));
+        }
+        Ok(targets)
+    }
+
+    /// Reads a URL, `host:port` as etcdctl takes it, or the path of a Unix socket as `unix:/path`.
+    pub(crate) fn parse(given: &str, options: &Options) -> Result<Self> {
+        if given.contains('@') {
+            // It may be a password, so it isn't repeated.
+            return Err(Error::invalid(
+                "an endpoint has a user in it, before its @: log in with with_login, or ETCDCTL_USER",
+            ));
+        }
+        match given.strip_prefix("unix:") {
+            Some(path) => Self::unix(given, path.strip_prefix("//").unwrap_or(path)),
+            None => Self::tcp(given, options),
+        }
+    }
+
+    fn unix(given: &str, path: &str) -> Result<Self> {
+        if !path.starts_with('/') || path.len() < 2 {
+            return Err(bad(given, "the path of a Unix socket is absolute"));
+        }
+        Ok(Self {
+            name: format!("unix://{path}"),
+            // Only a name: the socket says who listens.
+            origin: Uri::from_static("http://localhost"),
+            address: Address::Unix(PathBuf::from(path)),
+            tls: None,
+        })
+    }
+
+    fn tcp(given: &str, options: &Options) -> Result<Self> {
+        let name = match options.tls {
+            _ if given.contains("://") => given.to_owned(),
+            Some(_) => format!("https://{given}"),
+            None => format!("http://{given}"),
+        };
+        let origin = name
+            .parse::<Uri>()
+            .map_err(|error| bad(given, "it is no URL").with_source(error))?;
+        let has_tls = match origin.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(bad(given, "its scheme must be http, https or unix")),
+        };
+        let (Some(host), Some(port)) =
+            (origin.host().filter(|it| !it.is_empty()), origin.port_u16())
+        else {
+            return Err(bad(given, "host and port are needed"));
+        };
+        if options.login.is_some() && !has_tls && !is_loopback(host) {
+            return Err(bad(
+                given,
+                "a password goes over plain TCP to loopback addresses only, write https:// before others",
+            ));
+        }
+        if origin
+            .path_and_query()
+            .is_some_and(|path| path.as_str() != "/")
+        {
+            return Err(bad(given, "there must be nothing after the port"));
+        }
+        let host = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        Ok(Self {
+            tls: has_tls.then(|| host.clone()),
+            address: Address::Tcp { host, port },
+            name,
+            origin,
+        })
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    address == "localhost" || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn bad(given: &str, why: &str) -> Error {
+    Error::invalid(format!(
+        "{given:?} is no endpoint: {why}, as in http://127.0.0.1:2379"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use etcd_lock_core::ErrorKind;
+
+    use super::*;
+    use crate::TlsOptions;
+
+    fn parse(given: &str) -> Result<Target> {
+        Target::parse(given, &Options::new())
+    }
+
+    #[test]
+    fn urls_and_host_with_port_are_endpoints() {
+        for (given, host, port) in [
+            ("http://127.0.0.1:2379", "127.0.0.1", 2379),
+            ("127.0.0.1:2379", "127.0.0.1", 2379),
+            ("localhost:1", "localhost", 1),
+            ("http://[::1]:2379/", "::1", 2379),
+        ] {
+            let target = parse(given).unwrap();
+            let host = host.to_owned();
+            assert_eq!(target.address, Address::Tcp { host, port }, "{given}");
+        }
+    }
+
+    #[test]
+    fn paths_of_unix_sockets_are_endpoints() {
+        for given in ["unix:/run/etcd", "unix:///run/etcd"] {
+            let target = parse(given).unwrap();
+            assert_eq!(target.address, Address::Unix("/run/etcd".into()), "{given}");
+            assert_eq!(target.name, "unix:///run/etcd");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for bad in [
+            "",
+            "127.0.0.1",
+            "http://",
+            "ftp://a:1",
+            "unix:",
+            "unix:relative",
+            "unix:/",
+            "http://a:1/b",
+            "a b:1",
+            "http://a:99999",
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{bad}");
+        }
+    }
+
+    #[test]
+    fn scheme_says_whether_tls_is_spoken_and_tls_options_are_the_default() {
+        let with_tls = Options::new().with_tls(TlsOptions::new());
+        for (given, without, with) in [
+            ("https://a:1", Some("a"), Some("a")),
+            ("https://[::1]:1", Some("::1"), Some("::1")),
+            ("http://a:1", None, None),
+            ("unix:/a", None, None),
+            ("a:1", None, Some("a")),
+        ] {
+            let tls = |options: &Options| Target::parse(given, options).unwrap().tls;
+            assert_eq!(tls(&Options::new()).as_deref(), without, "{given}");
+            assert_eq!(tls(&with_tls).as_deref(), with, "{given}");
+        }
+    }
+
+    #[test]
+    fn tls_options_need_an_endpoint_with_tls() {
+        let options = Options::new().with_tls(TlsOptions::new());
+        for plain in [
+            &["http://a:1"][..],
+            &["unix:///a"],
+            &["http://a:1", "unix:/b"],
+        ] {
+            let error = Target::parse_all(plain, &options).unwrap_err();
+            assert!(error.to_string().contains("write https://"), "{error}");
+        }
+        for good in [
+            &["https://a:1"][..],
+            &["a:1"],
+            &["http://127.0.0.1:1", "https://a:1"],
+        ] {
+            assert!(Target::parse_all(good, &options).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn password_goes_over_plain_tcp_to_loopback_only() {
+        let login = Options::new().with_login("me", "secret");
+        let with_tls = login.clone().with_tls(TlsOptions::new());
+        for good in [
+            "127.0.0.1:1",
+            "localhost:1",
+            "http://[::1]:1",
+            "unix:/a",
+            "https://a:1",
+        ] {
+            assert!(Target::parse(good, &login).is_ok(), "{good}");
+        }
+        assert!(Target::parse("a:1", &with_tls).is_ok());
+        for (bad, options) in [
+            ("10.0.0.1:1", &login),
+            ("http://localhost.example.org:1", &login),
+            ("http://a:1", &with_tls),
+        ] {
+            let error = Target::parse(bad, options).unwrap_err();
+            assert!(
+                error.to_string().contains("loopback addresses only"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn user_in_an_endpoint_is_refused_and_not_repeated() {
+        for given in ["http://me:secret@127.0.0.1:1", "me:secret@127.0.0.1:1"] {
+            let error = parse(given).unwrap_err();
+            assert!(error.to_string().contains("log in with"), "{error}");
+            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What is known of the queue of one lock, and the verdict on an entry that follows from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use etcd_lock_core::{LockKey, Revision};
+
+use crate::admission::admits;
+
+/// An entry of the queue. A key that was deleted and put again is another entry.
+///
+/// Entries are ordered as etcd's lock clients order them: by create revision, and by key where one transaction created
+/// two.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub struct EntryId {
+    /// The revision that created it.
+    pub created: Revision,
+    /// Its key.
+    pub key: LockKey,
+}
+
+impl EntryId {
+    /// The entry of this key that was created at this revision.
+    #[must_use]
+    pub const fn new(key: LockKey, created: Revision) -> Self {
+        Self { created, key }
+    }
+}
+
+/// Live entries as of one revision.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The revision of the store when the entries were read.
+    pub revision: Revision,
+    /// Entries that were created after this revision were not asked for.
+    pub up_to: Revision,
+    /// Whether `entries` are all that were asked for.
+    pub complete: bool,
+    /// The live entries.
+    pub entries: BTreeSet<EntryId>,
+}
+
+impl Snapshot {
+    /// Entries that were read at `revision`, of those that were created up to `up_to`.
+    #[must_use]
+    pub fn new(
+        revision: Revision,
+        up_to: Revision,
+        complete: bool,
+        entries: impl IntoIterator<Item = EntryId>,
+    ) -> Self {
+        Self {
+            revision,
+            up_to,
+            complete,
+            entries: entries.into_iter().collect(),
+        }
+    }
+
+    /// Up to which create revision the snapshot is the whole truth, if it is anywhere. A snapshot says nothing of entries
+    /// that were created after it.
+    pub(crate) fn complete_to(&self) -> Option<Revision> {
+        self.complete.then(|| self.up_to.min(self.revision))
+    }
+}
+
+/// What is known of an entry's predecessors.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[allow(clippy::exhaustive_enums, reason = "there is no fourth")]
+pub enum Verdict {
+    /// No live entry is older.
+    Head,
+    /// This entry is older and was not seen deleted. It is the newest such one that is known.
+    Behind(EntryId),
+    /// No older entry is known, and there may be some: a snapshot must be read.
+    Unknown,
+}
+
+/// The live entries of a queue, as far as they are known.
+///
+/// > A new entry's create revision is greater than that of every existing entry. So the set of entries older than a given
+/// > entry only ever shrinks.
+///
+/// Therefore one number says how far the knowledge reaches: of the entries that were created up to and including that
+/// revision, all that live are known. From then on entries below it are only removed, never added, so that a stale
+/// snapshot, a late event or a duplicate can delay a grant and can't cause one.
+///
+/// ```
+/// use etcd_lock_core::{LeaseId, LockName, Revision};
+/// use etcd_lock_queue::{EntryId, Knowledge, Snapshot, Verdict};
+///
+/// let name = LockName::new("report")?;
+/// let entry = |lease, created| -> Result<_, etcd_lock_core::Error> {
+///     Ok(EntryId::new(name.key(LeaseId::new(lease)?), Revision::new(created)?))
+/// };
+/// let (holder, waiter) = (entry(1, 5)?, entry(2, 8)?);
+///
+/// let mut knowledge = Knowledge::default();
+/// assert_eq!(knowledge.verdict(&waiter), Verdict::Unknown);
+///
+/// let at = Revision::new(8)?;
+/// knowledge.apply(&Snapshot::new(at, at, true, [holder.clone(), waiter.clone()]));
+/// assert_eq!(knowledge.verdict(&waiter), Verdict::Behind(holder.clone()));
+///
+/// knowledge.deleted(&holder.key, Revision::new(9)?);
+/// assert_eq!(knowledge.verdict(&waiter), Verdict::Head);
+/// # Ok::<(), etcd_lock_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Knowledge {
+    /// Entries that were not seen deleted, with the last revision at which each was seen to exist.
+    live: BTreeMap<EntryId, Revision>,
+    /// All live entries that were created up to this revision are in `live`.
+    complete_to: Revision,
+}
+
+impl Knowledge {
+    /// Nothing is known.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            live: BTreeMap::new(),
+            complete_to: Revision::ZERO,
+        }
+    }
+
+    /// Adds a snapshot.
+    pub fn apply(&mut self, snapshot: &Snapshot) {
+        for entry in &snapshot.entries {
+            self.note(entry, snapshot.revision);
+        }
+        let Some(complete_to) = snapshot.complete_to() else {
+            return;
+        };
+        // Read, and not found: it was deleted by then.
+        self.live
+            .retain(|entry, _| entry.created > complete_to || snapshot.entries.contains(entry));
+        self.complete_to = self.complete_to.max(complete_to);
+    }
+
+    /// Adds one entry that existed at a revision, and returns whether it may still exist: an entry that is missing where
+    /// all live ones are known was deleted since.
+    pub fn note(&mut self, entry: &EntryId, existed_at: Revision) -> bool {
+        if let Some(seen) = self.live.get_mut(entry) {
+            *seen = existed_at.max(*seen);
+            return true;
+        }
+        let may_exist = entry.created > self.complete_to;
+        if may_exist {
+            self.live.insert(entry.clone(), existed_at);
+        }
+        may_exist
+    }
+
+    /// A key was deleted at this revision.
+    pub fn deleted(&mut self, key: &LockKey, revision: Revision) {
+        self.live
+            .retain(|entry, _| entry.key != *key || entry.created > revision);
+    }
+
+    /// A key was read at a revision, and was found to be the entry that was created at `found`, or none.
+    pub fn observed(&mut self, key: &LockKey, at: Revision, found: Option<Revision>) {
+        self.live.retain(|entry, _| {
+            let is_gone = entry.key == *key && entry.created <= at && Some(entry.created) != found;
+            !is_gone
+        });
+        if let Some(created) = found {
+            let entry = EntryId::new(key.clone(), created);
+            if let Some(seen) = self.live.get_mut(&entry) {
+                *seen = at.max(*seen);
+            }
+        }
+    }
+
+    /// This entry was deleted, whatever is under its key now.
+    pub fn entry_deleted(&mut self, entry: &EntryId) {
+        self.live.remove(entry);
+    }
+
+    /// What follows for an entry.
+    #[must_use]
+    pub fn verdict(&self, entry: &EntryId) -> Verdict {
+        self.verdict_without(entry, |_| false)
+    }
+
+    /// The same, if predecessors that were released in this client, and whose deletion is under way, count as deleted.
+    pub(crate) fn verdict_without(
+        &self,
+        entry: &EntryId,
+        released: impl Fn(&EntryId) -> bool,
+    ) -> Verdict {
+        let predecessors = || self.predecessors(entry).filter(|other| !released(other));
+        if self.knows_all_before(entry) && admits(predecessors()) {
+            return Verdict::Head;
+        }
+        match predecessors().next_back() {
+            Some(nearest) => Verdict::Behind(nearest.clone()),
+            None => Verdict::Unknown,
+        }
+    }
+
+    /// The known live entries that are older than an entry, the oldest first.
+    pub fn predecessors<'a>(
+        &'a self,
+        entry: &EntryId,
+    ) -> impl DoubleEndedIterator<Item = &'a EntryId> + use<'a> {
+        self.live.range(..entry).map(|(other, _)| other)
+    }
+
+    /// Whether all live predecessors of an entry are known. A create revision that two entries share must be covered
+    /// itself.
+    #[must_use]
+    pub fn knows_all_before(&self, entry: &EntryId) -> bool {
+        entry.created <= self.complete_to
+    }
+
+    /// Whether an entry was not seen deleted.
+    #[must_use]
+    pub fn is_live(&self, entry: &EntryId) -> bool {
+        self.live.contains_key(entry)
+    }
+
+    /// Whether an entry of this key may have been deleted before a watch that began at `revision` could tell.
+    #[must_use]
+    pub fn has_gap(&self, key: &LockKey, revision: Revision) -> bool {
+        let mut live = self.live.iter();
+        live.any(|(entry, seen)| entry.key == *key && *seen < revision)
+    }
+
+    /// Forgets the entries that are newer than any of ours, which nobody asks about.
+    pub fn forget_after(&mut self, newest: Option<&EntryId>) {
+        match newest {
+            Some(newest) => {
+                self.live.retain(|entry, _| entry.created <= newest.created);
+                self.complete_to = self.complete_to.min(newest.created);
+            }
+            None => *self = Self::default(),
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The machine of one lock: what each input does, and what is asked of etcd then.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use etcd_lock_core::{LeaseId, LockKey, LockName, Revision};
+
+use crate::entry::{Call, OwnEntry, Stage, State};
+use crate::handover::Limits;
+use crate::io::{CallerId, Failure, Input, Mode, Output, Stamp, Timer, Validity};
+use crate::knowledge::{EntryId, Knowledge};
+use crate::request::Request;
+use crate::value::Nonce;
+
+/// The lock of one name, as one client takes part in its queue.
+///
+/// A driver feeds it with [`handle`](Self::handle), and after each input does what [`poll_output`](Self::poll_output)
+/// returns, until it returns `None`. See the [crate's page](crate) for the rules.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct LockQueue {
+    pub(crate) name: LockName,
+    pub(crate) limits: Limits,
+    /// The entries of this client's sessions.
+    pub(crate) own: BTreeMap<LeaseId, OwnEntry>,
+    pub(crate) knowledge: Knowledge,
+    pub(crate) watched: BTreeSet<LockKey>,
+    pub(crate) reads: Reads,
+    pub(crate) outputs: VecDeque<Output>,
+}
+
+/// The reads under way. Each is shared by all who need it.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub(crate) struct Reads {
+    pub(crate) snapshot_sent: bool,
+    /// The keys that are being read by themselves.
+    pub(crate) checking: Option<Vec<LockKey>>,
+    /// The keys that are to be read next.
+    pub(crate) unchecked: BTreeSet<LockKey>,
+    /// One failed: the next ones wait for the timer.
+    pub(crate) is_paused: bool,
+}
+
+impl LockQueue {
+    /// The lock of this name, in whose queue this client has no entry.
+    #[must_use]
+    pub const fn new(name: LockName, limits: Limits) -> Self {
+        Self {
+            name,
+            limits,
+            own: BTreeMap::new(),
+            knowledge: Knowledge::new(),
+            watched: BTreeSet::new(),
+            reads: Reads::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes an input in.
+    pub fn handle(&mut self, input: Input, validity: &dyn Validity) {
+        match input {
+            Input::Acquire {
+                session,
+                caller,
+                mode,
+                nonce,
+            } => self.acquire(session, caller, mode, nonce),
+            Input::Cancel(session, caller) => self.cancel(session, caller, validity),
+            Input::Release(session, caller) => {
+                self.release(session, caller, Some(caller), validity);
+            }
+            Input::WriteSent(session, caller) => self.count_write(session, caller, 1),
+            Input::WriteAnswered(session, caller) => self.count_write(session, caller, -1),
+            Input::Replied {
+                request,
+                sent,
+                reply,
+            } => self.replied(request, sent, reply),
+            Input::Failed(request, failure) => self.failed(request, failure),
+            Input::Observed { sent, observations } => self.observe(sent, &observations),
+            Input::Deleted(key, revision) => self.key_deleted(&key, revision),
+            Input::Watching(key, revision) => {
+                if self.watched.contains(&key) && self.knowledge.has_gap(&key, revision) {
+                    self.reads.unchecked.insert(key);
+                }
+            }
+            Input::WatchLost(key) => {
+                if self.watched.contains(&key) {
+                    self.outputs.push_back(Output::Watch(key));
+                }
+            }
+            Input::SessionEnded(session) => self.end_session(session),
+            Input::AskPosition(session) => {
+                if let Some(own) = self.own.get_mut(&session) {
+                    own.position.get_or_insert(None);
+                }
+            }
+            Input::Fired(timer) => self.fire(timer, validity),
+        }
+        self.settle(validity);
+    }
+
+    /// The next thing to do, if there is one.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The name of the lock.
+    #[must_use]
+    pub const fn name(&self) -> &LockName {
+        &self.name
+    }
+
+    /// Whether the client has nothing to do with the lock any more, so that the machine can be dropped.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.own.is_empty() && self.reads == Reads::new() && self.outputs.is_empty()
+    }
+
+    /// The keys to read in the heartbeat of a session: its own entry, or the key where one of a request in doubt may yet
+    /// appear, and the direct predecessor of an entry that waits.
+    pub fn heartbeat(&self, session: LeaseId) -> impl Iterator<Item = LockKey> + use<> {
+        let own = self.own.get(&session);
+        let id = own.and_then(OwnEntry::id);
+        let key = own
+            .filter(|own| own.in_doubt || id.is_some())
+            .map(|own| own.key.clone());
+        let waiting = id.filter(|_| own.is_some_and(OwnEntry::is_waiting));
+        let predecessor = waiting.and_then(|id| self.knowledge.predecessors(&id).next_back());
+        key.into_iter()
+            .chain(predecessor.map(|entry| entry.key.clone()))
+    }
+
+    /// The caller that holds the lock for a session, and when the entry was confirmed last: it is held for as long as
+    /// [`Validity::is_valid`] says so of that stamp.
+    #[must_use]
+    pub fn holder(&self, session: LeaseId) -> Option<(CallerId, Stamp)> {
+        match &self.own.get(&session)?.state {
+            State::Held(hold) => Some((hold.holder, hold.seen.confirmed)),
+            _ => None,
+        }
+    }
+
+    /// The entry of a session that exists, as far as is known.
+    #[must_use]
+    pub fn entry(&self, session: LeaseId) -> Option<EntryId> {
+        self.own.get(&session).and_then(OwnEntry::id)
+    }
+
+    /// When the latest request was sent that showed the entry of a session, while it waits or is held.
+    #[must_use]
+    pub fn confirmed(&self, session: LeaseId) -> Option<Stamp> {
+        let seen = self.own.get(&session)?.seen()?;
+        Some(seen.confirmed)
+    }
+
+    /// How far the entry of a session has come.
+    #[must_use]
+    pub fn stage(&self, session: LeaseId) -> Stage {
+        let Some(own) = self.own.get(&session) else {
+            return Stage::Idle;
+        };
+        match &own.state {
+            State::Idle if own.in_doubt => Stage::InDoubt,
+            State::Idle => Stage::Idle,
+            State::Entering(Call::Failed) if own.in_doubt => Stage::InDoubt,
+            State::Entering(_) => Stage::Entering,
+            State::Waiting(_) => Stage::Waiting,
+            State::Held(_) => Stage::Held,
+            State::Releasing(_) => Stage::Releasing,
+        }
+    }
+
+    fn acquire(&mut self, session: LeaseId, caller: CallerId, mode: Mode, nonce: Nonce) {
+        let name = &self.name;
+        let own = self
+            .own
+            .entry(session)
+            .or_insert_with(|| OwnEntry::new(name.key(session), nonce));
+        if mode == Mode::Try && own.is_busy() {
+            let busy = Output::Failed(caller, Failure::Busy);
+            return self.outputs.push_back(busy);
+        }
+        if own.state == State::Idle && !own.in_doubt {
+            own.nonce = nonce;
+        }
+        own.callers.push_back((caller, mode));
+        self.enter_if_wanted(session);
+    }
+
+    fn cancel(&mut self, session: LeaseId, caller: CallerId, validity: &dyn Validity) {
+        self.release(session, caller, None, validity);
+        let Some(own) = self.own.get_mut(&session) else {
+            return;
+        };
+        own.callers.retain(|(other, _)| *other != caller);
+        if let State::Releasing(release) = &mut own.state {
+            release.caller = release.caller.filter(|other| *other != caller);
+        }
+        self.withdraw_if_unwanted(session);
+    }
+
+    fn count_write(&mut self, session: LeaseId, caller: CallerId, change: i32) {
+        let own = self.own.get_mut(&session);
+        if let Some(hold) = own.and_then(|own| own.hold_of(caller)) {
+            hold.unanswered = hold.unanswered.saturating_add_signed(change);
+        }
+    }
+
+    /// Creates the entry of a session that has none and whose callers want the lock.
+    pub(crate) fn enter_if_wanted(&mut self, session: LeaseId) {
+        let waiting = self.own.values().filter(|own| own.is_waiting()).count();
+        let Some(own) = self.own.get_mut(&session) else {
+            return;
+        };
+        if own.state != State::Idle || own.callers.is_empty() {
+            return;
+        }
+        own.state = State::Entering(Call::Sent);
+        self.outputs.push_back(Output::Send(Request::Enter {
+            session,
+            nonce: own.nonce,
+            reads_newest: waiting <= CROWD,
+        }));
+    }
+
+    /// Removes the entry that no caller wants any more.
+    pub(crate) fn withdraw_if_unwanted(&mut self, session: LeaseId) {
+        let Some(own) = self.own.get_mut(&session) else {
+            return;
+        };
+        if !own.callers.is_empty() {
+            return;
+        }
+        match &own.state {
+            State::Waiting(seen) => {
+                let created = seen.created;
+                self.delete(session, created, None, false);
+            }
+            State::Entering(Call::Failed) => {
+                own.state = State::Idle;
+                if own.in_doubt {
+                    self.reads.unchecked.insert(own.key.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn key_deleted(&mut self, key: &LockKey, revision: Revision) {
+        self.knowledge.deleted(key, revision);
+        if let Some(session) = self.session_of(key) {
+            let id = self.own.get(&session).and_then(OwnEntry::id);
+            if id.is_some_and(|id| id.created <= revision) {
+                self.entry_gone(session);
+            }
+        }
+    }
+
+    fn end_session(&mut self, session: LeaseId) {
+        let Some(own) = self.own.remove(&session) else {
+            return;
+        };
+        let lost = |caller| Output::Failed(caller, Failure::SessionLost);
+        match own.state {
+            State::Held(hold) => self.outputs.push_back(Output::Lost(hold.holder)),
+            State::Releasing(release) => self.outputs.extend(release.caller.map(lost)),
+            _ => {}
+        }
+        let callers = own.callers.into_iter();
+        self.outputs.extend(callers.map(|(caller, _)| lost(caller)));
+    }
+
+    fn fire(&mut self, timer: Timer, validity: &dyn Validity) {
+        match timer {
+            Timer::Retry(session) => self.retry(session),
+            Timer::Reads => self.reads.is_paused = false,
+            Timer::Ask(session) => self.ask(session),
+            Timer::Turn(session) => self.end_turn(session),
+            Timer::Aged(session) => {
+                if let Some(State::Held(hold)) =
+                    self.own.get_mut(&session).map(|own| &mut own.state)
+                {
+                    hold.is_aged = true;
+                }
+            }
+            Timer::Expired(session) => self.expire(session, validity),
+        }
+    }
+
+    /// The session of this client that a key belongs to.
+    pub(crate) fn session_of(&self, key: &LockKey) -> Option<LeaseId> {
+        let (name, session) = key.parts()?;
+        (name == self.name && self.own.contains_key(&session)).then_some(session)
+    }
+}
+
+/// With more waiters of one client than this, entering reads nothing: one shared snapshot serves all of them.
+const CROWD: usize = 4;
+
+impl Reads {
+    const fn new() -> Self {
+        Self {
+            snapshot_sent: false,
+            checking: None,
+            unchecked: BTreeSet::new(),
+            is_paused: false,
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! How an etcd is to be started.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use super::member::{Member, Plan, Ports};
+use super::peer_links::PeerLinks;
+use super::{Admin, RealEtcd, data, default_program};
+use crate::certificates::{Authority, Pair};
+
+/// How often other ports are tried when somebody takes one of ours between choosing and using it.
+const ATTEMPTS: usize = 5;
+
+/// An etcd that is yet to be started: one member, without TLS, of the program that is found by itself.
+///
+/// ```no_run
+/// use etcd_lock_testkit::real_etcd::{Setup, program_35};
+///
+/// # async fn start() {
+/// let etcd = Setup::new().members(3).program(program_35()).start().await;
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Setup {
+    size: usize,
+    program: Option<PathBuf>,
+    flags: Vec<String>,
+    tls: Option<Tls>,
+    has_peer_links: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Tls {
+    authority: PathBuf,
+    server: Pair,
+    admin: Pair,
+}
+
+impl Setup {
+    /// One member at etcd's defaults.
+    pub const fn new() -> Self {
+        Self {
+            size: 1,
+            program: None,
+            flags: Vec::new(),
+            tls: None,
+            has_peer_links: false,
+        }
+    }
+
+    /// How many members there are. 1 by default.
+    pub const fn members(mut self, size: usize) -> Self {
+        self.size = size;
+        self
+    }
+
+    /// The etcd to run. [`default_program`] by default.
+    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = Some(program.into());
+        self
+    }
+
+    /// More flags for etcd.
+    pub fn flags(mut self, flags: &[&str]) -> Self {
+        self.flags
+            .extend(flags.iter().map(|flag| (*flag).to_owned()));
+        self
+    }
+
+    /// TLS for clients, who must have a certificate of this authority. Members talk to each other without it.
+    ///
+    /// The members read the files of `server` again for each connection that they accept.
+    pub fn tls(mut self, authority: &Authority, server: &Pair) -> Self {
+        self.tls = Some(Tls {
+            authority: authority.ca_file().to_owned(),
+            server: server.clone(),
+            // No common name of a user of etcd: where there is authentication, the password says who asks.
+            admin: authority.client(""),
+        });
+        self
+    }
+
+    /// Members reach each other through proxies, so that [`RealEtcd::peer_links`] can part them.
+    pub const fn with_peer_links(mut self) -> Self {
+        self.has_peer_links = true;
+        self
+    }
+
+    /// Starts it, and returns when all its members answer.
+    ///
+    /// # Panics
+    /// When there is no etcd on this machine, saying how to get one; or when it doesn't start.
+    pub async fn start(self) -> RealEtcd {
+        for _ in 1..ATTEMPTS {
+            if let Ok(etcd) = self.try_start().await {
+                return etcd;
+            }
+        }
+        self.try_start()
+            .await
+            .unwrap_or_else(|log| panic!("etcd did not start; the end of its log:\n{log}"))
+    }
+
+    /// On failure, the end of the log of the member that failed.
+    async fn try_start(&self) -> Result<RealEtcd, String> {
+        let dir = data::directory();
+        let ports = free_ports(self.size);
+        let pids: Vec<_> = (0..self.size)
+            .map(|_| Arc::new(AtomicU32::new(0)))
+            .collect();
+        let own: Vec<_> = ports.iter().map(|ports| ports.peer).collect();
+        let links = match self.has_peer_links {
+            true => Some(PeerLinks::start(&own, &pids).await),
+            false => None,
+        };
+        let advertised = links.as_ref().map_or(own, PeerLinks::ports);
+        let mut members: Vec<_> = (0..self.size)
+            .map(|index| Plan {
+                program: self.program.clone().unwrap_or_else(default_program),
+                data: dir.path().join(name(index)),
+                scheme: if self.tls.is_some() { "https" } else { "http" },
+                ports: ports[index],
+                advertised_peer_port: advertised[index],
+                initial_cluster: initial_cluster(&advertised),
+                flags: self.all_flags(),
+            })
+            .zip(pids)
+            .map(|(plan, pid)| Member::spawn(plan, pid))
+            .collect();
+        for member in &mut members {
+            member.wait_until_it_answers().await?;
+        }
+        Ok(RealEtcd {
+            members,
+            links,
+            admin: self.admin(),
+            dir,
+        })
+    }
+
+    fn all_flags(&self) -> Vec<String> {
+        let mut flags = self.flags.clone();
+        if let Some(tls) = &self.tls {
+            flags.push("--client-cert-auth".to_owned());
+            for (flag, file) in [
+                ("--trusted-ca-file", tls.authority.as_path()),
+                ("--cert-file", tls.server.certificate_file()),
+                ("--key-file", tls.server.key_file()),
+            ] {
+                flags.extend([flag.to_owned(), file.to_string_lossy().into_owned()]);
+            }
+        }
+        flags
+    }
+
+    fn admin(&self) -> Admin {
+        let mut admin = Admin::default();
+        if let Some(tls) = &self.tls {
+            for (flag, file) in [
+                ("--cacert", tls.authority.as_path()),
+                ("--cert", tls.admin.certificate_file()),
+                ("--key", tls.admin.key_file()),
+            ] {
+                admin.add(flag, &file.to_string_lossy());
+            }
+        }
+        admin
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// All are held before the first is let go, so that they differ.
+fn free_ports(members: usize) -> Vec<Ports> {
+    let listeners: Vec<_> = (0..3 * members)
+        .map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap())
+        .collect();
+    let ports: Vec<_> = listeners
+        .iter()
+        .map(|listener| listener.local_addr().unwrap().port())
+        .collect();
+    ports
+        .chunks(3)
+        .map(|ports| Ports {
+            client: ports[0],
+            peer: ports[1],
+            metrics: ports[2],
+        })
+        .collect()
+}
+
+fn name(index: usize) -> String {
+    format!("m{index}")
+}
+
+/// etcd's own notation: the name and peer URL of every member.
+fn initial_cluster(peer_ports: &[u16]) -> String {
+    let members: Vec<_> = peer_ports
+        .iter()
+        .enumerate()
+        .map(|(index, port)| format!("{}=http://127.0.0.1:{port}", name(index)))
+        .collect();
+    members.join(",")
+}

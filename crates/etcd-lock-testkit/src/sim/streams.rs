@@ -1,0 +1,130 @@
+//! Faults of streams, of the watches on them, and of clocks.
+
+use etcd_lock_core::ErrorKind;
+use etcd_lock_core::watch::{Event, WatchBody};
+
+use super::process::Micros;
+use super::server::{Down, Who};
+use super::transport::lost;
+use super::world::{self, World};
+use crate::faults::{ClockFault, StreamFault, WatchFault};
+use crate::history::Fact;
+
+impl World<'_> {
+    pub(super) fn stream_fault(&mut self, process: usize, fault: StreamFault) {
+        match fault {
+            StreamFault::Broken | StreamFault::Ended => {
+                self.end_streams(process, fault);
+                self.wake(process);
+            }
+            StreamFault::Stalled(length) => {
+                self.stats.count("streams stalled");
+                let until = self.now + micros(length);
+                self.disturb(process, until);
+                let host = &mut self.hosts[process];
+                host.streams_stalled_until = host.streams_stalled_until.max(until);
+            }
+        }
+    }
+
+    /// Ends the streams of a process, whose calls go on.
+    pub(super) fn end_streams(&mut self, number: usize, how: StreamFault) {
+        let Some(process) = &mut self.hosts[number].process else {
+            return;
+        };
+        let streams = std::mem::take(&mut process.streams);
+        self.disturb(number, self.now);
+        self.stats.count(match how {
+            StreamFault::Ended => "streams ended",
+            _ => "streams broken",
+        });
+        for (id, stream) in streams {
+            if how != StreamFault::Ended {
+                stream.end.fail(lost("the stream was cut"));
+            }
+            let who = self.who(number, id);
+            self.server.close_stream(who);
+        }
+    }
+
+    pub(super) fn watch_fault(&mut self, process: usize, fault: WatchFault, until: Micros) {
+        self.stats.count(match fault {
+            WatchFault::Delayed => "watches delayed",
+            WatchFault::DelayedFromStart => "watches delayed from their start",
+            WatchFault::EventsLost(_) => "events lost for a while",
+            WatchFault::Refused(_) => "watches refused",
+            WatchFault::Restarted => "watches restarted",
+        });
+        if fault.is_lasting() {
+            self.at(until, world::Event::WatchFaultEnd(process, fault.clone()));
+        }
+        self.server.begin_watch_fault(process, fault);
+    }
+
+    /// A watch that lives was not told of an event.
+    pub(super) fn event_lost(&mut self, who: Who, event: &Event) {
+        self.stats.count("event lost");
+        self.record(Fact::EventLost {
+            client: who.client(),
+            key: String::from_utf8_lossy(&event.kv.key).into_owned(),
+        });
+        self.log.add(
+            self.now,
+            format_args!("{}.{} is not told of {event:?}", who.process, who.id),
+        );
+    }
+
+    /// Notes that the server has ended a watch, where it says so.
+    pub(super) fn watch_ended(&mut self, who: Who, down: &Down) {
+        let Down::Watch(Ok(reply)) = down else {
+            return;
+        };
+        if let WatchBody::Canceled {
+            reason,
+            compact_revision,
+        } = &reply.body
+            && (compact_revision.is_some() || !reason.is_empty())
+        {
+            self.stats.count("watch cancelled");
+            let kind = if reason.contains("permission denied") {
+                ErrorKind::PermissionDenied
+            } else if reason.contains("auth token") {
+                ErrorKind::Unauthenticated
+            } else {
+                ErrorKind::Server
+            };
+            let client = who.client();
+            self.record(Fact::WatchRefused { client, kind });
+            self.log.add(
+                self.now,
+                format_args!("{}.{} loses a watch: {reply:?}", who.process, who.id),
+            );
+        }
+    }
+
+    pub(super) fn clock_fault(&mut self, process: usize, fault: ClockFault, until: Micros) {
+        match fault {
+            ClockFault::Jumped(by) => {
+                self.stats.count("clock jumped");
+                // Its timers fire all at once.
+                self.disturb(process, self.now);
+                self.note_clock(process, true);
+                if let Some(process) = &mut self.hosts[process].process {
+                    process.jump_by(micros(by));
+                }
+                self.note_clock(process, false);
+                self.claims_due = true;
+                self.wake(process);
+            }
+            ClockFault::Suspended => {
+                self.stats.count("suspend");
+                self.hosts[process].asleep = true;
+                self.pause(process, until);
+            }
+        }
+    }
+}
+
+fn micros(length: std::time::Duration) -> Micros {
+    u64::try_from(length.as_micros()).unwrap_or(u64::MAX / 2)
+}

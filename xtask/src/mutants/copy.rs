@@ -1,0 +1,106 @@
+//! A copy of the work tree, which deliberate bugs are put into.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use xshell::{Shell, cmd};
+
+use crate::Result;
+
+/// The copy, for one run at a time.
+pub(super) struct Copy {
+    folder: PathBuf,
+    /// Another run of this command waits until this one ends, however it ends.
+    _lock: Flock<File>,
+}
+
+impl Copy {
+    /// Copies the files under version control as they are now. What did not change since an earlier copy keeps its time, so
+    /// that little has to be built.
+    pub(super) fn of(sh: &Shell, root: &Path) -> Result<Self> {
+        let folder = root.join("target/mutants");
+        fs::create_dir_all(&folder)?;
+        let lock = File::create(folder.join("lock"))?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
+        let copy = Self {
+            folder,
+            _lock: lock,
+        };
+        let files = cmd!(sh, "git ls-files").quiet().read()?;
+        copy.remove_others(&files)?;
+        for file in files.lines() {
+            copy.update(root, file)?;
+        }
+        Ok(copy)
+    }
+
+    /// Where the sources are.
+    pub(super) fn sources(&self) -> PathBuf {
+        self.folder.join("source")
+    }
+
+    /// Where they are built.
+    pub(super) fn target(&self) -> PathBuf {
+        self.folder.join("target")
+    }
+
+    /// Does something with the copy while a patch is applied to it.
+    pub(super) fn patched<T>(
+        &self,
+        sh: &Shell,
+        patch: &Path,
+        act: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        self.apply(sh, patch, &[])?;
+        let result = act();
+        self.apply(sh, patch, &["--reverse"])?;
+        result
+    }
+
+    fn apply(&self, sh: &Shell, patch: &Path, options: &[&str]) -> Result {
+        let _inside = sh.push_dir(self.sources());
+        // Without this git would take the copy for a part of this project's own work tree, and pass over it in silence.
+        let _outside = sh.push_env("GIT_CEILING_DIRECTORIES", &self.folder);
+        cmd!(sh, "git apply -C1 --recount {options...} {patch}")
+            .quiet()
+            .run()?;
+        Ok(())
+    }
+
+    fn update(&self, root: &Path, file: &str) -> Result {
+        let (from, to) = (root.join(file), self.sources().join(file));
+        // A file that is deleted and not committed yet is listed, too.
+        let Ok(now) = fs::read(&from) else {
+            return Ok(());
+        };
+        if fs::read(&to).is_ok_and(|before| before == now) {
+            return Ok(());
+        }
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        Ok(fs::write(&to, now)?)
+    }
+
+    /// A test that has been removed would still be run.
+    fn remove_others(&self, files: &str) -> Result {
+        let wanted: std::collections::HashSet<_> = files.lines().map(Path::new).collect();
+        let sources = self.sources();
+        let mut folders = vec![sources.clone()];
+        while let Some(folder) = folders.pop() {
+            let Ok(entries) = fs::read_dir(&folder) else {
+                continue;
+            };
+            for entry in entries {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if !wanted.contains(path.strip_prefix(&sources)?) {
+                    fs::remove_file(path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
