@@ -22,8 +22,8 @@ pub use self::client::{RecordedClient, RecordedGuard};
 pub use self::journal::{Journal, LAG, now};
 use crate::checker::{Violation, judge};
 use crate::history::{Author, Entry, Fact, Micros, Record, from_lines, to_lines};
-use crate::lab::PATIENCE;
 use crate::store;
+use crate::test_context::PATIENCE;
 
 /// The key that tells that the watch has told of everything before it.
 const BARRIER: &str = "recorder-barrier";
