@@ -129,6 +129,8 @@ impl<S: Streams> Locks<S> {
         let reply = match reply {
             Ok(reply) if reply.key == key => reply,
             Ok(reply) => return Err(other_key(&reply.key, &key)),
+            // etcd takes an entry that is gone for the end of its lease.
+            Err(error) if is_session_expired(&error) => return Err(self.gone(lease, &key).await),
             Err(error) => {
                 pending.settle(&error);
                 return Err(error);
@@ -264,6 +266,12 @@ fn login_ended(error: &Error) -> bool {
     error
         .server_text()
         .is_some_and(|text| text.contains("invalid auth token"))
+}
+
+fn is_session_expired(error: &Error) -> bool {
+    error
+        .server_text()
+        .is_some_and(|text| text.contains("session is expired"))
 }
 
 fn own(key: &LockKey) -> RangeRequest {

@@ -16,8 +16,10 @@
 //! | [`faults`] | what may go wrong, and a transport over the in-memory etcd where it does |
 //! | [`test_context`], [`contender`], [`store`], [`watcher`], [`poll`] | what checks are written with |
 //! | [`protocol`] | a model of the lock protocol that is checked exhaustively |
+//! | [`history`], [`checker`] | what happened, from any source, and the rules that judge it |
+//! | [`recorder`] | histories of real etcds |
 //! | [`seeds`] | where random tests begin |
-//! | [`sim`] | a simulated world of processes, faults and a checker |
+//! | [`sim`] | a simulated world of processes and faults |
 //! | [`real_etcd`] | etcd processes of our own, to be paused, killed, restarted and cut off by proxies |
 #![allow(
     clippy::unwrap_used,
@@ -36,6 +38,7 @@ pub mod history;
 pub mod poll;
 pub mod protocol;
 pub mod real_etcd;
+pub mod recorder;
 pub mod seeds;
 pub mod sim;
 pub mod store;

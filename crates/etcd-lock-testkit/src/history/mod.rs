@@ -147,6 +147,8 @@ pub enum Fact {
         #[serde(with = "kind")]
         kind: ErrorKind,
     },
+    /// A living watch was not told that a key was deleted.
+    EventLost { client: Client, key: String },
     /// etcd began a watch of a key for a client.
     Watched { client: Client, key: String },
     /// A watch told a client of the deletion of a key.

@@ -44,14 +44,14 @@ impl World<'_> {
             *until > self.now && of(*process) && error.concerns(kind)
         })?;
         self.stats.count(error.text());
+        self.record(Fact::Refused {
+            client: who.client(),
+            kind: error.error(kind).kind(),
+        });
         if error.may_be_executed() && kind != CallKind::Lock && self.rng.bool() {
             self.server.execute(who, call);
         }
-        let (client, error) = (who.client(), error.error(kind));
-        let kind = error.kind();
-        self.record(Fact::Refused { client, kind });
-        self.disturb(who.process, self.now);
-        Some(error)
+        Some(error.error(kind))
     }
 
     /// Whether a read is answered by a member that is behind.

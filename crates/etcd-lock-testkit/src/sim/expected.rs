@@ -1,11 +1,13 @@
 //! Scenarios that break a rule today, each by one known defect. They are data, so that they say what must come together.
 
+use etcd_lock_memory::model::{Version, WatchRefusal};
 use etcd_lock_session::Tuning;
 
 use super::scenario::{
-    Acquire, End, Etcd, Fault, FaultKind, How, Mode, Net, Program, Scenario, Step, Value,
+    Acquire, End, Etcd, Fault, FaultKind, Foreign, How, Mode, Net, Program, Scenario, Step, Value,
 };
 use crate::checker::{Finding, Rule};
+use crate::faults::WatchFault;
 
 /// A scenario that must break this rule by this defect, and nothing that it does not explain.
 #[derive(Clone, Debug)]
@@ -24,7 +26,9 @@ pub struct Expected {
 pub fn expected() -> Vec<Expected> {
     vec![
         deleted_between_two_watches(),
+        refused_after_the_login_ended(),
         withdrawal_in_a_long_partition(),
+        cancelled_for_a_compaction(),
         front_task_times_out(),
         stall_while_entering(),
         deleted_before_a_late_answer(),
@@ -39,6 +43,42 @@ fn deleted_between_two_watches() -> Expected {
         fault(1_100, 0, FaultKind::DeleteKey(0)),
     ];
     case(Finding::C1, Rule::Exclusion, vec![holder], faults)
+}
+
+/// A waiter's watch is refused since the login of its stream has ended, as etcd 3.6 says it.
+fn refused_after_the_login_ended() -> Expected {
+    let refused = WatchFault::Refused(WatchRefusal::LoginEnded);
+    let faults = vec![fault(300, 1_000, FaultKind::Watches(1, refused))];
+    let (holder, waiter) = holder_and_waiter();
+    let mut case = case(Finding::C2, Rule::Error, vec![holder, waiter], faults);
+    case.scenario.etcd.version = Version::V3_6;
+    case
+}
+
+/// The member of a waiter's watch catches up, and what the watch would go on from is compacted away.
+fn cancelled_for_a_compaction() -> Expected {
+    let faults = vec![
+        fault(
+            1_000,
+            0,
+            FaultKind::Foreign(Foreign {
+                lock: 0,
+                value: Value::Empty,
+                negative: false,
+            }),
+        ),
+        fault(1_100, 0, FaultKind::Compact),
+        fault(1_200, 0, FaultKind::Watches(1, WatchFault::Restarted)),
+    ];
+    let (holder, waiter) = holder_and_waiter();
+    case(Finding::C4, Rule::Error, vec![holder, waiter], faults)
+}
+
+/// One holds the lock for three seconds, and another waits for it from half a second on.
+fn holder_and_waiter() -> (Program, Program) {
+    let holder = program(Mode::Mutex(0), 5, vec![vec![hold(3_000)]]);
+    let steps = vec![Step::Sleep(500), hold(10)];
+    (holder, program(Mode::Mutex(0), 5, vec![steps]))
 }
 
 /// A waiter gives up and can't reach the server for 40 s, while its session lives. Closing that removes the entry in the end.

@@ -110,8 +110,7 @@ impl World<'_> {
         }
         self.stats.count("pause");
         self.disturb(number, until);
-        let client = self.client(number);
-        self.record(Fact::Paused { client });
+        self.note_clock(number, true);
         let host = &mut self.hosts[number];
         host.paused = true;
         host.paused_until = host.paused_until.max(until);
@@ -120,9 +119,6 @@ impl World<'_> {
 
     /// Breaks the connections of a process: all streams, waiting calls, and some of the others, which may still be executed.
     pub(super) fn cut(&mut self, number: usize) {
-        if self.hosts[number].process.is_some() {
-            self.disturb(number, self.now);
-        }
         let Some(process) = &self.hosts[number].process else {
             return;
         };
@@ -229,8 +225,7 @@ impl World<'_> {
             } else {
                 process.jump_to(self.now);
             }
-            let client = self.client(number);
-            self.record(Fact::Resumed { client });
+            self.note_clock(number, false);
             // Nothing has run since: what it claims now, it claims by looking at the clock.
             self.claims_due = true;
             self.ask_holders();

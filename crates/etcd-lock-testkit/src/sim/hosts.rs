@@ -174,13 +174,25 @@ impl World<'_> {
     }
 
     /// A process says something by its own clock, at a time that the world may not have come to.
-    fn client_record(&mut self, number: usize, at: Micros, fact: Fact) {
+    pub(super) fn client_record(&mut self, number: usize, at: Micros, fact: Fact) {
         let record = Record::observed(at.max(self.now), fact);
         let clock = self.hosts[number].process.as_ref().map(Process::clock);
         self.records.add(match clock {
             Some(clock) => record.with_clock(clock),
             None => record,
         });
+    }
+
+    /// What the clock of a process shows as it stops, or as it goes on.
+    pub(super) fn note_clock(&mut self, number: usize, stops: bool) {
+        let client = self.client(number);
+        let at = self.hosts[number].process.as_ref().map(|of| of.horizon);
+        let fact = if stops {
+            Fact::Paused { client }
+        } else {
+            Fact::Resumed { client }
+        };
+        self.client_record(number, at.unwrap_or(self.now), fact);
     }
 
     /// Lets a process act on what it was just told, unless it is stopped.

@@ -324,11 +324,11 @@ impl World<'_> {
             self.claims_due = true;
             self.delete_soon(&events);
         }
+        let leases = self.server.leases();
+        self.records.leases_are(self.now, &leases, by);
         for (who, event) in self.server.lost_events() {
             self.event_lost(who, &event);
         }
-        let leases = self.server.leases();
-        self.records.leases_are(self.now, &leases, by);
         for (who, answer) in self.server.answered_locks() {
             let fate = if self.chance(self.net.lose_reply) {
                 self.stats.count("reply lost");
@@ -339,8 +339,8 @@ impl World<'_> {
             self.answer(who, answer, fate);
         }
         for (who, down) in self.server.watch_replies() {
-            self.watch_ended(who, &down);
             self.note_watch(who, &down);
+            self.watch_ended(who, &down);
             self.send_down(who, down);
         }
     }

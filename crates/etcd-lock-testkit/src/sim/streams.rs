@@ -29,11 +29,11 @@ impl World<'_> {
 
     /// Ends the streams of a process, whose calls go on.
     pub(super) fn end_streams(&mut self, number: usize, how: StreamFault) {
-        self.disturb(number, self.now);
         let Some(process) = &mut self.hosts[number].process else {
             return;
         };
         let streams = std::mem::take(&mut process.streams);
+        self.disturb(number, self.now);
         self.stats.count(match how {
             StreamFault::Ended => "streams ended",
             _ => "streams broken",
@@ -64,6 +64,10 @@ impl World<'_> {
     /// A watch that lives was not told of an event.
     pub(super) fn event_lost(&mut self, who: Who, event: &Event) {
         self.stats.count("event lost");
+        self.record(Fact::EventLost {
+            client: who.client(),
+            key: String::from_utf8_lossy(&event.kv.key).into_owned(),
+        });
         self.log.add(
             self.now,
             format_args!("{}.{} is not told of {event:?}", who.process, who.id),
@@ -82,16 +86,19 @@ impl World<'_> {
             && (compact_revision.is_some() || !reason.is_empty())
         {
             self.stats.count("watch cancelled");
-            self.record(Fact::WatchRefused {
-                client: who.client(),
-                kind: if reason.contains("auth token") {
-                    ErrorKind::Unauthenticated
-                } else if reason.contains("permission denied") {
-                    ErrorKind::PermissionDenied
-                } else {
-                    ErrorKind::Server
-                },
-            });
+            let kind = if reason.contains("permission denied") {
+                ErrorKind::PermissionDenied
+            } else if reason.contains("auth token") {
+                ErrorKind::Unauthenticated
+            } else {
+                ErrorKind::Server
+            };
+            let client = who.client();
+            self.record(Fact::WatchRefused { client, kind });
+            self.log.add(
+                self.now,
+                format_args!("{}.{} loses a watch: {reply:?}", who.process, who.id),
+            );
         }
     }
 
@@ -99,10 +106,13 @@ impl World<'_> {
         match fault {
             ClockFault::Jumped(by) => {
                 self.stats.count("clock jumped");
+                // Its timers fire all at once.
                 self.disturb(process, self.now);
+                self.note_clock(process, true);
                 if let Some(process) = &mut self.hosts[process].process {
                     process.jump_by(micros(by));
                 }
+                self.note_clock(process, false);
                 self.claims_due = true;
                 self.wake(process);
             }

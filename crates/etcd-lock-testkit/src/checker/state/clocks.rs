@@ -9,11 +9,11 @@ use crate::history::{Client, Micros};
 pub(super) struct Clocks(BTreeMap<Client, Vec<(Micros, Micros)>>);
 
 impl Clocks {
-    /// A client's clock shows this at that time. Times come in order; the last of one time counts.
+    /// A client's clock shows this at that time. Times come in order; where a clock jumps there are two of one time.
     pub(super) fn note(&mut self, client: Client, at: Micros, clock: Micros) {
         let shown = self.0.entry(client).or_default();
         match shown.last_mut() {
-            Some(last) if last.0 >= at => last.1 = clock,
+            Some(last) if last.0 > at || *last == (at, clock) => last.1 = clock,
             _ => shown.push((at, clock)),
         }
     }
@@ -59,8 +59,8 @@ mod tests {
         clocks.note(client, 200, 1_050);
         clocks.note(client, 200, 1_060);
         assert_eq!(clocks.passed(client, 100, 200), 60);
-        assert_eq!(clocks.passed(client, 150, 200), 30);
-        assert_eq!(clocks.passed(client, 50, 150), 80);
+        assert_eq!(clocks.passed(client, 150, 200), 35);
+        assert_eq!(clocks.passed(client, 50, 150), 75);
         assert_eq!(clocks.passed(client, 200, 300), 100);
     }
 

@@ -107,7 +107,7 @@ fn tuning(rng: &mut Rng) -> Tuning {
     }
     let millis = |millis: u64| Duration::from_millis(millis);
     tuning.silence = millis(pick(rng, &[500, 5_000, 15_000]));
-    tuning.request_timeout = millis(pick(rng, &[10_000, 30_000]));
+    tuning.request_timeout = millis(pick(rng, &[200, 2_000, 10_000, 30_000]));
     tuning.near = rng.usize(1..=8);
     tuning.idle_watches = pick(rng, &[16, 64]);
     tuning.shortest_pause = millis(pick(rng, &[1, 20, 200]));
