@@ -2,11 +2,16 @@
 
 use xshell::{Shell, cmd};
 
-use crate::{Result, etcd};
+use crate::{Result, etcd, failover};
 
 /// Gets an etcd where there is none, and measures. The arguments are the measuring program's.
 pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result {
     etcd::provide(sh)?;
+    if let [first, arguments @ ..] = arguments
+        && first == "failover"
+    {
+        return failover::run(sh, arguments);
+    }
     cmd!(
         sh,
         "cargo run --release --quiet --package etcd-lock-bench -- {arguments...}"

@@ -56,7 +56,7 @@ pub(crate) fn run(sh: &Shell) -> Result {
     Ok(())
 }
 
-/// Debian's packages, and what can't be had from them.
+/// What the clients are run by, and what they are built with.
 fn provide_tools(sh: &Shell) -> Result {
     for tool in ["node", "npm", "python3", "bash"] {
         if !etcd::is_on_path(tool) {
@@ -65,6 +65,11 @@ fn provide_tools(sh: &Shell) -> Result {
             );
         }
     }
+    provide_packages(sh)
+}
+
+/// Go with etcd's packages for it, and what the build of `etcd-client` runs, from Debian.
+pub(crate) fn provide_packages(sh: &Shell) -> Result {
     let installed = etcd::is_on_path("go")
         && etcd::is_on_path("protoc")
         && sh.path_exists("/usr/share/gocode/src/go.etcd.io/etcd/clientv3");

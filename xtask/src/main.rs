@@ -8,6 +8,7 @@ mod codegen;
 mod deny;
 mod differential;
 mod etcd;
+mod failover;
 mod features;
 mod model;
 mod mutants;
@@ -36,7 +37,8 @@ struct Cli {
 enum Command {
     /// Measure how fast it is beside its peers and the floor that etcd sets.
     Bench {
-        /// `--json FILE`, `--rounds N`, `--only WORD`: see `cargo xtask bench -- --help`.
+        /// `--json FILE`, `--rounds N`, `--only WORD`: see `cargo xtask bench -- --help`. Or `failover [--rounds N]`: how
+        /// long lock cycles stop when the leader dies.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

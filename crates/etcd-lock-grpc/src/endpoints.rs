@@ -105,13 +105,14 @@ impl Endpoints {
     pub(crate) async fn slot(self: &Arc<Self>, purpose: Purpose) -> Result<(Arc<Endpoint>, Slot)> {
         Members::sync(self);
         let list = self.list();
-        if let Some(ready) = self.ready(&list, purpose) {
+        let first = self.first() % list.len();
+        if let Some(ready) = ready(&list[first], purpose) {
             let slot = ready.slot(purpose).await;
             if let Ok(slot) = slot {
                 return Ok((ready, slot));
             }
         }
-        let (number, slot) = connect(&list, self.candidates(&list), purpose).await?;
+        let (number, slot) = connect(&list, candidates(&list, first), purpose).await?;
         if self.make.options.endpoint_choice == EndpointChoice::Random {
             self.current.store(number, Relaxed);
         }
@@ -153,37 +154,36 @@ impl Endpoints {
         self.current.store(stays.unwrap_or(0), Relaxed);
     }
 
-    /// The endpoint of choice, if it is healthy and connected: the usual case.
-    fn ready(&self, list: &[Arc<Endpoint>], purpose: Purpose) -> Option<Arc<Endpoint>> {
-        let number = match self.make.options.endpoint_choice {
+    /// The place of the endpoint of choice.
+    fn first(&self) -> usize {
+        match self.make.options.endpoint_choice {
             EndpointChoice::Listed => 0,
             EndpointChoice::Random => self.current.load(Relaxed),
             EndpointChoice::RoundRobin => self.current.fetch_add(1, Relaxed),
-        };
-        let endpoint = &list[number % list.len()];
-        let is_ready = endpoint.health().is_usable() && endpoint.is_connected(purpose);
-        is_ready.then(|| endpoint.clone())
+        }
     }
+}
 
-    /// The order in which endpoints are tried: those that are well, from the one of choice on, then the others, the one
-    /// that was left longest ago first. None is tried of another cluster, unless all are.
-    fn candidates(&self, list: &[Arc<Endpoint>]) -> Vec<usize> {
-        let first = match self.make.options.endpoint_choice {
-            EndpointChoice::Listed => 0,
-            EndpointChoice::Random | EndpointChoice::RoundRobin => self.current.load(Relaxed),
-        };
-        let ring = (0..list.len()).map(|step| (first + step) % list.len());
-        let mut order: Vec<(Option<Instant>, usize)> = ring
-            .filter_map(|number| {
-                let health = list[number].health();
-                let is_refused = health.state == EndpointState::Refused;
-                let left = health.failed.filter(|_| !health.is_usable());
-                (!is_refused).then_some((left, number))
-            })
-            .collect();
-        order.sort_by_key(|(left, _)| *left);
-        order.into_iter().map(|(_, number)| number).collect()
-    }
+/// The endpoint of choice, if it is healthy and connected: the usual case.
+fn ready(endpoint: &Arc<Endpoint>, purpose: Purpose) -> Option<Arc<Endpoint>> {
+    let is_ready = endpoint.health().is_usable() && endpoint.is_connected(purpose);
+    is_ready.then(|| endpoint.clone())
+}
+
+/// The order in which endpoints are tried: those that are well, from the one of choice on, then the others, the one that
+/// was left longest ago first. None is tried of another cluster.
+fn candidates(list: &[Arc<Endpoint>], first: usize) -> Vec<usize> {
+    let ring = (0..list.len()).map(|step| (first + step) % list.len());
+    let mut order: Vec<(Option<Instant>, usize)> = ring
+        .filter_map(|number| {
+            let health = list[number].health();
+            let is_refused = health.state == EndpointState::Refused;
+            let left = health.failed.filter(|_| !health.is_usable());
+            (!is_refused).then_some((left, number))
+        })
+        .collect();
+    order.sort_by_key(|(left, _)| *left);
+    order.into_iter().map(|(_, number)| number).collect()
 }
 
 impl fmt::Debug for Endpoints {

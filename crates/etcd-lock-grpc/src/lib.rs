@@ -10,8 +10,21 @@
 //! The layers work on any transport: [`layers::Layered`] puts them over the one in memory, for tests.
 //!
 //! Waiting calls (`Lock`, watches, keep-alives) have connections of their own, so that they can't keep an unlock from
-//! getting through. Plain TCP only so far: TLS belongs into [`Options`] and the choice of the endpoint. With
-//! [`Options::with_login`] it logs in, and again when the token has ended.
+//! getting through. An `https://` endpoint has TLS ([`TlsOptions`]). With [`Options::with_login`] it logs in, and again when
+//! the token has ended. [`Config`] reads all of that from the environment variables of `etcdctl`.
+//!
+//! # Features
+//!
+//! | feature | what it brings |
+//! | --- | --- |
+//! | `tls-ring` | TLS, with the cryptography of ring |
+//! | `tls-aws-lc` | TLS, with the cryptography of AWS-LC; with both, ring is used |
+//! | `tls-native-roots` | trust in the system's root certificates, where no CA certificate is given |
+//! | `tls-webpki-roots` | trust in Mozilla's root certificates, where no CA certificate is given |
+//!
+//! None is on by default: cryptography is the program's choice.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod auth;
 mod builder;

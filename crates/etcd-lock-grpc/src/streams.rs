@@ -16,7 +16,7 @@ use etcd_lock_proto::etcdserverpb as pb;
 use futures_util::{Stream, stream};
 use pb::lease_client::LeaseClient;
 use pb::watch_client::WatchClient;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep_until, timeout};
 use tonic::{Response, Status, Streaming};
 
@@ -95,6 +95,8 @@ struct Line {
     silence: Silence,
     slot: Slot,
     _wait: Wait,
+    /// Ends the messages when this is dropped: the connection would hold the stream open for as long as they don't end.
+    until: Option<oneshot::Sender<()>>,
 }
 
 impl Line {
@@ -116,6 +118,7 @@ impl Line {
             silence: endpoint.silence(),
             slot,
             _wait: endpoint.wait(),
+            until: None,
             endpoint,
             endpoints,
         })
@@ -123,12 +126,15 @@ impl Line {
 
     /// The messages to send, each noted as a question when it is sent.
     fn outgoing<T, M>(
-        &self,
+        &mut self,
         items: BoxStream<T>,
         id: fn(&T) -> Option<i64>,
         message: fn(T) -> M,
     ) -> Outgoing<T, M> {
+        let (until, dropped) = oneshot::channel();
+        self.until = Some(until);
         Outgoing {
+            dropped,
             items,
             id,
             message,
@@ -259,6 +265,7 @@ impl Pending {
 /// Messages on their way out. It has a name of its own: the compiler can't show that a future with a bare trait object in
 /// it may be sent to another thread.
 struct Outgoing<T, M> {
+    dropped: oneshot::Receiver<()>,
     items: BoxStream<T>,
     id: fn(&T) -> Option<i64>,
     message: fn(T) -> M,
@@ -270,6 +277,9 @@ impl<T, M> Stream for Outgoing<T, M> {
     type Item = M;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<M>> {
+        if Pin::new(&mut self.dropped).poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
         let Poll::Ready(item) = self.items.as_mut().poll_next(cx) else {
             return Poll::Pending;
         };

@@ -230,7 +230,10 @@ async fn send(request: Request, channel: Channel, pass: &Pass) -> Sent {
             convert(kv(channel).range(call).await, Reply::Range)
         }
         Call::Txn(call) => {
-            let call = cover.of(pb::TxnRequest::from(call));
+            let call = match pb::TxnRequest::try_from(call) {
+                Ok(call) => cover.of(call),
+                Err(unsupported) => return Ok(Err(unsupported)),
+            };
             convert(kv(channel).txn(call).await, Reply::Txn)
         }
         Call::LeaseGrant(call) => {

@@ -60,7 +60,8 @@ impl Transport for MemoryEtcd {
 
     async fn txn(&self, request: TxnRequest, options: CallOptions) -> Result<TxnResponse> {
         begin(options).await?;
-        self.with(|model| model.txn(&request.into()))?.try_into()
+        let request = request.try_into()?;
+        self.with(|model| model.txn(&request))?.try_into()
     }
 
     async fn lease_grant(

@@ -29,6 +29,24 @@ pub(crate) struct OwnEntry {
     pub(crate) is_asking: bool,
 }
 
+/// How far the entry of a session has come, for those who look on.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum Stage {
+    /// There is no entry, and none may appear.
+    Idle,
+    /// A request to enter is under way, or will be sent again.
+    Entering,
+    /// A request to enter may still be executed, and none is under way.
+    InDoubt,
+    /// The entry waits for its predecessors.
+    Waiting,
+    /// A caller holds the lock.
+    Held,
+    /// The entry is being deleted.
+    Releasing,
+}
+
 /// The states of an entry. `Gone` and `Lost` of the diagram are `Idle`: what is left is to enter again or to be forgotten.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum State {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use etcd_lock_core::{LeaseId, LockKey, LockName, Revision};
 
-use crate::entry::{Call, OwnEntry, State};
+use crate::entry::{Call, OwnEntry, Stage, State};
 use crate::handover::Limits;
 use crate::io::{CallerId, Failure, Input, Mode, Output, Stamp, Timer, Validity};
-use crate::knowledge::Knowledge;
+use crate::knowledge::{EntryId, Knowledge};
 use crate::request::Request;
 use crate::value::Nonce;
 
@@ -136,6 +136,36 @@ impl LockQueue {
         match &self.own.get(&session)?.state {
             State::Held(hold) => Some((hold.holder, hold.seen.confirmed)),
             _ => None,
+        }
+    }
+
+    /// The entry of a session that exists, as far as is known.
+    #[must_use]
+    pub fn entry(&self, session: LeaseId) -> Option<EntryId> {
+        self.own.get(&session).and_then(OwnEntry::id)
+    }
+
+    /// When the latest request was sent that showed the entry of a session, while it waits or is held.
+    #[must_use]
+    pub fn confirmed(&self, session: LeaseId) -> Option<Stamp> {
+        let seen = self.own.get(&session)?.seen()?;
+        Some(seen.confirmed)
+    }
+
+    /// How far the entry of a session has come.
+    #[must_use]
+    pub fn stage(&self, session: LeaseId) -> Stage {
+        let Some(own) = self.own.get(&session) else {
+            return Stage::Idle;
+        };
+        match &own.state {
+            State::Idle if own.in_doubt => Stage::InDoubt,
+            State::Idle => Stage::Idle,
+            State::Entering(Call::Failed) if own.in_doubt => Stage::InDoubt,
+            State::Entering(_) => Stage::Entering,
+            State::Waiting(_) => Stage::Waiting,
+            State::Held(_) => Stage::Held,
+            State::Releasing(_) => Stage::Releasing,
         }
     }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use etcd_lock_testkit::seeds;
 use etcd_lock_testkit::sim::{Scenario, Stats, expected, run, trace};
 
 #[test]
@@ -25,9 +26,10 @@ fn seeds_differ() {
 }
 
 #[test]
-fn no_violation_in_the_first_seeds() {
+fn no_violation_in_the_first_seeds_and_in_those_of_the_commit() {
     let mut stats = Stats::default();
-    for seed in 0..300 {
+    let fresh = seeds::fresh();
+    for seed in (0..150).chain(fresh..fresh + 150) {
         let outcome = run(&Scenario::of(seed));
         let unexplained = outcome.unexplained();
         assert_eq!(unexplained, None, "cargo xtask sim --replay {seed}");

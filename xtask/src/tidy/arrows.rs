@@ -41,7 +41,13 @@ const ABSENCES: &[Absence] = &[
     Absence {
         package: "etcd-lock",
         features: NONE,
-        absent: &["tonic", "hyper"],
+        absent: &["tonic", "hyper", "rustls"],
+    },
+    // Cryptography is the program's choice.
+    Absence {
+        package: "etcd-lock",
+        features: DEFAULT,
+        absent: &["rustls", "ring", "aws-lc-rs"],
     },
 ];
 

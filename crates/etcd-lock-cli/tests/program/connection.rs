@@ -1,11 +1,12 @@
 //! Where the etcd is and how to connect to it: flags, and the variables of `etcdctl`.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use etcd_lock_testkit::certificates::Authority;
 use etcd_lock_testkit::real_etcd::Setup;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use crate::etcd::Etcd;
 use crate::program::{End, Program, end_of, etcd_lock};

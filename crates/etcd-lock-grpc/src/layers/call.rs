@@ -100,8 +100,8 @@ impl Call {
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         match self {
-            // A lease of our own number that exists already is the one that was asked for.
-            Self::LeaseGrant(grant) => grant.id.is_some(),
+            // With an id, a lease that exists already is the one that was asked for; without, one may be left until it ends.
+            Self::LeaseGrant(_) => true,
             Self::LeaseRevoke(_) => true,
             Self::Txn(txn) => txn.idempotent || self.is_read(),
             // A late effect of the first could end the second's hold: never again with the same lease.

@@ -11,6 +11,24 @@ use tower::{Layer, Service, ServiceExt};
 use super::{Reply, Request};
 
 /// Makes [`Deadline`]s.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use etcd_lock_core::{CallOptions, Error, ErrorKind, kv::RangeRequest};
+/// use etcd_lock_grpc::layers::{Call, DeadlineLayer, Reply, Request};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let silent = service_fn(|_: Request| std::future::pending::<Result<Reply, Error>>());
+/// let service = ServiceBuilder::new().layer(DeadlineLayer::new()).service(silent);
+/// let call = Call::Range(RangeRequest::key("key"));
+/// let options = CallOptions::new(Duration::from_millis(10).into());
+/// let error = service.oneshot(Request::new(call, options)).await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Timeout);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DeadlineLayer(());
 

@@ -11,6 +11,25 @@ use tracing::field::Empty;
 use super::{Reply, Request};
 
 /// Makes [`Trace`]s.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use etcd_lock_core::{CallOptions, kv::RangeRequest};
+/// use etcd_lock_grpc::layers::{Call, Request, TraceLayer, TransportService};
+/// use etcd_lock_memory::MemoryEtcd;
+/// use tower::{ServiceBuilder, ServiceExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> etcd_lock_core::Result<()> {
+/// let service = ServiceBuilder::new()
+///     .layer(TraceLayer::new())
+///     .service(TransportService(Arc::new(MemoryEtcd::new())));
+/// let call = Call::Range(RangeRequest::key("key"));
+/// service.oneshot(Request::new(call, CallOptions::default())).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TraceLayer(());
 

@@ -6,7 +6,10 @@ mod calls;
 
 mod bad_input;
 mod bad_servers;
+mod endpoints;
 mod hung_members;
+mod isolation;
 mod lost_replies;
+mod own_parts;
 mod proxy;
 mod what_a_server_sees;

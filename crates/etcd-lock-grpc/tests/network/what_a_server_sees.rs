@@ -42,6 +42,8 @@ async fn a_deadline_reaches_the_server() {
     while let Some(seen) = silent.already_there() {
         let path = seen.head.uri().path();
         // What the transport asks by itself has a time of its own.
+        let agent = &seen.head.headers()["user-agent"];
+        assert_eq!(agent, concat!("etcd-lock/", env!("CARGO_PKG_VERSION")));
         if path != WATCH && path != STATUS {
             let left = seen.timeout().expect("a call without a timeout");
             assert!(!left.is_zero() && left <= bound, "{left:?} of {bound:?}");
@@ -134,6 +136,19 @@ async fn a_caller_that_has_gone_is_told() {
     seen.is_cancelled().await;
 }
 
+/// etcd keeps a stream of which it hears no end.
+#[tokio::test]
+async fn a_stream_that_is_dropped_ends() {
+    let (transport, mut silent) = silent_server(&[WATCH]).await;
+    let create = WatchRequest::Create(WatchCreate::key(1, "key"));
+    let requests = stream::iter([create]).chain(stream::pending());
+    let mut watch = transport.watch(requests.boxed());
+    watch.next().await.unwrap().unwrap();
+    let mut seen = silent.next().await;
+    drop(watch);
+    seen.is_cancelled().await;
+}
+
 /// More than a connection's share wait in the client, and their time runs there.
 #[tokio::test]
 async fn a_server_is_asked_so_much_at_a_time() {
@@ -179,7 +194,7 @@ struct Seen {
     head: Request<h2::RecvStream>,
     respond: SendResponse<Bytes>,
     /// The answer under way, where there is one: dropped, it would end.
-    _answer: Option<SendStream<Bytes>>,
+    answer: Option<SendStream<Bytes>>,
 }
 
 impl Seen {
@@ -202,7 +217,10 @@ impl Seen {
 
     /// Waits until the caller says that he wants no answer any more.
     async fn is_cancelled(&mut self) {
-        let reset = poll_fn(|cx| self.respond.poll_reset(cx));
+        let reset = poll_fn(|cx| match &mut self.answer {
+            Some(answer) => answer.poll_reset(cx),
+            None => self.respond.poll_reset(cx),
+        });
         let reason = timeout(PATIENCE, reset).await.unwrap().unwrap();
         assert_eq!(reason, h2::Reason::CANCEL);
     }
@@ -237,11 +255,11 @@ async fn silent_server(answered: &'static [&'static str]) -> (GrpcTransport, Sil
                 while let Some(Ok((head, mut respond))) = connection.accept().await {
                     let path = head.uri().path();
                     let is_answered = answered.contains(&path);
-                    let _answer = is_answered.then(|| answer(path, &mut respond));
+                    let answer = is_answered.then(|| answer(path, &mut respond));
                     let _ = sender.send(Seen {
                         head,
                         respond,
-                        _answer,
+                        answer,
                     });
                 }
             });

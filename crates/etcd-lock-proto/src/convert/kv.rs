@@ -4,7 +4,7 @@ use etcd_lock_core::kv::{
     Compare, CompareOp, CompareTarget, DeleteRequest, KeyValue, Op, OpResponse, PutRequest,
     RangeRequest, RangeResponse, SortOrder, SortTarget, TxnRequest, TxnResponse,
 };
-use etcd_lock_core::{Error, Result};
+use etcd_lock_core::{Error, ErrorKind, Result};
 
 use super::{count, header, inner_header, odd, revision};
 use crate::etcdserverpb as pb;
@@ -50,14 +50,18 @@ impl TryFrom<pb::RangeResponse> for RangeResponse {
     }
 }
 
-impl From<TxnRequest> for pb::TxnRequest {
-    fn from(request: TxnRequest) -> Self {
-        let ops = |ops: Vec<Op>| ops.into_iter().map(request_op).collect();
-        Self {
-            compare: request.compare.into_iter().map(compare).collect(),
-            success: ops(request.success),
-            failure: ops(request.failure),
-        }
+/// Fails for what this version doesn't know: left out, a condition would no longer guard its writes.
+impl TryFrom<TxnRequest> for pb::TxnRequest {
+    type Error = Error;
+
+    fn try_from(request: TxnRequest) -> Result<Self> {
+        let ops = |ops: Vec<Op>| ops.into_iter().map(request_op).collect::<Result<_>>();
+        let compare = request.compare.into_iter().map(compare);
+        Ok(Self {
+            compare: compare.collect::<Result<_>>()?,
+            success: ops(request.success)?,
+            failure: ops(request.failure)?,
+        })
     }
 }
 
@@ -105,7 +109,7 @@ const fn sort_order(order: SortOrder) -> Order {
     }
 }
 
-fn compare(compare: Compare) -> pb::Compare {
+fn compare(compare: Compare) -> Result<pb::Compare> {
     let result = match compare.op {
         CompareOp::Equal => CompareResult::Equal,
         CompareOp::Greater => CompareResult::Greater,
@@ -120,27 +124,33 @@ fn compare(compare: Compare) -> pb::Compare {
         CompareTarget::Value(value) => (Target::Value, TargetUnion::Value(value)),
         CompareTarget::Version(version) => (Target::Version, TargetUnion::Version(version)),
         CompareTarget::Lease(lease) => (Target::Lease, TargetUnion::Lease(lease)),
-        // The core's types may grow; they are all known to this version of the two crates, which are pinned together.
-        _ => (Target::Version, TargetUnion::Version(-1)),
+        other => return Err(unknown(&other)),
     };
-    pb::Compare {
+    Ok(pb::Compare {
         result: result.into(),
         target: target.into(),
         key: compare.key,
         target_union: Some(union),
         ..pb::Compare::default()
-    }
+    })
 }
 
-fn request_op(op: Op) -> pb::RequestOp {
+fn request_op(op: Op) -> Result<pb::RequestOp> {
     let request = match op {
-        Op::Delete(request) => Some(Request::RequestDeleteRange(delete(request))),
-        Op::Put(request) => Some(Request::RequestPut(put(request))),
-        Op::Range(request) => Some(Request::RequestRange(request.into())),
-        // As above: etcd refuses an empty operation.
-        _ => None,
+        Op::Delete(request) => Request::RequestDeleteRange(delete(request)),
+        Op::Put(request) => Request::RequestPut(put(request)),
+        Op::Range(request) => Request::RequestRange(request.into()),
+        other => return Err(unknown(&other)),
     };
-    pb::RequestOp { request }
+    let request = Some(request);
+    Ok(pb::RequestOp { request })
+}
+
+fn unknown(part: &dyn std::fmt::Debug) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!("this version can't send {part:?} in a transaction"),
+    )
 }
 
 fn put(request: PutRequest) -> pb::PutRequest {
@@ -198,7 +208,7 @@ fn kvs(kvs: Vec<mvccpb::KeyValue>) -> Result<Vec<KeyValue>> {
 
 #[cfg(test)]
 mod tests {
-    use etcd_lock_core::{ErrorKind, Revision};
+    use etcd_lock_core::Revision;
 
     use super::*;
 

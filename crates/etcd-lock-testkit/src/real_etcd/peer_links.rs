@@ -110,6 +110,7 @@ fn inode(local: SocketAddr) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
+    use std::process::Command;
 
     use super::*;
 
@@ -120,6 +121,9 @@ mod tests {
         let (_server, source) = listener.accept().unwrap();
         assert_eq!(client.local_addr().unwrap(), source);
         assert!(owns(std::process::id(), source));
-        assert!(!owns(1, source));
+        let mut other = Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(!owns(other.id(), source));
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 }

@@ -296,6 +296,7 @@ impl World<'_> {
                 });
             }
         }
+        self.watch_ended(who, &down);
         self.log.add(
             self.now,
             format_args!("{} hears on {}: {down:?}", who.process, who.id),
@@ -339,7 +340,6 @@ impl World<'_> {
             self.answer(who, answer, fate);
         }
         for (who, down) in self.server.watch_replies() {
-            self.watch_ended(who, &down);
             self.note_watch(who, &down);
             self.send_down(who, down);
         }

@@ -332,7 +332,9 @@ fn execute(model: &mut Model, call: &Call) -> Option<Result<Reply>> {
             .lease_time_to_live(&request.into())
             .try_into()
             .map(Reply::TimeToLive),
-        Call::Txn(request) => answer(model.txn(&request.into()), Reply::Txn),
+        Call::Txn(request) => request
+            .try_into()
+            .and_then(|request| answer(model.txn(&request), Reply::Txn)),
     })
 }
 

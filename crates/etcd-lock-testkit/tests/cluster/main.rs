@@ -9,11 +9,15 @@
 #[macro_use]
 mod support;
 
+mod auth;
+mod certificates;
 mod connection;
 mod killed;
 mod majority;
 mod partition;
+mod quota;
 mod restart;
+mod snapshot;
 mod stopped;
 
 use support::{Caller, Fault, History, Report, Stage, Version};

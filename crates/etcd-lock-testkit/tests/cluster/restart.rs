@@ -1,4 +1,4 @@
-//! Members are restarted one after the other, and one comes back so late that it gets a snapshot.
+//! Members are restarted one after the other, as for an upgrade.
 
 use crate::support::Load;
 use crate::{Report, Stage, Version};

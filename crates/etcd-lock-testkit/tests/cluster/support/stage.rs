@@ -7,6 +7,7 @@ use etcd_lock_grpc::Options;
 use etcd_lock_testkit::RealEtcd;
 use etcd_lock_testkit::real_etcd::{Setup, default_program, program_35};
 use tokio::time::{sleep, timeout};
+use tonic::transport::{Channel, Endpoint};
 
 use super::Caller;
 
@@ -35,9 +36,10 @@ impl Version {
     }
 }
 
-/// A cluster.
+/// A cluster, and how callers connect to it.
 pub(crate) struct Stage {
     pub(crate) etcd: RealEtcd,
+    pub(crate) options: Options,
 }
 
 impl Stage {
@@ -51,22 +53,25 @@ impl Stage {
         for member in etcd.members() {
             member.wait_until_healthy().await;
         }
-        Self { etcd }
+        Self {
+            etcd,
+            options: Options::new(),
+        }
     }
 
     /// A caller that may use any member.
     pub(crate) async fn caller(&self) -> Caller {
-        Caller::connect(&self.etcd.endpoints(), Options::new()).await
+        Caller::connect(&self.etcd.endpoints(), self.options.clone()).await
     }
 
     /// A caller whose requests go to this member first.
     pub(crate) async fn caller_on(&self, member: usize) -> Caller {
-        Caller::connect_on(member, &self.etcd.endpoints(), &Options::new()).await
+        Caller::connect_on(member, &self.etcd.endpoints(), &self.options.clone()).await
     }
 
     /// A caller that is told of this member first, and may use any.
     pub(crate) async fn caller_listing(&self, member: usize) -> Caller {
-        Caller::connect_listing(member, &self.etcd.endpoints(), Options::new()).await
+        Caller::connect_listing(member, &self.etcd.endpoints(), self.options.clone()).await
     }
 
     pub(crate) async fn leader(&self) -> usize {
@@ -119,6 +124,14 @@ impl Stage {
         version.map_or(0, |version| version.parse().unwrap())
     }
 
+    /// The revision of the store.
+    pub(crate) async fn revision(&self) -> String {
+        let answer = self.read(&["get", "-w=fields", "revision"]).await;
+        let mut revisions = answer.lines();
+        let revision = revisions.find_map(|line| line.strip_prefix("\"Revision\" : "));
+        revision.unwrap().to_owned()
+    }
+
     /// What etcdctl reads from the first member that answers.
     async fn read(&self, command: &[&str]) -> String {
         let bounds = ["--command-timeout=1s", "--dial-timeout=1s"];
@@ -134,4 +147,10 @@ impl Stage {
         };
         timeout(PATIENCE, read).await.expect("no member answers")
     }
+}
+
+/// A connection without the code under test.
+pub(crate) async fn connect(endpoint: &str) -> Channel {
+    let endpoint = Endpoint::from_shared(endpoint.to_owned()).unwrap();
+    endpoint.connect().await.unwrap()
 }

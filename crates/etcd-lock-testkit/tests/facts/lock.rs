@@ -1,4 +1,4 @@
-//! Rows of the `Lock` service.
+//! Facts of the `Lock` service.
 
 use etcd_lock_memory::model::Version;
 use etcd_lock_proto::v3lockpb;
@@ -9,20 +9,6 @@ use super::etcd::{Answer, Etcd, eventually, in_time, outcome, refusal};
 
 const NO_LEASE: &str = "etcdserver: requested lease not found";
 const EXPIRED: &str = "mutex: session is expired";
-
-/// One write, answered with the revision of it.
-pub(crate) async fn a_free_lock_is_the_name_and_the_lease_in_hex(etcd: &Etcd) {
-    etcd.grant(60, 0x1f).await.unwrap();
-    let before = etcd.revision().await;
-
-    let held = etcd.lock(b"free", 0x1f).await.unwrap();
-
-    assert_eq!(held.key, "free/1f");
-    let kv = etcd.get(b"free/1f").await.unwrap();
-    let revision = held.header.unwrap().revision;
-    assert_eq!((kv.create_revision, revision), (before + 1, before + 1));
-    assert_eq!((&*kv.value, kv.lease), (&b""[..], 0x1f));
-}
 
 pub(crate) async fn a_name_is_any_bytes_or_none(etcd: &Etcd) {
     for id in [0x309, -5] {
@@ -125,23 +111,6 @@ pub(crate) async fn a_waiter_learns_of_its_key_when_its_turn_comes(etcd: &Etcd) 
 
         is_told_of_a_key_that_is_gone(etcd, outcome(waiting).await);
     }
-}
-
-/// The revision in the answer is that of the last look, not the place in the queue.
-pub(crate) async fn a_wait_ends_when_the_one_before_goes(etcd: &Etcd) {
-    let (holder, second, third) = (etcd.lease().await, etcd.lease().await, etcd.lease().await);
-    etcd.lock(b"line", holder).await.unwrap();
-    let second_waits = etcd.waiting("line", second).await;
-    let third_waits = etcd.waiting("line", third).await;
-    let places = etcd.queue("line").await;
-
-    etcd.revoke(second).await.unwrap();
-    etcd.unlock(&places[0].key).await.unwrap();
-
-    let granted = outcome(third_waits).await.unwrap();
-    assert_eq!(granted.key, places[2].key);
-    assert!(granted.header.unwrap().revision > places[2].create_revision);
-    is_told_of_a_key_that_is_gone(etcd, outcome(second_waits).await);
 }
 
 /// By a deadline as by hanging up.

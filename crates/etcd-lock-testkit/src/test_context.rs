@@ -1,15 +1,17 @@
-//! Where a check runs: a fresh backend, names of its own, and ways to wait for something without sleeping.
+//! Where a check runs: a backend, names of its own, and ways to wait for something without sleeping.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use etcd_lock_core::kv::{KeyValue, RangeRequest, SortOrder, SortTarget};
+use etcd_lock_core::kv::{DeleteRequest, KeyValue, RangeRequest, SortOrder, SortTarget};
 use etcd_lock_core::{CallOptions, Client, LeaseId, LockName, lease};
+use futures_util::future::LocalBoxFuture;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 
-use crate::{Backend, Party, Profile};
+use crate::{Backend, Contender, NestedNames, store};
 
-/// How long [`Lab::eventually`] waits for what must come, and a call that must succeed.
+/// How long [`TestContext::eventually`] waits for what must come, and a call that must succeed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a whole check may take. Under a paused clock this passes at once where everybody waits for nothing.
@@ -22,14 +24,46 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub fn run(
     clock: Clock,
     start: impl AsyncFnOnce() -> Box<dyn Backend>,
-    check: impl AsyncFnOnce(&Lab),
+    check: impl AsyncFnOnce(&TestContext),
 ) {
     clock.runtime().block_on(async {
-        let lab = Lab::new(start().await).await;
-        timeout(LIMIT, check(&lab))
+        let test = TestContext::new(clock, start().await).await;
+        timeout(LIMIT, check(&test))
             .await
             .unwrap_or_else(|_| panic!("the check did not end within {LIMIT:?}"));
     });
+}
+
+/// A check with its name, to be run with others.
+pub type NamedCheck = (&'static str, fn(&TestContext) -> LocalBoxFuture<'_, ()>);
+
+/// Runs checks one after the other on one backend, which is emptied before each, and reports those that fail by name.
+///
+/// # Panics
+/// When a check does, once all have run.
+pub fn run_in_turn(
+    clock: Clock,
+    start: impl AsyncFnOnce() -> Box<dyn Backend>,
+    checks: &[NamedCheck],
+) {
+    let runtime = clock.runtime();
+    let test = runtime.block_on(async { TestContext::new(clock, start().await).await });
+    let mut failed = Vec::new();
+    for (name, check) in checks {
+        let checked = catch_unwind(AssertUnwindSafe(|| {
+            runtime.block_on(async {
+                test.empty().await;
+                timeout(LIMIT, check(&test)).await.unwrap();
+            });
+        }));
+        println!("{name}: {}", if checked.is_ok() { "ok" } else { "FAILED" });
+        if checked.is_err() {
+            failed.push(*name);
+        }
+    }
+    // Its connections end inside of the runtime that they belong to.
+    runtime.block_on(async { drop(test) });
+    assert!(failed.is_empty(), "failed: {failed:?}");
 }
 
 /// By which clock a check lives.
@@ -60,23 +94,54 @@ impl Clock {
 
 /// What a check gets.
 #[derive(Debug)]
-pub struct Lab {
+pub struct TestContext {
+    clock: Clock,
     inspector: Client,
     backend: Box<dyn Backend>,
+    /// What the names of this test begin with.
+    prefix: String,
 }
 
-impl Lab {
-    /// A lab on a backend that was started for it alone.
-    pub async fn new(backend: Box<dyn Backend>) -> Self {
+impl TestContext {
+    /// A test on a backend. On one that other tests use at the same time, its names begin with something that theirs don't.
+    pub async fn new(clock: Clock, backend: Box<dyn Backend>) -> Self {
+        let prefix = match backend.is_shared() {
+            true => format!("{:016x}-", fastrand::u64(..)),
+            false => String::new(),
+        };
         Self {
+            clock,
             inspector: backend.inspector().await,
             backend,
+            prefix,
         }
+    }
+
+    /// By which clock it lives.
+    #[must_use]
+    pub const fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// A lock's name that no other test uses, from text or bytes that can be one.
+    ///
+    /// # Panics
+    /// When they can't.
+    #[must_use]
+    pub fn name(&self, name: impl AsRef<[u8]>) -> LockName {
+        let prefix = self.prefix.as_bytes();
+        LockName::new([prefix, name.as_ref()].concat()).unwrap()
+    }
+
+    /// A key that no other test uses.
+    #[must_use]
+    pub fn key(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
     }
 
     /// A client with a connection of its own.
     pub async fn client(&self) -> Client {
-        self.backend.client().await
+        self.backend.client().await.0
     }
 
     /// A client that sees the store as it is, past the decorator under test.
@@ -85,25 +150,25 @@ impl Lab {
         &self.inspector
     }
 
-    /// In what this backend differs from others.
-    #[must_use]
-    pub fn profile(&self) -> Profile {
-        self.backend.profile()
+    /// A contender with a connection of its own, and what that makes of nested names.
+    pub async fn contender_with_promise(&self) -> (Contender, NestedNames) {
+        let (client, promise) = self.backend.client().await;
+        (self.contender_on(&client).await, promise)
     }
 
     /// A contender with a connection and a lease of its own, which lives for a minute.
-    pub async fn party(&self) -> Party {
-        self.party_on(&self.client().await).await
+    pub async fn contender(&self) -> Contender {
+        self.contender_on(&self.client().await).await
     }
 
     /// Another contender on a connection that others use, too.
-    pub async fn party_on(&self, client: &Client) -> Party {
-        self.party_with_ttl(client, 60).await
+    pub async fn contender_on(&self, client: &Client) -> Contender {
+        self.contender_with_ttl(client, 60).await
     }
 
     /// A contender whose lease ends soon: after two seconds, the least that etcd grants.
-    pub async fn mortal(&self) -> Party {
-        self.party_with_ttl(&self.client().await, 2).await
+    pub async fn short_lived_contender(&self) -> Contender {
+        self.contender_with_ttl(&self.client().await, 2).await
     }
 
     /// The entries of a lock's queue, oldest first, as the store has them.
@@ -136,7 +201,7 @@ impl Lab {
     ///
     /// # Panics
     /// When it changes.
-    pub async fn stays(&self, name: &LockName) {
+    pub async fn queue_stays(&self, name: &LockName) {
         let before = self.queue(name).await;
         for _ in 0..20 {
             sleep(Duration::from_millis(5)).await;
@@ -159,17 +224,20 @@ impl Lab {
             .unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"));
     }
 
-    async fn party_with_ttl(&self, client: &Client, secs: u64) -> Party {
+    /// Ends all leases, and deletes all keys.
+    async fn empty(&self) {
+        let client = self.client().await;
+        for lease in lease::leases(&client).await.unwrap().leases {
+            lease::revoke(&client, lease).await.unwrap();
+        }
+        let mut all = DeleteRequest::key("\0");
+        all.range_end = "\0".into();
+        store::run(&client, all).await;
+    }
+
+    async fn contender_with_ttl(&self, client: &Client, secs: u64) -> Contender {
         let ttl = Duration::from_secs(secs);
         let lease = lease::grant(client, ttl).await.unwrap();
-        Party::new(client.clone(), lease.id)
+        Contender::new(client.clone(), lease.id)
     }
-}
-
-/// A lock's name, from text or bytes that can be one.
-///
-/// # Panics
-/// When they can't.
-pub fn name(name: impl AsRef<[u8]>) -> LockName {
-    LockName::new(name.as_ref().to_vec()).unwrap()
 }

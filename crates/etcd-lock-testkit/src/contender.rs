@@ -7,16 +7,16 @@ use etcd_lock_core::{
 };
 use tokio::task::JoinHandle;
 
-use crate::lab::PATIENCE;
+use crate::test_context::PATIENCE;
 
 /// Somebody with a connection and a lease, who takes locks through the public door: a [`Context`].
 #[derive(Clone, Debug)]
-pub struct Party {
+pub struct Contender {
     client: Client,
     lease: LeaseId,
 }
 
-impl Party {
+impl Contender {
     /// A contender.
     #[must_use]
     pub const fn new(client: Client, lease: LeaseId) -> Self {

@@ -1,4 +1,4 @@
-//! The etcds that rows are asked of, and how: with plain stubs, so that codes and texts are those on the wire.
+//! The etcds that are asked, and how: with plain stubs, so that codes and texts are those on the wire.
 
 use std::any::Any;
 use std::time::Duration;
@@ -25,14 +25,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A reply, or the code and the text of a refusal.
 pub(crate) type Answer<T> = Result<T, (Code, String)>;
 
-/// Runs one row on an etcd of its own.
-pub(crate) fn run(start: impl AsyncFnOnce() -> Etcd, row: impl AsyncFnOnce(&Etcd)) {
+/// Asks one etcd for a fact: it is an etcd of its own.
+pub(crate) fn run(start: impl AsyncFnOnce() -> Etcd, fact: impl AsyncFnOnce(&Etcd)) {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async { row(&start().await).await });
+    runtime.block_on(async { fact(&start().await).await });
 }
 
-/// An etcd, small or real.
+/// An etcd, in memory or real.
 pub(crate) struct Etcd {
     pub(crate) version: Version,
     pub(crate) channel: Channel,
@@ -41,12 +41,12 @@ pub(crate) struct Etcd {
 }
 
 impl Etcd {
-    pub(crate) async fn small_like_3_4() -> Self {
-        Self::small(Version::V3_4).await
+    pub(crate) async fn memory_like_3_4() -> Self {
+        Self::in_memory(Version::V3_4).await
     }
 
-    pub(crate) async fn small_like_3_5() -> Self {
-        Self::small(Version::V3_5).await
+    pub(crate) async fn memory_like_3_5() -> Self {
+        Self::in_memory(Version::V3_5).await
     }
 
     pub(crate) async fn real_3_4() -> Self {
@@ -59,7 +59,7 @@ impl Etcd {
         Self::real(RealEtcd::of_program(&program).await, Version::V3_5).await
     }
 
-    async fn small(version: Version) -> Self {
+    async fn in_memory(version: Version) -> Self {
         let etcd = MemoryEtcd::with_options(ModelOptions::new().with_version(version));
         let server = Server::bind("127.0.0.1:0", etcd).await.unwrap();
         Self {
@@ -129,7 +129,7 @@ impl Etcd {
         answer(LockClient::new(self.channel.clone()).unlock(request).await)
     }
 
-    /// A lease that outlives the row.
+    /// A lease that outlives the test.
     pub(crate) async fn lease(&self) -> i64 {
         self.grant(60, 0).await.unwrap().id
     }

@@ -1,4 +1,4 @@
-//! Rows of the `Watch` service: where a watch starts.
+//! Facts of the `Watch` service: where a watch starts.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -63,34 +63,4 @@ pub(crate) async fn a_start_below_zero_is_now_before_the_first_compaction(etcd: 
     let ended = stream.next().await;
     assert!(!ended.canceled && ended.events.is_empty());
     assert_eq!((ended.watch_id, ended.compact_revision), (0, 0));
-}
-
-pub(crate) async fn a_start_in_the_past_catches_up(etcd: &Etcd) {
-    let first = etcd.set("w", "1").await;
-    etcd.set("w", "2").await;
-    let create = pb::WatchCreateRequest {
-        start_revision: first,
-        ..watch("w")
-    };
-    let (mut stream, _) = Stream::open(etcd, create).await;
-    let mut values = Vec::new();
-    while values.len() < 2 {
-        let events = stream.next().await.events;
-        values.extend(events.into_iter().map(|event| event.kv.unwrap().value));
-    }
-    assert_eq!(values, ["1", "2"]);
-}
-
-pub(crate) async fn a_start_in_the_future_is_waited_for(etcd: &Etcd) {
-    let now = etcd.set("w", "now").await;
-    let create = pb::WatchCreateRequest {
-        start_revision: now + 2,
-        ..watch("w")
-    };
-    let (mut stream, created) = Stream::open(etcd, create).await;
-    assert!(created.created && !created.canceled);
-    etcd.set("w", "too early").await;
-    etcd.set("w", "in time").await;
-    let told = stream.next().await.events;
-    assert_eq!(&*told[0].kv.as_ref().unwrap().value, b"in time");
 }

@@ -1,0 +1,205 @@
+//! Which endpoint is asked, and what is refused.
+
+use std::time::Duration;
+
+use etcd_lock_core::kv::RangeRequest;
+use etcd_lock_core::{CallOptions, Result, Transport};
+use etcd_lock_grpc::{EndpointChoice, EndpointState, GrpcTransport, Options};
+use etcd_lock_memory::{MemoryEtcd, Server};
+use etcd_lock_testkit::RealEtcd;
+use futures_util::future::join_all;
+use tokio::io;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::calls::{PATIENCE, is_usable};
+use crate::proxy::Proxy;
+
+#[tokio::test]
+async fn a_random_endpoint_is_asked_and_stays() {
+    let servers = three(&MemoryEtcd::new()).await;
+    let mut firsts = [0; 3];
+    for _ in 0..30 {
+        let transport = connect(&servers, EndpointChoice::Random);
+        for _ in 0..3 {
+            range(&transport).await.unwrap();
+        }
+        let asked = attempts(&transport);
+        let first = asked.iter().position(|&count| count > 0).unwrap();
+        assert_eq!(asked[first], 3, "{asked:?}");
+        firsts[first] += 1;
+    }
+    // Each was left out by chance in 5 of a million runs.
+    assert!(firsts.iter().all(|&count| count > 0), "{firsts:?}");
+}
+
+#[tokio::test]
+async fn endpoints_in_turn_are_asked_equally_often() {
+    let servers = three(&MemoryEtcd::new()).await;
+    let transport = connect(&servers, EndpointChoice::RoundRobin);
+    for _ in 0..30 {
+        range(&transport).await.unwrap();
+    }
+    let asked = attempts(&transport);
+    assert!(
+        asked.iter().all(|&count| (8..=12).contains(&count)),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_listed_endpoint_that_comes_back_is_asked_again() {
+    let etcd = MemoryEtcd::new();
+    let servers = three(&etcd).await;
+    let transport = connect(&servers, EndpointChoice::Listed);
+    range(&transport).await.unwrap();
+    assert_eq!(attempts(&transport), [1, 0, 0]);
+    let [first, second, _third] = servers;
+    let address = first.address();
+    first.shutdown().await.unwrap();
+    range(&transport).await.unwrap();
+    assert_ne!(transport.info().endpoints[0].state, EndpointState::Healthy);
+    let _first = Server::bind(address, etcd).await.unwrap();
+    let healed = async {
+        while transport.info().endpoints[0].state != EndpointState::Healthy {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, healed).await.unwrap();
+    second.shutdown().await.unwrap();
+    range(&transport).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_endpoint_of_another_cluster_is_refused() {
+    let server = Server::bind("127.0.0.1:0", MemoryEtcd::new())
+        .await
+        .unwrap();
+    let (ours, mut other) = (
+        Proxy::start(server.address()).await,
+        RealEtcd::start().await,
+    );
+    let stranger = other.members()[0].endpoint();
+    let options = Options::new().with_endpoint_choice(EndpointChoice::Listed);
+    let transport = GrpcTransport::connect([ours.endpoint(), stranger], options).unwrap();
+    range(&transport).await.unwrap();
+    ours.freeze();
+    let error = range(&transport).await.unwrap_err();
+    assert!(error.is_unavailable() || error.is_timeout(), "{error:?}");
+    let info = transport.info();
+    assert_eq!(info.endpoints[1].state, EndpointState::Refused, "{info:?}");
+    let reason = info.endpoints[1].reason.clone().unwrap();
+    assert!(reason.contains("belongs to the cluster"), "{reason}");
+    ours.thaw();
+    range(&transport).await.unwrap();
+}
+
+/// A login that hangs at one endpoint is bounded, and keeps nobody from another endpoint.
+#[tokio::test]
+async fn a_login_at_a_hung_endpoint_holds_up_nobody_for_long() {
+    let silent = silent_server().await;
+    let good = Server::bind("127.0.0.1:0", MemoryEtcd::new())
+        .await
+        .unwrap();
+    let options = Options::new()
+        .with_login("user", "password")
+        .with_endpoint_choice(EndpointChoice::Listed);
+    let transport = GrpcTransport::connect([silent, good.endpoint()], options).unwrap();
+    let began = Instant::now();
+    let calls = (0..50).map(|_| range(&transport));
+    for answer in join_all(calls).await {
+        answer.unwrap();
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn the_members_that_the_cluster_lists_are_asked() {
+    let mut etcd = RealEtcd::start().await;
+    let listed = etcd.members()[0].endpoint();
+    let address = listed.trim_start_matches("http://").parse().unwrap();
+    let proxy = Proxy::start(address).await;
+    let options = Options::new().with_member_sync(Duration::from_millis(50));
+    let transport = GrpcTransport::connect([proxy.endpoint()], options).unwrap();
+    let known = async {
+        while transport.info().endpoints[0].name != listed {
+            range(&transport).await.unwrap();
+        }
+    };
+    timeout(PATIENCE, known).await.unwrap();
+    proxy.freeze();
+    is_usable(&transport).await;
+}
+
+#[tokio::test]
+async fn an_etcd_behind_a_unix_socket_can_be_asked() {
+    let server = Server::bind("127.0.0.1:0", MemoryEtcd::new())
+        .await
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("etcd");
+    let listener = UnixListener::bind(&path).unwrap();
+    let address = server.address();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = TcpStream::connect(address).await.unwrap();
+            tokio::spawn(async move { io::copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    let endpoint = format!("unix:{}", path.display());
+    let transport = GrpcTransport::connect([endpoint], Options::new()).unwrap();
+    is_usable(&transport).await;
+}
+
+async fn three(etcd: &MemoryEtcd) -> [Server; 3] {
+    let bind = || Server::bind("127.0.0.1:0", etcd.clone());
+    [
+        bind().await.unwrap(),
+        bind().await.unwrap(),
+        bind().await.unwrap(),
+    ]
+}
+
+fn connect(servers: &[Server; 3], choice: EndpointChoice) -> GrpcTransport {
+    let options = Options::new().with_endpoint_choice(choice);
+    GrpcTransport::connect(servers.each_ref().map(Server::endpoint), options).unwrap()
+}
+
+async fn range(transport: &GrpcTransport) -> Result<()> {
+    let request = RangeRequest::key("key");
+    transport
+        .range(request, CallOptions::default())
+        .await
+        .map(drop)
+}
+
+fn attempts(transport: &GrpcTransport) -> Vec<u64> {
+    transport
+        .info()
+        .endpoints
+        .iter()
+        .map(|it| it.attempts)
+        .collect()
+}
+
+/// A server that speaks HTTP/2 and answers nothing.
+async fn silent_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                let mut kept = Vec::new();
+                while let Some(Ok(request)) = connection.accept().await {
+                    kept.push(request);
+                }
+            });
+        }
+    });
+    endpoint
+}
