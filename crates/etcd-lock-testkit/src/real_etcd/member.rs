@@ -151,7 +151,7 @@ impl Member {
         self.restart().await;
     }
 
-    /// Starts it again on what an earlier snapshot has, as an operator does after a disaster: what was written since is lost.
+    /// Starts it again on what an earlier snapshot has, as an operator does after a disaster: later writes are lost.
     ///
     /// # Panics
     /// When etcdctl or etcd refuses, or it is one of several: all of them would have to be restored.
@@ -257,7 +257,7 @@ impl Plan {
         arguments.chain(flags).collect()
     }
 
-    /// Who it is in which cluster: what a restored member must be told, too.
+    /// Its name and its place in the cluster, which a restored member must be told, too.
     fn identity(&self) -> Vec<String> {
         let name = self.data.file_name().unwrap().to_string_lossy();
         let identity = [

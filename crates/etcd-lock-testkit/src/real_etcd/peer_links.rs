@@ -1,7 +1,7 @@
 //! The connections between the members of an etcd, each through a proxy.
 //!
-//! A member has one address for all of its peers, so the proxy in front of it finds out who connects: by the process that
-//! the source port belongs to, as Linux tells it.
+//! A member has one address for all of its peers, so the proxy in front of it looks up the peer that connects: by the process
+//! that owns the source port, as Linux lists it.
 
 use std::fs;
 use std::net::SocketAddr;

@@ -35,7 +35,7 @@ async fn certificates_rotated_while_a_lock_is_held_new_connections_use_them_and_
     let (session, mutex) = holder.mutex("a").await;
     let guard = mutex.lock().await.unwrap();
 
-    // Members already trust what the first authority signs for clients, and read nothing but their own pair again.
+    // Members go on trusting client certificates of the first authority: they read only their own pair again.
     fs::write(authority.ca_file(), authority.ca() + &next.ca()).unwrap();
     replace(&identity, &authority.client(NEW));
     replace(&server, &next.server());

@@ -1,4 +1,4 @@
-//! A member comes back so late that it gets a snapshot instead of what it missed.
+//! A member comes back so late that it gets a snapshot instead of the entries of the log that it missed.
 
 use etcd_lock_proto::etcdserverpb as pb;
 use futures_util::future::join_all;

@@ -11,12 +11,12 @@ use pb::watch_request::RequestUnion;
 pub(super) const STREAMS: usize = 2;
 
 /// A key that no step names, and the id of the watch that each stream has on it.
-pub(super) const FENCE: Bytes = Bytes::from_static(b"~fence");
-const FENCE_ID: i64 = 1_000;
+pub(super) const BARRIER: Bytes = Bytes::from_static(b"~barrier");
+const BARRIER_ID: i64 = 1_000;
 
 /// What one stream has said: on each watch by itself, since etcd visits the watches of a revision in no order.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Feed {
+pub(super) struct WatchLog {
     /// All replies without events, in order.
     notices: Vec<pb::WatchResponse>,
     events: BTreeMap<i64, Vec<Batch>>,
@@ -34,7 +34,7 @@ struct Batch {
     events: Vec<Event>,
 }
 
-impl Feed {
+impl WatchLog {
     /// Notes what the next replies are to.
     pub(super) fn asked(&mut self, request: &pb::WatchRequest) {
         if let Some(RequestUnion::CreateRequest(create)) = &request.request_union {
@@ -72,7 +72,7 @@ impl Feed {
 
     /// Whether this has said as much as the other, or more.
     pub(super) fn has_reached(&self, other: &Self) -> bool {
-        let told = |feed: &Self, id| feed.events.get(id).map_or(0, Vec::len);
+        let told = |log: &Self, id| log.events.get(id).map_or(0, Vec::len);
         self.notices.len() >= other.notices.len()
             && other
                 .events
@@ -81,11 +81,11 @@ impl Feed {
     }
 }
 
-/// The watch that each stream begins with: once it tells of the fence, the stream has nothing more to tell.
-pub(super) fn fence_watch() -> pb::WatchRequest {
+/// The watch that each stream begins with: once it tells of the barrier, the stream has nothing more to tell.
+pub(super) fn barrier_watch() -> pb::WatchRequest {
     let create = pb::WatchCreateRequest {
-        key: FENCE,
-        watch_id: FENCE_ID,
+        key: BARRIER,
+        watch_id: BARRIER_ID,
         ..pb::WatchCreateRequest::default()
     };
     pb::WatchRequest {

@@ -7,20 +7,20 @@ use etcd_lock_proto::etcdserverpb as pb;
 use etcd_lock_proto::v3lockpb;
 
 use super::call::{Answer, Call, Reply, Start};
-use super::feeds::{FENCE, STREAMS};
+use super::watch_log::{BARRIER, STREAMS};
 
 /// How many revisions there are on either side before a sequence begins, at least: so the past has numbers above zero.
 pub(super) const PAST: i64 = 20;
 
 /// A model with the streams of a sequence.
 #[derive(Debug)]
-pub(super) struct Small {
+pub(super) struct Memory {
     pub(super) model: Model,
     streams: Vec<StreamId>,
     now: Duration,
 }
 
-impl Small {
+impl Memory {
     /// Empty, and with a past or without one.
     pub(super) fn new(version: Version, start: Start) -> Self {
         let mut model = Model::new(ModelOptions::new().with_version(version));
@@ -95,13 +95,13 @@ impl Small {
 fn pass(model: &mut Model) {
     for _ in 0..PAST {
         let put = pb::PutRequest {
-            key: FENCE,
+            key: BARRIER,
             ..pb::PutRequest::default()
         };
         model.put(&put).unwrap();
     }
     let delete = pb::DeleteRangeRequest {
-        key: FENCE,
+        key: BARRIER,
         ..pb::DeleteRangeRequest::default()
     };
     model.delete_range(&delete).unwrap();

@@ -20,8 +20,8 @@ use tonic::transport::Channel;
 use v3lockpb::lock_client::LockClient;
 
 use super::call::{Answer, Call, Refusal, Reply, Start};
-use super::feeds::{FENCE, STREAMS, fence_watch};
-use super::small::PAST;
+use super::memory::PAST;
+use super::watch_log::{BARRIER, STREAMS, barrier_watch};
 use crate::RealEtcd;
 
 /// How long etcd may take for what it is sure to do.
@@ -29,7 +29,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running etcd, with the streams of the sequence under way.
 #[derive(Debug)]
-pub(super) struct Large {
+pub(super) struct Etcd {
     etcd: RealEtcd,
     channel: Channel,
     streams: Vec<Stream>,
@@ -41,7 +41,7 @@ struct Stream {
     replies: Streaming<pb::WatchResponse>,
 }
 
-impl Large {
+impl Etcd {
     pub(super) async fn connect(etcd: RealEtcd) -> Self {
         Self {
             channel: channel(&etcd).await,
@@ -144,12 +144,12 @@ impl Large {
     }
 
     async fn header(&self) -> pb::ResponseHeader {
-        let fence = pb::RangeRequest {
-            key: FENCE,
+        let barrier = pb::RangeRequest {
+            key: BARRIER,
             ..pb::RangeRequest::default()
         };
         let mut client = KvClient::new(self.channel.clone());
-        let reply = client.range(fence).await.unwrap().into_inner();
+        let reply = client.range(barrier).await.unwrap().into_inner();
         reply.header.unwrap_or_default()
     }
 
@@ -190,7 +190,7 @@ impl Large {
             }
         }
         let put = pb::PutRequest {
-            key: FENCE,
+            key: BARRIER,
             ..pb::PutRequest::default()
         };
         self.call(Call::Put(put.clone())).await.unwrap();
@@ -217,7 +217,7 @@ impl Large {
     async fn open_stream(&self) -> Stream {
         let (requests, outgoing) = unbounded_channel();
         // etcd sends no headers before its first reply, so the first request must be there already.
-        requests.send(fence_watch()).unwrap();
+        requests.send(barrier_watch()).unwrap();
         let client = WatchClient::new(self.channel.clone());
         let mut client = client.max_decoding_message_size(usize::MAX);
         let outgoing = UnboundedReceiverStream::new(outgoing);

@@ -3,18 +3,18 @@
 use tokio::time::Instant;
 
 use super::{Pair, Result, Stop, same};
-use crate::differential::feeds::STREAMS;
-use crate::differential::large::PATIENCE;
+use crate::differential::etcd::PATIENCE;
 use crate::differential::mapping::Mapped;
 use crate::differential::numbers::FromEtcd;
+use crate::differential::watch_log::STREAMS;
 
 impl Pair<'_> {
     /// Has etcd come to where the model is: its revision, and all that calls and watches that wait are to be told.
-    pub(super) async fn settle(&mut self) -> Result {
-        let revision = self.small.model.revision();
+    pub(super) async fn quiesce(&mut self) -> Result {
+        let revision = self.memory.model.revision();
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let etcd = self.large.revision().await - self.numbers.offset;
+            let etcd = self.etcd.revision().await - self.numbers.offset;
             if etcd == revision {
                 break;
             }
@@ -23,28 +23,28 @@ impl Pair<'_> {
                 return Err(Stop::Mismatch(text));
             }
         }
-        self.settle_locks().await?;
+        self.quiesce_locks().await?;
         for stream in 0..STREAMS {
-            self.settle_stream(stream).await?;
+            self.quiesce_stream(stream).await?;
         }
         Ok(())
     }
 
-    async fn settle_stream(&mut self, stream: usize) -> Result {
-        let (small, large) = &mut self.feeds[stream];
-        while let Some(reply) = self.small.next_watch_response(stream) {
-            small.add(reply);
+    async fn quiesce_stream(&mut self, stream: usize) -> Result {
+        let (memory, etcd) = &mut self.watch_logs[stream];
+        while let Some(reply) = self.memory.next_watch_response(stream) {
+            memory.add(reply);
         }
         let mut late = false;
-        while !late && !large.has_reached(small) {
-            match self.large.next_watch_response(stream, PATIENCE).await {
+        while !late && !etcd.has_reached(memory) {
+            match self.etcd.next_watch_response(stream, PATIENCE).await {
                 Some(mut reply) => {
                     reply.renumber(&FromEtcd(&self.numbers));
-                    large.add(reply.map_err(|refusal| Stop::Mismatch(format!("{refusal:?}")))?);
+                    etcd.add(reply.map_err(|refusal| Stop::Mismatch(format!("{refusal:?}")))?);
                 }
                 None => late = true,
             }
         }
-        same(&format_args!("watch stream {stream}"), small, large)
+        same(&format_args!("watch stream {stream}"), memory, etcd)
     }
 }
