@@ -6,23 +6,44 @@ use super::Stats;
 const ENOUGH: u64 = 10_000;
 
 /// Each kind of fault.
-const FAULTS: [&str; 16] = [
+const FAULTS: [&str; 37] = [
+    "clock jumped",
     "compaction",
     "crash",
     "delay",
     "duplicate",
+    "etcdserver: invalid auth token",
+    "etcdserver: mvcc: database space exceeded",
+    "etcdserver: no leader",
+    "etcdserver: permission denied",
+    "etcdserver: request timed out",
+    "etcdserver: too many requests",
+    "event lost",
     "executed late",
+    "foreign entry",
     "key deleted",
+    "leader change",
     "lease revoked",
+    "member behind",
     "partition",
     "pause",
     "reply lost",
     "request cut",
     "request lost",
     "request refused",
+    "request timed out",
     "server restart",
     "server stall",
+    "stale read",
+    "streams broken",
     "streams cut",
+    "streams ended",
+    "streams stalled",
+    "watch cancelled",
+    "watches delayed",
+    "watches delayed from their start",
+    "watches refused",
+    "watches restarted",
 ];
 
 /// Each rule's occasion, each kind of error, each exemption.

@@ -97,7 +97,6 @@ mod tests {
             ttls: vec![2],
             clock_ppm: 1_000_000,
             tuning: Tuning::new(),
-            shares_lease: false,
             tasks: vec![steps],
         };
         let scenario = Scenario {

@@ -142,18 +142,17 @@ fn case(finding: Finding, rule: Rule, processes: Vec<Program>, faults: Vec<Fault
     }
 }
 
-fn program(mode: Mode, ttl: u64, tasks: Vec<Vec<Step>>) -> Program {
+pub(super) fn program(mode: Mode, ttl: u64, tasks: Vec<Vec<Step>>) -> Program {
     Program {
         mode,
         ttls: vec![ttl],
         clock_ppm: 1_000_000,
         tuning: Tuning::new(),
-        shares_lease: false,
         tasks,
     }
 }
 
-fn hold(hold_ms: u64) -> Step {
+pub(super) fn hold(hold_ms: u64) -> Step {
     acquire(How::Lock, hold_ms)
 }
 
@@ -171,7 +170,7 @@ fn acquire(how: How, hold_ms: u64) -> Step {
     })
 }
 
-const fn fault(at_ms: u64, for_ms: u64, kind: FaultKind) -> Fault {
+pub(super) const fn fault(at_ms: u64, for_ms: u64, kind: FaultKind) -> Fault {
     Fault {
         at_ms,
         for_ms,

@@ -296,6 +296,7 @@ impl World<'_> {
                 });
             }
         }
+        self.watch_ended(who, &down);
         self.log.add(
             self.now,
             format_args!("{} hears on {}: {down:?}", who.process, who.id),
