@@ -9,6 +9,7 @@
 )]
 
 mod bare;
+mod channels;
 mod contest;
 mod measures;
 mod report;

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::bare::{self, Bare};
+use crate::channels;
 use crate::contest::{self, Etcd, Share, connect, fresh_name};
 use crate::report::{Must, Report, Row};
 use crate::rounds::{Rounds, in_turn, median};
@@ -63,6 +64,16 @@ pub(crate) const ALL: &[Measure] = &[
     Measure {
         name: "distinct locks",
         run: |bench, report| Box::pin(distinct_locks(bench, report)),
+    },
+    Measure {
+        name: "channels",
+        run: |bench, report| {
+            Box::pin(channels::compare(
+                &bench.etcd.endpoint,
+                bench.rounds,
+                report,
+            ))
+        },
     },
     Measure {
         name: "hand-overs of 2",
@@ -478,6 +489,6 @@ async fn settled_memory(pid: u32) -> f64 {
     last
 }
 
-fn micros(time: Duration) -> f64 {
+pub(crate) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }

@@ -18,7 +18,7 @@
 //! | [`protocol`] | a model of the lock protocol that is checked exhaustively |
 //! | [`seeds`] | where random tests begin |
 //! | [`sim`] | a simulated world of processes, faults and a checker |
-//! | [`real_etcd`] | an etcd process of our own, to be paused, killed and restarted |
+//! | [`real_etcd`] | etcd processes of our own, to be paused, killed, restarted and cut off by proxies |
 #![allow(
     clippy::unwrap_used,
     reason = "it is test code: a panic is how it reports"

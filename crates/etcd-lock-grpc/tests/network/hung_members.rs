@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use etcd_lock_core::kv::{PutRequest, RangeRequest, TxnRequest};
+use etcd_lock_core::lease::LeaseGrantRequest;
 use etcd_lock_core::watch::{WatchCreate, WatchRequest};
-use etcd_lock_core::{BoxStream, CallOptions, LeaseId, Transport};
+use etcd_lock_core::{BoxStream, CallOptions, LeaseId, LockName, LockRequest, Transport, Ttl};
 use etcd_lock_grpc::{EndpointChoice, EndpointState, GrpcTransport, Options};
 use etcd_lock_memory::{MemoryEtcd, Server};
 use futures_util::stream::{self, StreamExt};
@@ -94,6 +95,25 @@ async fn callers_without_patience_do_not_make_a_healthy_member_fail() {
     }
     sleep(SOON).await;
     assert_eq!(state(&transport), EndpointState::Healthy);
+}
+
+/// Somebody else has the lock, which is nothing that the member could help.
+#[tokio::test]
+async fn a_busy_lock_is_no_evidence() {
+    let (one, other) = members().await;
+    let transport = connect([one.endpoint(), other.endpoint()], Options::new());
+    let mut leases = Vec::new();
+    for _ in 0..2 {
+        let grant = LeaseGrantRequest::new(Ttl::from_secs(600).unwrap());
+        leases.push(transport.lease_grant(grant, options()).await.unwrap().id);
+    }
+    let lock = |lease| LockRequest::new(LockName::new("name").unwrap(), lease);
+    transport.lock(lock(leases[0]), options()).await.unwrap();
+    let short = CallOptions::new(SOON.into());
+    let error = transport.lock(lock(leases[1]), short).await.unwrap_err();
+    assert!(error.is_timeout(), "{error:?}");
+    assert_eq!(state(&transport), EndpointState::Healthy);
+    assert_eq!(transport.info().endpoints[1].attempts, 0);
 }
 
 #[tokio::test]

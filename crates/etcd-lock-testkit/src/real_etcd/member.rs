@@ -151,6 +151,24 @@ impl Member {
         self.restart().await;
     }
 
+    /// Starts it again on what an earlier snapshot has, as an operator does after a disaster: later writes are lost.
+    ///
+    /// # Panics
+    /// When etcdctl or etcd refuses, or it is one of several: all of them would have to be restored.
+    pub async fn restore(&mut self, snapshot: &Path) {
+        self.kill();
+        fs::remove_dir_all(&self.plan.data).unwrap();
+        let restored = Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .args(["snapshot", "restore"])
+            .arg(snapshot)
+            .args(self.plan.identity())
+            .output()
+            .unwrap();
+        assert!(restored.status.success(), "{restored:?}");
+        self.restart().await;
+    }
+
     /// Waits until it answers and has a leader.
     ///
     /// # Panics
@@ -227,25 +245,37 @@ impl Drop for Member {
 impl Plan {
     /// Timing is left at etcd's defaults: the least time to live of a lease depends on it.
     fn arguments(&self) -> Vec<String> {
-        let name = self.data.file_name().unwrap().to_string_lossy();
         let client = format!("{}://127.0.0.1:{}", self.scheme, self.ports.client);
-        let arguments = [
-            ("--name", name.into_owned()),
-            ("--data-dir", self.data.to_string_lossy().into_owned()),
+        let listening = [
             ("--listen-client-urls", client.clone()),
             ("--advertise-client-urls", client),
             ("--listen-peer-urls", plain(self.ports.peer)),
+            ("--listen-metrics-urls", plain(self.ports.metrics)),
+        ];
+        let flags = self.flags.iter().cloned();
+        let arguments = self.identity().into_iter().chain(flatten(listening));
+        arguments.chain(flags).collect()
+    }
+
+    /// Its name and its place in the cluster, which a restored member must be told, too.
+    fn identity(&self) -> Vec<String> {
+        let name = self.data.file_name().unwrap().to_string_lossy();
+        let identity = [
+            ("--name", name.into_owned()),
+            ("--data-dir", self.data.to_string_lossy().into_owned()),
             (
                 "--initial-advertise-peer-urls",
                 plain(self.advertised_peer_port),
             ),
-            ("--listen-metrics-urls", plain(self.ports.metrics)),
             ("--initial-cluster", self.initial_cluster.clone()),
         ];
-        let arguments = arguments.map(|(flag, value)| [flag.to_owned(), value]);
-        let flags = self.flags.iter().cloned();
-        arguments.into_iter().flatten().chain(flags).collect()
+        flatten(identity).collect()
     }
+}
+
+fn flatten<const N: usize>(flags: [(&str, String); N]) -> impl Iterator<Item = String> {
+    let flags = flags.map(|(flag, value)| [flag.to_owned(), value]);
+    flags.into_iter().flatten()
 }
 
 fn plain(port: u16) -> String {
