@@ -52,7 +52,7 @@ pub(crate) fn newer(sh: &Shell) -> Result {
         eprintln!("conformance on {}", etcd.display());
         cmd!(
             sh,
-            "cargo test --quiet --package etcd-lock-testkit --test conformance --all-features -- etcd::"
+            "cargo test --quiet --package etcd-lock-testkit --test conformance --all-features -- on_etcd"
         )
         .run()?;
     }

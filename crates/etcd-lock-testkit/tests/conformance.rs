@@ -28,7 +28,24 @@ conformance!(
 );
 conformance!(locks, layered, Paused, etcd_lock_testkit::backends::layered);
 conformance!(locks, served, Real, etcd_lock_testkit::backends::served);
-conformance!(locks, etcd, Real, etcd_lock_testkit::backends::etcd);
+conformance!(
+    simple_locks_in_turn,
+    simple_on_etcd,
+    Real,
+    etcd_lock_testkit::backends::etcd
+);
+conformance!(
+    contended_locks,
+    contended_on_etcd,
+    Real,
+    etcd_lock_testkit::backends::etcd
+);
+conformance!(
+    lost_waits,
+    lost_waits_on_etcd,
+    Real,
+    etcd_lock_testkit::backends::etcd
+);
 conformance!(
     locks,
     queue_on_memory,
@@ -66,7 +83,13 @@ conformance!(
     etcd_lock_testkit::backends::mixed_on_layered
 );
 conformance!(
-    together,
+    simple_locks_in_turn,
+    simple_mixed_on_etcd,
+    Real,
+    etcd_lock_testkit::backends::mixed_on_etcd
+);
+conformance!(
+    contended_locks,
     mixed_on_etcd,
     Real,
     etcd_lock_testkit::backends::mixed_on_etcd

@@ -27,7 +27,9 @@ pub mod withdrawal;
 /// | checks | |
 /// | --- | --- |
 /// | `locks` | of locks and keep-alives. They take names of their own, so that they can share an etcd. |
-/// | `together` | those of `locks` in which clients of two kinds can do each other harm |
+/// | `contended_locks` | those of `locks` in which clients wait for each other |
+/// | `lost_waits` | those of `locks` in which a wait or a lease ends without a grant |
+/// | `simple_locks_in_turn` | the others, as one test, on one etcd that is emptied before each check; it reports each by name |
 /// | `keys` | of keys, leases, watches and input, which a queue passes through: for plain transports. They look at the revisions of the whole store. |
 /// | `keys_in_turn` | the same as one test, on one etcd that is emptied before each check; it reports each by name |
 ///
@@ -37,125 +39,118 @@ pub mod withdrawal;
 macro_rules! conformance {
     (locks, $backend:ident, $clock:ident, $start:path) => {
         mod $backend {
-            $crate::conformance! { @each $clock, $start;
-                eetcd {
-                    acquire_and_release,
-                    reacquire_after_the_first_lease_expired,
-                    second_session_times_out_and_the_holder_unlocks,
-                }
-                grant {
-                    key_is_the_name_and_the_lease_in_hex,
-                    key_is_attached_to_the_lease,
-                    token_is_the_create_revision_of_the_key,
-                    tokens_grow_from_holder_to_holder,
-                    header_is_filled_in,
-                    same_lease_twice_is_one_acquisition,
-                    great_lease_number_works,
-                }
-                names {
-                    different_names_are_independent,
-                    one_connection_two_leases_exclude_each_other,
-                    name_that_begins_like_another_is_independent,
-                    longest_name_works,
-                    names_of_any_bytes_work_and_do_not_clash,
-                    name_with_a_slash_does_not_wait_for_its_parent,
-                    parent_waits_for_a_nested_name_or_not_as_promised,
-                    foreign_key_below_the_name_blocks_or_not_as_promised,
-                }
-                queue {
-                    waiters_are_granted_in_order_of_arrival,
-                    waiters_of_one_connection_are_granted_in_order,
-                    waiter_that_leaves_does_not_let_the_next_one_in,
-                    entry_of_another_client_is_waited_for,
-                    entry_of_another_client_behind_ours_is_not_waited_for,
-                    unlock_while_many_wait_on_one_connection,
-                }
-                timeouts {
-                    least_timeout_ends,
-                    greatest_timeout_works,
-                    endless_wait_is_granted,
-                }
-                release {
-                    unlock_of_an_unknown_key_is_fine,
-                    unlock_twice_is_fine,
-                    another_client_can_unlock_with_the_key,
-                    unlock_of_exactly_this_hold_releases_it,
-                    late_unlock_spares_a_newer_hold,
-                    hold_with_a_changed_value_can_be_released,
-                }
-                withdrawal {
-                    timeout_leaves_no_key,
-                    dropped_wait_leaves_no_key,
-                    drop_at_every_poll_of_a_free_lock_leaves_no_key,
-                    drop_at_every_poll_of_a_wait_leaves_no_key,
-                    waits_dropped_at_random_moments_leave_no_key,
-                    endless_wait_can_be_dropped,
-                    refused_lock_leaves_no_key,
-                    waiting_again_with_the_same_lease_is_granted_for_good,
-                }
-                crossing {
-                    timeout_that_crosses_the_grant_is_one_or_the_other,
-                    drop_that_crosses_the_grant_leaves_no_key,
-                    revoked_lease_that_crosses_the_grant_leaves_no_key,
-                    giving_up_after_an_earlier_hold_leaves_no_key,
-                }
-                lease_loss {
-                    unknown_lease_is_refused,
-                    revoked_lease_is_refused,
-                    lease_revoked_while_holding_frees_the_lock,
-                    lease_that_expires_while_holding_frees_the_lock,
-                    lease_revoked_while_waiting_ends_the_wait,
-                    lease_that_expires_while_waiting_ends_the_wait,
-                    waiter_without_a_lease_is_never_granted,
-                    entry_deleted_while_waiting_ends_the_wait,
-                    new_lease_can_lock_after_the_old_one_was_lost,
-                }
-                exclusion {
-                    counter_under_the_lock_loses_nothing,
-                    counter_without_a_lock_loses_updates,
-                    never_two_holders_at_once,
-                }
-                keep_alive {
-                    keep_alive_renews,
-                    keep_alives_are_answered_in_order,
-                    keep_alive_of_an_unknown_lease_answers_none,
-                    keep_alive_of_a_lease_that_ended_answers_none,
-                }
+            $crate::conformance! { @simple_locks each $clock, $start }
+            $crate::conformance! { @contended_locks each $clock, $start }
+            $crate::conformance! { @lost_waits each $clock, $start }
+        }
+    };
+    (simple_locks_in_turn, $backend:ident, $clock:ident, $start:path) => {
+        mod $backend {
+            $crate::conformance! { @simple_locks in_turn $clock, $start }
+        }
+    };
+    (contended_locks, $backend:ident, $clock:ident, $start:path) => {
+        mod $backend {
+            $crate::conformance! { @contended_locks each $clock, $start }
+        }
+    };
+    (lost_waits, $backend:ident, $clock:ident, $start:path) => {
+        mod $backend {
+            $crate::conformance! { @lost_waits each $clock, $start }
+        }
+    };
+    (@simple_locks $how:ident $clock:ident, $start:path) => {
+        $crate::conformance! { @$how $clock, $start;
+            eetcd {
+                acquire_and_release,
+                reacquire_after_the_first_lease_expired,
+                second_session_times_out_and_the_holder_unlocks,
+            }
+            grant {
+                key_is_the_name_and_the_lease_in_hex,
+                key_is_attached_to_the_lease,
+                token_is_the_create_revision_of_the_key,
+                tokens_grow_from_holder_to_holder,
+                header_is_filled_in,
+                same_lease_twice_is_one_acquisition,
+                great_lease_number_works,
+            }
+            names {
+                different_names_are_independent,
+                one_connection_two_leases_exclude_each_other,
+                name_that_begins_like_another_is_independent,
+                longest_name_works,
+                names_of_any_bytes_work_and_do_not_clash,
+                name_with_a_slash_does_not_wait_for_its_parent,
+                parent_waits_for_a_nested_name_or_not_as_promised,
+                foreign_key_below_the_name_blocks_or_not_as_promised,
+            }
+            timeouts {
+                least_timeout_ends,
+                greatest_timeout_works,
+                endless_wait_is_granted,
+            }
+            release {
+                unlock_of_an_unknown_key_is_fine,
+                unlock_twice_is_fine,
+                another_client_can_unlock_with_the_key,
+                unlock_of_exactly_this_hold_releases_it,
+                late_unlock_spares_a_newer_hold,
+                hold_with_a_changed_value_can_be_released,
+            }
+            keep_alive {
+                keep_alive_renews,
+                keep_alives_are_answered_in_order,
+                keep_alive_of_an_unknown_lease_answers_none,
+                keep_alive_of_a_lease_that_ended_answers_none,
             }
         }
     };
-    (together, $backend:ident, $clock:ident, $start:path) => {
-        mod $backend {
-            $crate::conformance! { @each $clock, $start;
-                names {
-                    different_names_are_independent,
-                    one_connection_two_leases_exclude_each_other,
-                    name_that_begins_like_another_is_independent,
-                    longest_name_works,
-                    names_of_any_bytes_work_and_do_not_clash,
-                    name_with_a_slash_does_not_wait_for_its_parent,
-                    parent_waits_for_a_nested_name_or_not_as_promised,
-                    foreign_key_below_the_name_blocks_or_not_as_promised,
-                }
-                queue {
-                    waiters_are_granted_in_order_of_arrival,
-                    waiters_of_one_connection_are_granted_in_order,
-                    waiter_that_leaves_does_not_let_the_next_one_in,
-                    entry_of_another_client_is_waited_for,
-                    entry_of_another_client_behind_ours_is_not_waited_for,
-                    unlock_while_many_wait_on_one_connection,
-                }
-                crossing {
-                    timeout_that_crosses_the_grant_is_one_or_the_other,
-                    drop_that_crosses_the_grant_leaves_no_key,
-                    revoked_lease_that_crosses_the_grant_leaves_no_key,
-                    giving_up_after_an_earlier_hold_leaves_no_key,
-                }
-                exclusion {
-                    counter_under_the_lock_loses_nothing,
-                    counter_without_a_lock_loses_updates,
-                    never_two_holders_at_once,
-                }
+    (@contended_locks $how:ident $clock:ident, $start:path) => {
+        $crate::conformance! { @$how $clock, $start;
+            queue {
+                waiters_are_granted_in_order_of_arrival,
+                waiters_of_one_connection_are_granted_in_order,
+                waiter_that_leaves_does_not_let_the_next_one_in,
+                entry_of_another_client_is_waited_for,
+                entry_of_another_client_behind_ours_is_not_waited_for,
+                unlock_while_many_wait_on_one_connection,
+            }
+            crossing {
+                timeout_that_crosses_the_grant_is_one_or_the_other,
+                drop_that_crosses_the_grant_leaves_no_key,
+                revoked_lease_that_crosses_the_grant_leaves_no_key,
+                giving_up_after_an_earlier_hold_leaves_no_key,
+            }
+            exclusion {
+                counter_under_the_lock_loses_nothing,
+                counter_without_a_lock_loses_updates,
+                never_two_holders_at_once,
+            }
+        }
+    };
+    (@lost_waits $how:ident $clock:ident, $start:path) => {
+        $crate::conformance! { @$how $clock, $start;
+            withdrawal {
+                timeout_leaves_no_key,
+                dropped_wait_leaves_no_key,
+                drop_at_every_poll_of_a_free_lock_leaves_no_key,
+                drop_at_every_poll_of_a_wait_leaves_no_key,
+                waits_dropped_at_random_moments_leave_no_key,
+                endless_wait_can_be_dropped,
+                refused_lock_leaves_no_key,
+                waiting_again_with_the_same_lease_is_granted_for_good,
+            }
+            lease_loss {
+                unknown_lease_is_refused,
+                revoked_lease_is_refused,
+                lease_revoked_while_holding_frees_the_lock,
+                lease_that_expires_while_holding_frees_the_lock,
+                lease_revoked_while_waiting_ends_the_wait,
+                lease_that_expires_while_waiting_ends_the_wait,
+                waiter_without_a_lease_is_never_granted,
+                entry_deleted_while_waiting_ends_the_wait,
+                new_lease_can_lock_after_the_old_one_was_lost,
             }
         }
     };
