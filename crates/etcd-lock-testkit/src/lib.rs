@@ -13,9 +13,9 @@
 //! | [`certificates`] | a certificate authority, for servers and clients with TLS |
 //! | [`mod@conformance`] | the checks, by what they are about |
 //! | [`differential`] | whether the small etcd answers as a real one does |
+//! | [`explorer`] | the state machine of the lock, explored exhaustively |
 //! | [`faults`] | what may go wrong, and a transport over the in-memory etcd where it does |
 //! | [`lab`], [`party`], [`store`], [`watcher`], [`poll`] | what checks are written with |
-//! | [`protocol`] | a model of the lock protocol that is checked exhaustively |
 //! | [`sim`] | a simulated world of processes, faults and a checker |
 //! | [`real_etcd`] | an etcd process of our own, to be paused, killed and restarted |
 #![allow(
@@ -28,11 +28,11 @@ pub mod backends;
 pub mod certificates;
 pub mod conformance;
 pub mod differential;
+pub mod explorer;
 pub mod faults;
 pub mod lab;
 pub mod party;
 pub mod poll;
-pub mod protocol;
 pub mod real_etcd;
 pub mod sim;
 pub mod store;
