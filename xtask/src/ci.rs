@@ -4,7 +4,8 @@ use xshell::{Shell, cmd};
 
 use crate::test::{self, Scope};
 use crate::{
-    Result, bench, clients, codegen, deny, differential, features, model, mutants, sim, tidy,
+    Result, bench, clients, cluster, codegen, deny, differential, features, model, mutants, sim,
+    tidy,
 };
 
 /// How many worlds the gate simulates.
@@ -32,6 +33,7 @@ pub(crate) fn run(sh: &Shell) -> Result {
 pub(crate) fn nightly(sh: &Shell) -> Result {
     step("test", || test::run(sh, Scope::All))?;
     step("newer etcds", || test::newer(sh))?;
+    step("clusters", || cluster::run(sh))?;
     step("clients", || clients::run(sh))?;
     step("deliberate bugs", || mutants::run(sh, &[], None))?;
     step("sim", || sim::run(sh, NIGHTLY_WORLDS, None))?;

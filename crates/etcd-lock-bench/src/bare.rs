@@ -14,6 +14,7 @@ use pb::watch_client::WatchClient;
 use pb::watch_request::RequestUnion;
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
+use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 use v3lockpb::lock_client::LockClient;
 
@@ -46,7 +47,7 @@ impl Bare {
     /// Enters and leaves the queue of a free lock, by the two transactions that our queue sends. Returns what it took.
     pub(crate) async fn cycle(&self, name: &str) -> Duration {
         let mut kv = KvClient::new(self.channel.clone());
-        let key = Bytes::from(format!("{name}/{:x}", self.lease));
+        let key = self.entry(name);
         let begun = Instant::now();
         let entered = kv.txn(self.enter(name, &key)).await.unwrap().into_inner();
         let created = entered.header.unwrap().revision;
@@ -91,26 +92,51 @@ impl Bare {
         reply.unwrap();
     }
 
-    /// How long after a deletion was sent an open watch tells of it.
-    pub(crate) async fn notice(&self, name: &str) -> Vec<Duration> {
-        let mut kv = KvClient::new(self.channel.clone());
-        let key = Bytes::from(format!("{name}/{:x}", self.lease));
-        let (requests, outgoing) = tokio::sync::mpsc::channel(1);
+    /// The key of this lease's entry.
+    pub(crate) fn entry(&self, name: &str) -> Bytes {
+        Bytes::from(format!("{name}/{:x}", self.lease))
+    }
+
+    /// Enters the queue without looking who is in it.
+    pub(crate) async fn enter_alone(&self, name: &str) -> i64 {
+        let key = self.entry(name);
+        let mut enter = self.enter(name, &key);
+        enter.success.truncate(1);
+        enter.failure.clear();
+        let reply = KvClient::new(self.channel.clone()).txn(enter).await;
+        let reply = reply.unwrap().into_inner();
+        assert!(reply.succeeded);
+        reply.header.unwrap().revision
+    }
+
+    /// Deletes this lease's entry.
+    pub(crate) async fn leave(&self, name: &str, created: i64) {
+        let leave = leave(&self.entry(name), created);
+        let reply = KvClient::new(self.channel.clone()).txn(leave).await;
+        assert!(reply.unwrap().into_inner().succeeded);
+    }
+
+    /// A watch of a key's deletions, which is on when this returns.
+    pub(crate) async fn watch_deletions(&self, key: Bytes) -> Streaming<pb::WatchResponse> {
         let create = pb::WatchCreateRequest {
-            key: key.clone(),
+            key,
             filters: vec![pb::watch_create_request::FilterType::Noput.into()],
             ..Default::default()
         };
         let request_union = Some(RequestUnion::CreateRequest(create));
-        requests
-            .send(pb::WatchRequest { request_union })
-            .await
-            .unwrap();
-        let outgoing = tokio_stream::wrappers::ReceiverStream::new(outgoing);
+        let request = tokio_stream::once(pb::WatchRequest { request_union });
+        let outgoing = request.chain(tokio_stream::pending());
         let mut watcher = WatchClient::new(self.channel.clone());
         let mut events = watcher.watch(outgoing).await.unwrap().into_inner();
         assert!(events.next().await.unwrap().unwrap().created);
+        events
+    }
 
+    /// How long after a deletion was sent an open watch tells of it.
+    pub(crate) async fn notice(&self, name: &str) -> Vec<Duration> {
+        let mut kv = KvClient::new(self.channel.clone());
+        let key = self.entry(name);
+        let mut events = self.watch_deletions(key.clone()).await;
         let mut times = Vec::new();
         for _ in 0..SAMPLES {
             let entered = kv.txn(self.enter(name, &key)).await.unwrap().into_inner();

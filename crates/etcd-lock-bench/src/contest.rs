@@ -1,19 +1,23 @@
 //! Contenders that take one lock from each other, over and over.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use etcd_lock_core::Client;
 use etcd_lock_grpc::{GrpcTransport, Options};
 use etcd_lock_session::{Mutex, Queue, Session};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::bare::Bare;
+use crate::ring::Ring;
 use crate::usage;
 
 const TTL: Duration = Duration::from_secs(60);
+
+/// How long it may take until everybody was granted the lock once.
+const WARM_UP: Duration = Duration::from_secs(60);
 
 /// What the contenders have in common.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,9 +36,9 @@ pub(crate) struct Outcome {
     pub(crate) processor: f64,
 }
 
-/// The etcd that the race is about.
+/// The etcd that a race is about.
 #[derive(Clone)]
-pub(crate) struct Ring {
+pub(crate) struct Etcd {
     pub(crate) endpoint: String,
     pub(crate) pid: u32,
 }
@@ -44,20 +48,48 @@ pub(crate) struct Ring {
 struct Race {
     grants: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
+    /// How many contenders were granted the lock at least once.
+    warm: Arc<AtomicUsize>,
 }
 
-impl Race {
-    fn granted(&self) {
-        self.grants.fetch_add(1, Relaxed);
+/// One contender's part in a race.
+struct Part {
+    race: Race,
+    is_warm: bool,
+}
+
+impl Part {
+    fn granted(&mut self) {
+        self.race.grants.fetch_add(1, Relaxed);
+        if !self.is_warm {
+            self.is_warm = true;
+            self.race.warm.fetch_add(1, Relaxed);
+        }
     }
 
     fn is_over(&self) -> bool {
-        self.over.load(Relaxed)
+        self.race.over.load(Relaxed)
+    }
+}
+
+impl Race {
+    fn part(&self) -> Part {
+        Part {
+            race: self.clone(),
+            is_warm: false,
+        }
     }
 
-    /// Counts for a while, once all contenders are in the race.
-    async fn count(&self, pid: u32, window: Duration) -> Outcome {
-        sleep(Duration::from_millis(500)).await;
+    /// Counts for a while, once all contenders have been granted the lock: then they all are in its queue.
+    async fn count(&self, contenders: usize, pid: u32, window: Duration) -> Outcome {
+        let warm = async {
+            while self.warm.load(Relaxed) < contenders {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(WARM_UP, warm)
+            .await
+            .expect("not all contenders were granted the lock");
         let (begun, before, used) = (
             Instant::now(),
             self.grants.load(Relaxed),
@@ -82,12 +114,12 @@ pub(crate) fn connect(endpoint: &str) -> Client {
 
 /// Hand-overs a second between our mutexes.
 pub(crate) async fn ours(
-    ring: &Ring,
+    etcd: &Etcd,
     contenders: usize,
     share: Share,
     window: Duration,
 ) -> Outcome {
-    let endpoint = ring.endpoint.as_str();
+    let endpoint = etcd.endpoint.as_str();
     let name = fresh_name();
     let shared = connect(endpoint);
     let mut sessions = Vec::new();
@@ -101,91 +133,159 @@ pub(crate) async fn ours(
     let race = Race::default();
     let mut tasks = JoinSet::new();
     for session in sessions {
-        let (race, mutex) = (race.clone(), Mutex::new(&session, name.clone()).unwrap());
+        let (mut part, mutex) = (race.part(), Mutex::new(&session, name.clone()).unwrap());
         tasks.spawn(async move {
-            while !race.is_over() {
+            while !part.is_over() {
                 let guard = mutex.lock().await.unwrap();
-                race.granted();
+                part.granted();
                 guard.unlock().await.unwrap();
             }
             drop(mutex);
             session.close().await.unwrap();
         });
     }
-    let outcome = race.count(ring.pid, window).await;
+    let outcome = race.count(contenders, etcd.pid, window).await;
     tasks.join_all().await;
     outcome
 }
 
 /// Hand-overs a second by etcd's own `Lock` RPC.
 pub(crate) async fn v3lock(
-    ring: &Ring,
+    etcd: &Etcd,
     contenders: usize,
     share: Share,
     window: Duration,
 ) -> Outcome {
     let name = fresh_name();
-    let shared = Bare::connect(&ring.endpoint).await;
+    let shared = Bare::connect(&etcd.endpoint).await;
     let race = Race::default();
     let mut tasks = JoinSet::new();
     for _ in 0..contenders {
         let client = match share {
-            Share::Nothing => Bare::connect(&ring.endpoint).await,
+            Share::Nothing => Bare::connect(&etcd.endpoint).await,
             Share::Client => shared.another().await,
         };
-        let (race, name) = (race.clone(), name.clone());
+        let (mut part, name) = (race.part(), name.clone());
         tasks.spawn(async move {
-            while !race.is_over() {
+            while !part.is_over() {
                 let key = client.lock(&name).await;
-                race.granted();
+                part.granted();
                 client.unlock(key).await;
             }
             client.close().await;
         });
     }
-    let outcome = race.count(ring.pid, window).await;
+    let outcome = race.count(contenders, etcd.pid, window).await;
     tasks.join_all().await;
     outcome
 }
 
-/// Hand-overs a second between the tasks of one session.
-pub(crate) async fn one_session(ring: &Ring, contenders: usize, window: Duration) -> Outcome {
-    let session = Session::open(&connect(&ring.endpoint), TTL).await.unwrap();
-    let mutex = Mutex::new(&session, fresh_name()).unwrap();
+/// Hand-overs a second between bare stubs that know who is before them.
+pub(crate) async fn bare_ring(
+    etcd: &Etcd,
+    contenders: usize,
+    share: Share,
+    window: Duration,
+) -> Outcome {
+    let ring = Ring::connect(&etcd.endpoint, contenders, share, &fresh_name()).await;
     let race = Race::default();
     let mut tasks = JoinSet::new();
-    for _ in 0..contenders {
-        let (race, mutex) = (race.clone(), mutex.clone());
+    for mut contender in ring.into_contenders() {
+        let mut part = race.part();
         tasks.spawn(async move {
-            while !race.is_over() {
+            // The next waits for this one's deletion until all have seen that the race is over.
+            while !part.is_over() {
+                let created = contender.lock().await;
+                part.granted();
+                contender.unlock(created).await;
+            }
+            contender.close().await;
+        });
+    }
+    let outcome = race.count(contenders, etcd.pid, window).await;
+    tasks.abort_all();
+    outcome
+}
+
+/// Cycles a second on as many locks as there are tasks, by one session.
+pub(crate) async fn distinct(etcd: &Etcd, locks: usize, window: Duration) -> Outcome {
+    let session = Session::open(&connect(&etcd.endpoint), TTL).await.unwrap();
+    let race = Race::default();
+    let mut tasks = JoinSet::new();
+    for _ in 0..locks {
+        let (mut part, mutex) = (race.part(), Mutex::new(&session, fresh_name()).unwrap());
+        tasks.spawn(async move {
+            while !part.is_over() {
                 let guard = mutex.lock().await.unwrap();
-                race.granted();
+                part.granted();
                 guard.unlock().await.unwrap();
             }
         });
     }
-    let outcome = race.count(ring.pid, window).await;
+    let outcome = race.count(locks, etcd.pid, window).await;
+    tasks.join_all().await;
+    session.close().await.unwrap();
+    outcome
+}
+
+/// The same two transactions by bare stubs on one connection.
+pub(crate) async fn distinct_bare(etcd: &Etcd, locks: usize, window: Duration) -> Outcome {
+    let bare = Bare::connect(&etcd.endpoint).await;
+    let race = Race::default();
+    let mut tasks = JoinSet::new();
+    for _ in 0..locks {
+        let (mut part, bare, name) = (race.part(), bare.clone(), fresh_name());
+        tasks.spawn(async move {
+            while !part.is_over() {
+                bare.cycle(&name).await;
+                part.granted();
+            }
+        });
+    }
+    let outcome = race.count(locks, etcd.pid, window).await;
+    tasks.join_all().await;
+    bare.close().await;
+    outcome
+}
+
+/// Hand-overs a second between the tasks of one session.
+pub(crate) async fn one_session(etcd: &Etcd, contenders: usize, window: Duration) -> Outcome {
+    let session = Session::open(&connect(&etcd.endpoint), TTL).await.unwrap();
+    let mutex = Mutex::new(&session, fresh_name()).unwrap();
+    let race = Race::default();
+    let mut tasks = JoinSet::new();
+    for _ in 0..contenders {
+        let (mut part, mutex) = (race.part(), mutex.clone());
+        tasks.spawn(async move {
+            while !part.is_over() {
+                let guard = mutex.lock().await.unwrap();
+                part.granted();
+                guard.unlock().await.unwrap();
+            }
+        });
+    }
+    let outcome = race.count(contenders, etcd.pid, window).await;
     tasks.join_all().await;
     session.close().await.unwrap();
     outcome
 }
 
 /// Hand-overs a second of tokio's mutex, which knows nothing of etcd.
-pub(crate) async fn tokio_mutex(ring: &Ring, contenders: usize, window: Duration) -> Outcome {
+pub(crate) async fn tokio_mutex(etcd: &Etcd, contenders: usize, window: Duration) -> Outcome {
     let mutex = Arc::new(tokio::sync::Mutex::new(()));
     let race = Race::default();
     let mut tasks = JoinSet::new();
     for _ in 0..contenders {
-        let (race, mutex) = (race.clone(), mutex.clone());
+        let (mut part, mutex) = (race.part(), mutex.clone());
         tasks.spawn(async move {
-            while !race.is_over() {
+            while !part.is_over() {
                 let guard = mutex.lock().await;
-                race.granted();
+                part.granted();
                 drop(guard);
             }
         });
     }
-    let outcome = race.count(ring.pid, window).await;
+    let outcome = race.count(contenders, etcd.pid, window).await;
     tasks.join_all().await;
     outcome
 }

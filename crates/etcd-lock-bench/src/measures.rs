@@ -11,8 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::bare::{self, Bare};
-use crate::contest::{self, Outcome, Ring, Share, connect, fresh_name};
+use crate::channels;
+use crate::contest::{self, Etcd, Share, connect, fresh_name};
 use crate::report::{Must, Report, Row};
+use crate::rounds::{Rounds, in_turn, median};
 use crate::{ALLOCATOR, usage};
 
 const TTL: Duration = Duration::from_secs(60);
@@ -21,19 +23,19 @@ const WINDOW: Duration = Duration::from_secs(2);
 /// The etcd that all measures share, and how often sides take turns on it.
 pub(crate) struct Bench {
     /// Stopped when the bench is over.
-    _etcd: RealEtcd,
-    ring: Ring,
+    _process: RealEtcd,
+    etcd: Etcd,
     rounds: usize,
 }
 
 impl Bench {
     pub(crate) async fn start(rounds: usize) -> Self {
-        let mut etcd = RealEtcd::start().await;
-        let pid = etcd.members()[0].pid();
-        let endpoint = etcd.endpoints()[0].clone();
+        let mut process = RealEtcd::start().await;
+        let pid = process.members()[0].pid();
+        let endpoint = process.endpoints()[0].clone();
         Self {
-            _etcd: etcd,
-            ring: Ring { endpoint, pid },
+            _process: process,
+            etcd: Etcd { endpoint, pid },
             rounds,
         }
     }
@@ -58,6 +60,20 @@ pub(crate) const ALL: &[Measure] = &[
     Measure {
         name: "uncontended",
         run: |bench, report| Box::pin(uncontended(bench, report)),
+    },
+    Measure {
+        name: "distinct locks",
+        run: |bench, report| Box::pin(distinct_locks(bench, report)),
+    },
+    Measure {
+        name: "channels",
+        run: |bench, report| {
+            Box::pin(channels::compare(
+                &bench.etcd.endpoint,
+                bench.rounds,
+                report,
+            ))
+        },
     },
     Measure {
         name: "hand-overs of 2",
@@ -93,104 +109,161 @@ pub(crate) const ALL: &[Measure] = &[
     },
 ];
 
+/// Bare calls and ours, one after the other: a cycle is too short for rounds.
 async fn uncontended(bench: &mut Bench, report: &mut Report) {
-    let client = connect(&bench.ring.endpoint);
-    let session = Session::open(&client, TTL).await.unwrap();
+    const CYCLES: usize = 300;
+    let session = Session::open(&connect(&bench.etcd.endpoint), TTL)
+        .await
+        .unwrap();
     let mutex = Mutex::new(&session, fresh_name()).unwrap();
-    let (bare, name) = (Bare::connect(&bench.ring.endpoint).await, fresh_name());
-    let (mut ours, mut floor) = (Vec::new(), Vec::new());
-    for _ in 0..bench.rounds * 300 {
-        floor.push(micros(bare.cycle(&name).await));
+    let (bare, name) = (Bare::connect(&bench.etcd.endpoint).await, fresh_name());
+    let our_cycle = async || {
         let begun = Instant::now();
         mutex.lock().await.unwrap().unlock().await.unwrap();
-        ours.push(micros(begun.elapsed()));
+        micros(begun.elapsed())
+    };
+    let bare_cycle = async || micros(bare.cycle(&name).await);
+    let mut rounds = Rounds::default();
+    // The first round warms up.
+    for round in 0..=bench.rounds {
+        let (mut ours, mut reference) = (Vec::new(), Vec::new());
+        for cycle in 0..CYCLES {
+            let (our, bare) = in_turn(cycle, our_cycle, bare_cycle).await;
+            ours.push(our);
+            reference.push(bare);
+        }
+        if round > 0 {
+            rounds.push((median(ours), median(reference)));
+        }
     }
     report.add(Row {
         measure: "uncontended lock and unlock, beside the same two RPCs".into(),
-        value: median(ours),
         unit: "µs",
-        reference: median(floor),
+        rounds,
         must: Must::AtMost(1.10),
     });
     drop(mutex);
     session.close().await.unwrap();
 }
 
-async fn hand_overs_of_2(bench: &mut Bench, report: &mut Report) {
-    let (ours, peer) = race(bench, 2, Share::Nothing, WINDOW).await;
-    report.add(Row {
-        measure: "hand-overs, 2 contenders, separate clients, beside v3lock".into(),
-        value: ours,
-        unit: "1/s",
-        reference: peer,
-        must: Must::AtLeast(50.0),
-    });
-}
-
-async fn hand_overs_of_50(bench: &mut Bench, report: &mut Report) {
-    for (share, what) in [(Share::Client, "sessions"), (Share::Nothing, "clients")] {
-        let (ours, peer) = race(bench, 50, share, WINDOW).await;
+/// The common case: everybody has a lock of their own.
+async fn distinct_locks(bench: &mut Bench, report: &mut Report) {
+    for locks in [1, 8, 64, 256] {
+        let rounds = rounds(
+            bench.rounds,
+            async || contest::distinct(&bench.etcd, locks, WINDOW / 2).await.rate,
+            async || {
+                contest::distinct_bare(&bench.etcd, locks, WINDOW / 2)
+                    .await
+                    .rate
+            },
+        );
         report.add(Row {
-            measure: format!("hand-overs, 50 contenders, separate {what}, beside v3lock"),
-            value: ours,
+            measure: format!(
+                "cycles on {locks} distinct locks, beside the same RPCs on one connection"
+            ),
             unit: "1/s",
-            reference: peer,
-            must: Must::AtLeast(6.0),
+            rounds: rounds.await,
+            must: Must::Tell,
         });
     }
 }
 
-async fn latency(bench: &mut Bench, report: &mut Report) {
-    let bare = Bare::connect(&bench.ring.endpoint).await;
-    let holder = Session::open(&connect(&bench.ring.endpoint), TTL)
-        .await
-        .unwrap();
-    let waiter = Session::open(&connect(&bench.ring.endpoint), TTL)
-        .await
-        .unwrap();
-    let (mut ours, mut floor) = (Vec::new(), Vec::new());
-    for _ in 0..bench.rounds {
-        floor.extend(bare.notice(&fresh_name()).await.into_iter().map(micros));
-        let name = fresh_name();
-        let (first, second) = (
-            Mutex::new(&holder, name.clone()).unwrap(),
-            Mutex::new(&waiter, name).unwrap(),
-        );
-        for _ in 0..bare::SAMPLES {
-            let guard = first.lock().await.unwrap();
-            let waiting = second.clone();
-            let granted = tokio::spawn(async move { (waiting.lock().await, Instant::now()) });
-            sleep(Duration::from_millis(3)).await;
-            let begun = Instant::now();
-            let unlocked = tokio::spawn(guard.unlock());
-            let (next, at) = granted.await.unwrap();
-            ours.push(micros(at - begun));
-            unlocked.await.unwrap().unwrap();
-            next.unwrap().unlock().await.unwrap();
-        }
+async fn hand_overs_of_2(bench: &mut Bench, report: &mut Report) {
+    race(bench, report, (2, Share::Nothing), Must::AtLeast(50.0)).await;
+}
+
+async fn hand_overs_of_50(bench: &mut Bench, report: &mut Report) {
+    for share in [Share::Client, Share::Nothing] {
+        race(bench, report, (50, share), Must::AtLeast(6.0)).await;
     }
+}
+
+/// Hand-overs a second of our mutexes beside v3lock callers, and beside bare stubs that know who is before them.
+async fn race(bench: &Bench, report: &mut Report, (contenders, share): (usize, Share), must: Must) {
+    let what = match share {
+        Share::Client => "sessions",
+        Share::Nothing => "clients",
+    };
+    let etcd = &bench.etcd;
+    let ours = async || contest::ours(etcd, contenders, share, WINDOW).await.rate;
+    let v3lock = async || contest::v3lock(etcd, contenders, share, WINDOW).await.rate;
+    let bare = async || {
+        contest::bare_ring(etcd, contenders, share, WINDOW)
+            .await
+            .rate
+    };
+    report.add(Row {
+        measure: format!("hand-overs, {contenders} contenders, separate {what}, beside v3lock"),
+        unit: "1/s",
+        rounds: rounds(bench.rounds, ours, v3lock).await,
+        must,
+    });
+    report.add(Row {
+        measure: format!(
+            "hand-overs, {contenders} contenders, separate {what}, beside bare stubs that know their predecessor"
+        ),
+        unit: "1/s",
+        rounds: rounds(bench.rounds, ours, bare).await,
+        must: Must::Tell,
+    });
+}
+
+async fn latency(bench: &mut Bench, report: &mut Report) {
+    let endpoint = &bench.etcd.endpoint;
+    let bare = Bare::connect(endpoint).await;
+    let holder = Session::open(&connect(endpoint), TTL).await.unwrap();
+    let waiter = Session::open(&connect(endpoint), TTL).await.unwrap();
+    let rounds = rounds(
+        bench.rounds,
+        async || median(hand_over_times(&holder, &waiter).await),
+        async || {
+            let times = bare.notice(&fresh_name()).await;
+            median(times.into_iter().map(micros).collect())
+        },
+    );
     report.add(Row {
         measure: "hand-over latency, beside delete and a bare watch".into(),
-        value: median(ours),
         unit: "µs",
-        reference: median(floor),
+        rounds: rounds.await,
         must: Must::AtMost(1.3),
     });
     holder.close().await.unwrap();
     waiter.close().await.unwrap();
 }
 
-async fn one_session(bench: &mut Bench, report: &mut Report) {
-    let (mut ours, mut peer) = (Vec::new(), Vec::new());
-    for _ in 0..bench.rounds {
-        peer.push(contest::tokio_mutex(&bench.ring, 50, WINDOW / 2).await.rate);
-        ours.push(contest::one_session(&bench.ring, 50, WINDOW / 2).await.rate);
+async fn hand_over_times(holder: &Session, waiter: &Session) -> Vec<f64> {
+    let name = fresh_name();
+    let (first, second) = (
+        Mutex::new(holder, name.clone()).unwrap(),
+        Mutex::new(waiter, name).unwrap(),
+    );
+    let mut times = Vec::new();
+    for _ in 0..bare::SAMPLES {
+        let guard = first.lock().await.unwrap();
+        let waiting = second.clone();
+        let granted = tokio::spawn(async move { (waiting.lock().await, Instant::now()) });
+        sleep(Duration::from_millis(3)).await;
+        let begun = Instant::now();
+        let unlocked = tokio::spawn(guard.unlock());
+        let (next, at) = granted.await.unwrap();
+        times.push(micros(at - begun));
+        unlocked.await.unwrap().unwrap();
+        next.unwrap().unlock().await.unwrap();
     }
+    times
+}
+
+async fn one_session(bench: &mut Bench, report: &mut Report) {
+    let rounds = rounds(
+        bench.rounds,
+        async || contest::one_session(&bench.etcd, 50, WINDOW / 2).await.rate,
+        async || contest::tokio_mutex(&bench.etcd, 50, WINDOW / 2).await.rate,
+    );
     report.add(Row {
         measure: "hand-overs, 50 tasks of one session, beside tokio's mutex".into(),
-        value: median(ours),
         unit: "1/s",
-        reference: median(peer),
+        rounds: rounds.await,
         must: Must::AtLeast(0.2),
     });
 }
@@ -198,7 +271,7 @@ async fn one_session(bench: &mut Bench, report: &mut Report) {
 /// Both sides have a task for each waiter: what is left is the waiting itself.
 async fn our_memory(bench: &mut Bench, report: &mut Report) {
     const WAITERS: usize = 10_000;
-    let session = Session::open(&connect(&bench.ring.endpoint), TTL)
+    let session = Session::open(&connect(&bench.etcd.endpoint), TTL)
         .await
         .unwrap();
     let mutex = Mutex::new(&session, fresh_name()).unwrap();
@@ -218,11 +291,12 @@ async fn our_memory(bench: &mut Bench, report: &mut Report) {
     })
     .await;
     drop(guard);
+    let mut rounds = Rounds::default();
+    rounds.push((ours - peer, 1024.0));
     report.add(Row {
         measure: "heap per waiting task of one session beyond tokio's mutex, beside 1 KiB".into(),
-        value: ours - peer,
         unit: "bytes",
-        reference: 1024.0,
+        rounds,
         must: Must::AtMost(1.0),
     });
     session.close().await.unwrap();
@@ -230,74 +304,89 @@ async fn our_memory(bench: &mut Bench, report: &mut Report) {
 
 async fn beside_writes(bench: &mut Bench, report: &mut Report) {
     for (contenders, share) in [(2, Share::Nothing), (50, Share::Client)] {
-        let (mut with, mut without) = (Vec::new(), Vec::new());
-        for _ in 0..bench.rounds {
-            let outcome = contest::ours(&bench.ring, contenders, share, WINDOW).await;
-            without.push(outcome.rate);
-            let bare = Bare::connect(&bench.ring.endpoint).await;
+        let without = async || {
+            let outcome = contest::ours(&bench.etcd, contenders, share, WINDOW).await;
+            outcome.rate
+        };
+        let with = async || {
+            let bare = Bare::connect(&bench.etcd.endpoint).await;
             let writer = tokio::spawn(bare.write_at(1000));
-            let outcome = contest::ours(&bench.ring, contenders, share, WINDOW).await;
-            with.push(outcome.rate);
+            let rate = without().await;
             writer.abort();
-        }
+            rate
+        };
         report.add(Row {
             measure: format!(
                 "hand-overs, {contenders} contenders, while another writes 1,000 keys/s, beside without"
             ),
-            value: median(with),
             unit: "1/s",
-            reference: median(without),
+            rounds: rounds(bench.rounds, with, without).await,
             must: Must::AtLeast(0.7),
         });
     }
 }
 
 async fn hand_overs_of_500(bench: &mut Bench, report: &mut Report) {
-    let (mut ours, mut peer) = (Vec::new(), Vec::new());
+    let (mut rates, mut costs) = (Rounds::default(), Rounds::default());
     // Few rounds: it takes longer to bring 500 clients into position than to measure them.
-    for _ in 0..bench.rounds.min(3) {
-        peer.push(contest::v3lock(&bench.ring, 500, Share::Nothing, 4 * WINDOW).await);
-        ours.push(contest::ours(&bench.ring, 500, Share::Nothing, 4 * WINDOW).await);
+    for round in 0..bench.rounds.min(3) {
+        let (ours, peer) = in_turn(
+            round,
+            async || contest::ours(&bench.etcd, 500, Share::Nothing, 4 * WINDOW).await,
+            async || contest::v3lock(&bench.etcd, 500, Share::Nothing, 4 * WINDOW).await,
+        )
+        .await;
+        rates.push((ours.rate, peer.rate));
+        costs.push((ours.processor, peer.processor));
     }
-    let rates = |outcomes: &[Outcome]| median(outcomes.iter().map(|one| one.rate).collect());
-    let costs = |outcomes: &[Outcome]| median(outcomes.iter().map(|one| one.processor).collect());
     report.add(Row {
         measure: "hand-overs, 500 separate clients, beside v3lock".into(),
-        value: rates(&ours),
         unit: "1/s",
-        reference: rates(&peer),
+        rounds: rates,
         must: Must::AtLeast(2.0),
     });
     report.add(Row {
         measure: "etcd's processor time per hand-over, 500 separate clients, beside v3lock".into(),
-        value: costs(&ours),
         unit: "µs",
-        reference: costs(&peer),
+        rounds: costs,
         must: Must::AtMost(0.5),
     });
 }
 
-/// All come at once: what a restart of everybody does.
+/// All come at once: what a restart of everybody does. Each side has a fresh etcd in each round; its memory is that of a
+/// process that collects garbage, so the spread says more than the median.
 async fn memory_of_etcd(bench: &mut Bench, report: &mut Report) {
-    let (mut ours, mut peer, mut floor) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..bench.rounds.min(3) {
-        peer.push(memory_per_waiter(v3lock_waiters).await);
-        ours.push(memory_per_waiter(our_waiters).await);
-        floor.push(memory_per_waiter(bare_entries).await);
-    }
-    let (ours, peer, floor) = (median(ours), median(peer), median(floor));
-    for (beside, reference, bound) in [
-        ("v3lock", peer, 0.02),
-        ("as many leases with a key each", floor, 1.5),
+    let count = bench.rounds.min(3);
+    let ours = async || memory_per_waiter(our_waiters).await;
+    let v3lock = rounds(count, ours, async || {
+        memory_per_waiter(v3lock_waiters).await
+    })
+    .await;
+    let bare = rounds(count, ours, async || memory_per_waiter(bare_entries).await).await;
+    for (beside, rounds, bound) in [
+        ("v3lock", v3lock, 0.02),
+        ("as many leases with a key each", bare, 1.5),
     ] {
         report.add(Row {
             measure: format!("etcd's memory per waiter, 2,000 waiters, beside {beside}"),
-            value: ours,
             unit: "KiB",
-            reference,
+            rounds,
             must: Must::AtMost(bound),
         });
     }
+}
+
+/// Both sides take turns, so often.
+async fn rounds(
+    count: usize,
+    ours: impl AsyncFn() -> f64,
+    reference: impl AsyncFn() -> f64,
+) -> Rounds {
+    let mut rounds = Rounds::default();
+    for round in 0..count {
+        rounds.push(in_turn(round, &ours, &reference).await);
+    }
+    rounds
 }
 
 const WAITERS: usize = 2000;
@@ -345,25 +434,13 @@ async fn bare_clients(endpoint: &str) -> Vec<Bare> {
 /// How much an etcd of its own grows by one of those who wait: one that was busy before has room to reuse.
 async fn memory_per_waiter(wait: impl AsyncFnOnce(&str, &str) -> JoinSet<()>) -> f64 {
     let bench = Bench::start(1).await;
-    let client = connect(&bench.ring.endpoint);
+    let client = connect(&bench.etcd.endpoint);
     let name = fresh_name();
-    let before = settled_memory(bench.ring.pid).await;
-    let _waiters = wait(&bench.ring.endpoint, &name).await;
+    let before = settled_memory(bench.etcd.pid).await;
+    let _waiters = wait(&bench.etcd.endpoint, &name).await;
     waits(&client, &name, WAITERS).await;
-    let grown = settled_memory(bench.ring.pid).await - before;
+    let grown = settled_memory(bench.etcd.pid).await - before;
     grown / WAITERS as f64 / 1024.0
-}
-
-/// Hand-overs a second of our mutexes and of v3lock callers, which take turns.
-async fn race(bench: &Bench, contenders: usize, share: Share, window: Duration) -> (f64, f64) {
-    let (mut ours, mut peer) = (Vec::new(), Vec::new());
-    for _ in 0..bench.rounds {
-        let outcome = contest::v3lock(&bench.ring, contenders, share, window).await;
-        peer.push(outcome.rate);
-        let outcome = contest::ours(&bench.ring, contenders, share, window).await;
-        ours.push(outcome.rate);
-    }
-    (median(ours), median(peer))
 }
 
 /// How much the heap of this process grows by a task that waits.
@@ -412,11 +489,6 @@ async fn settled_memory(pid: u32) -> f64 {
     last
 }
 
-fn micros(time: Duration) -> f64 {
+pub(crate) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

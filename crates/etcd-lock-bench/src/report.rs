@@ -5,14 +5,15 @@ use std::fmt;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 
-/// One measured value beside the one that it is compared with.
+use crate::rounds::Rounds;
+
+/// What was measured beside what it is compared with.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) measure: String,
-    pub(crate) value: f64,
     pub(crate) unit: &'static str,
-    /// The floor or the peer, in the same unit.
-    pub(crate) reference: f64,
+    /// Ours, and the baseline or the peer, in the same unit.
+    pub(crate) rounds: Rounds,
     pub(crate) must: Must,
 }
 
@@ -21,18 +22,31 @@ pub(crate) struct Row {
 pub(crate) enum Must {
     AtLeast(f64),
     AtMost(f64),
+    /// Nothing: it shows where the limit is.
+    Tell,
 }
 
 impl Row {
-    fn ratio(&self) -> f64 {
-        self.value / self.reference
+    fn is_met(&self) -> bool {
+        let ratio = self.rounds.ratio();
+        match self.must {
+            Must::AtLeast(bound) => ratio >= bound,
+            Must::AtMost(bound) => ratio <= bound,
+            Must::Tell => true,
+        }
     }
 
-    fn is_met(&self) -> bool {
-        match self.must {
-            Must::AtLeast(bound) => self.ratio() >= bound,
-            Must::AtMost(bound) => self.ratio() <= bound,
+    fn met(&self) -> &'static str {
+        match (self.must, self.is_met()) {
+            (Must::Tell, _) => "",
+            (_, true) => "yes",
+            (_, false) => "NO",
         }
+    }
+
+    fn spread(&self) -> String {
+        let (least, greatest) = self.rounds.spread();
+        format!("{least:.3}–{greatest:.3}")
     }
 }
 
@@ -41,6 +55,7 @@ impl fmt::Display for Must {
         match self {
             Self::AtLeast(bound) => write!(f, "≥ {bound:.3}"),
             Self::AtMost(bound) => write!(f, "≤ {bound:.3}"),
+            Self::Tell => f.write_str(""),
         }
     }
 }
@@ -52,14 +67,20 @@ pub(crate) struct Report(Vec<Row>);
 impl Report {
     pub(crate) fn add(&mut self, row: Row) {
         eprintln!(
-            "  {:.1} {}, reference {:.1}: ratio {:.3}, must be {}",
-            row.value,
+            "  {:.1} {}, reference {:.1}: ratio {:.3} ({}), must be {}",
+            row.rounds.ours(),
             row.unit,
-            row.reference,
-            row.ratio(),
+            row.rounds.reference(),
+            row.rounds.ratio(),
+            row.spread(),
             row.must
         );
         self.0.push(row);
+    }
+
+    /// Whether every bar was met.
+    pub(crate) fn is_met(&self) -> bool {
+        self.0.iter().all(Row::is_met)
     }
 
     pub(crate) fn to_json(&self) -> String {
@@ -69,10 +90,12 @@ impl Report {
             .map(|row| {
                 json!({
                     "measure": row.measure,
-                    "value": row.value,
+                    "value": row.rounds.ours(),
                     "unit": row.unit,
-                    "reference": row.reference,
-                    "ratio": row.ratio(),
+                    "reference": row.rounds.reference(),
+                    "ratio": row.rounds.ratio(),
+                    "spread": row.rounds.spread(),
+                    "cores": cores(),
                     "must": row.must.to_string(),
                     "met": row.is_met(),
                 })
@@ -92,18 +115,22 @@ impl fmt::Display for Report {
             "reference",
             "unit",
             "ratio",
+            "spread",
             "must",
             "met",
+            "cores",
         ]);
         for row in &self.0 {
             table.add_row([
                 row.measure.clone(),
-                format!("{:.1}", row.value),
-                format!("{:.1}", row.reference),
+                format!("{:.1}", row.rounds.ours()),
+                format!("{:.1}", row.rounds.reference()),
                 row.unit.to_owned(),
-                format!("{:.3}", row.ratio()),
+                format!("{:.3}", row.rounds.ratio()),
+                row.spread(),
                 row.must.to_string(),
-                if row.is_met() { "yes" } else { "NO" }.to_owned(),
+                row.met().to_owned(),
+                format!("{}, shared by client and etcd", cores()),
             ]);
         }
         for number in [1, 2, 4] {
@@ -113,4 +140,9 @@ impl fmt::Display for Report {
         }
         table.fmt(f)
     }
+}
+
+/// How many there are, for etcd and all its clients together.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -22,8 +22,6 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(Args, Debug)]
 pub(crate) struct Common {
-    #[command(flatten)]
-    pub(crate) connection: Connection,
     /// How results are printed
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
@@ -33,6 +31,9 @@ pub(crate) struct Common {
     /// Don't say that the lock is waited for
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
+    // Last: what follows would be under its heading.
+    #[command(flatten)]
+    pub(crate) connection: Connection,
 }
 
 /// What a script needs to know of `run`.
@@ -48,6 +49,8 @@ Exit status:
   the command's own, or 128+N where signal N ended it
   64   the command line is wrong
   69   no etcd answers
+  70   something that should not happen, or an error of etcd without a status of its own
+  71   the operating system is in the way
   75   somebody else has the lock, unless -E says otherwise
   77   etcd doesn't let this user in
   79   the lock was lost while the command ran

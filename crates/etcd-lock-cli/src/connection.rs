@@ -10,7 +10,7 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use etcd_lock::grpc::{Config, ExposeSecret, SecretString, parse_duration};
 use etcd_lock::memory::MemoryEtcd;
-use etcd_lock::{Client, Error, Options, connect};
+use etcd_lock::{Client, Error, connect};
 
 use crate::exit::{Failure, say};
 
@@ -70,8 +70,7 @@ impl Connection {
             etcd_lock::in_memory(MemoryEtcd::new())
         } else {
             self.warn();
-            let options = Options::new().with_grpc(config.options().clone());
-            connect(config.endpoints(), options)?
+            connect(config.endpoints(), config.options().clone())?
         };
         let timeout = config.command_timeout().unwrap_or(COMMAND_TIMEOUT);
         Ok(Connected { client, timeout })

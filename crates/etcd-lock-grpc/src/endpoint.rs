@@ -7,6 +7,10 @@
 //!
 //! An endpoint that owes an answer and gave no sign of life since it was asked is *silent*: everything under way on it
 //! ends at once, and its connections are made anew. One that only owes an answer is left, but what it does is not ended.
+//!
+//! A proposal that a member forwarded to a leader that died is lost, and the member answers only after etcd's own time-out of
+//! 7 s. So while an answer is [`SLOW`], the endpoint is asked for the term of its leader: a request that was sent in an
+//! earlier term is given up a moment after the new one is known.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -15,7 +19,7 @@ use std::time::Duration;
 
 use etcd_lock_core::{Error, ErrorKind, ResponseHeader, Result};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::connection::{Channel, Dialer, GivenService};
 use crate::health::{EndpointState, Health};
@@ -23,6 +27,12 @@ use crate::info::EndpointInfo;
 use crate::ledger::Ledger;
 use crate::monitor::Monitor;
 use crate::pool::{Pool, Purpose, Slot};
+
+/// A request without an answer for so long may have been lost with the leader.
+pub(crate) const SLOW: Duration = Duration::from_millis(250);
+
+/// How long a new leader may take to commit what it took over from the one before, and its members to answer.
+const TAKEOVER: Duration = Duration::from_millis(100);
 
 /// One endpoint.
 pub(crate) struct Endpoint {
@@ -140,6 +150,36 @@ impl Endpoint {
         Silence(self.silences.subscribe())
     }
 
+    /// The newest term in which the cluster is known to have had a leader; 0 while nothing is known.
+    pub(crate) fn term(&self) -> u64 {
+        *self.cluster.term.borrow()
+    }
+
+    /// Waits until a request that is sent now, in this term, can't be expected to be answered any more, since the cluster has
+    /// another leader.
+    ///
+    /// # Cancel safety
+    /// Nothing is missed, but the waiting begins anew.
+    pub(crate) async fn superseded(&self, term: u64) {
+        sleep(SLOW).await;
+        let mut terms = self.cluster.term.subscribe();
+        let newer = terms.wait_for(|newest| term != 0 && *newest > term);
+        if newer.await.is_ok() {
+            sleep(TAKEOVER).await;
+        }
+    }
+
+    /// Notes that the cluster has a leader in this term.
+    pub(crate) fn note_term(&self, term: u64) {
+        if term > self.term() {
+            self.cluster.term.send_if_modified(|newest| {
+                let is_newer = term > *newest;
+                *newest = term.max(*newest);
+                is_newer
+            });
+        }
+    }
+
     /// Notes a sign of life.
     pub(crate) fn hear(&self) {
         self.ledger.hear(Instant::now());
@@ -242,7 +282,7 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// A question that isn't answered yet. Dropped so, it is evidence against the endpoint, or has it asked for a sign of life.
+/// A question that isn't answered yet. Dropped so, it has the endpoint asked for a sign of life.
 #[derive(Debug)]
 pub(crate) struct Question {
     endpoint: Arc<Endpoint>,
@@ -279,13 +319,8 @@ impl Drop for Question {
             return;
         }
         let endpoint = &self.endpoint;
-        if !endpoint.ledger.close(self.number) {
-            // The monitor was faster.
-            return;
-        }
-        if self.asked.elapsed() >= endpoint.bound {
-            endpoint.overdue(self.asked);
-        } else if endpoint.ledger.heard() < self.asked {
+        // Where it isn't open any more the monitor was faster.
+        if endpoint.ledger.close(self.number) && endpoint.ledger.heard() < self.asked {
             endpoint.ledger.doubt(self.asked);
             endpoint.monitor.wake();
         }
@@ -319,11 +354,15 @@ impl Silence {
 
 /// The cluster that all endpoints belong to: the one that answered first.
 #[derive(Debug, Default)]
-pub(crate) struct Cluster(AtomicU64);
+pub(crate) struct Cluster {
+    id: AtomicU64,
+    /// The newest term in which it is known to have had a leader.
+    term: watch::Sender<u64>,
+}
 
 impl Cluster {
     pub(crate) fn id(&self) -> Option<u64> {
-        let id = self.0.load(Relaxed);
+        let id = self.id.load(Relaxed);
         (id != 0).then_some(id)
     }
 
@@ -332,7 +371,7 @@ impl Cluster {
         if id == 0 {
             return Ok(());
         }
-        match self.0.compare_exchange(0, id, Relaxed, Relaxed) {
+        match self.id.compare_exchange(0, id, Relaxed, Relaxed) {
             Err(ours) if ours != id => Err(ours),
             _ => Ok(()),
         }

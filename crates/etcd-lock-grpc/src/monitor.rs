@@ -1,7 +1,7 @@
 //! The task that watches over one endpoint while there is something to watch over.
 //!
 //! It notices answers that are overdue, asks an endpoint for a sign of life when a caller left without an answer or a stream
-//! has been quiet, and probes an endpoint that was left until it is well again. It ends when the endpoint is well and
+//! has been quiet, and for its leader's term while an answer is slow, and probes an endpoint that was left until it is well again. It ends when the endpoint is well and
 //! nothing is under way, and is started again by the next request: on that request's runtime, since the one of before may
 //! have ended.
 
@@ -17,7 +17,7 @@ use pb::maintenance_client::MaintenanceClient;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, SLOW};
 use crate::health::EndpointState;
 use crate::pool::Purpose;
 use crate::status;
@@ -25,8 +25,12 @@ use crate::status;
 /// A task that is so late doesn't run any more, or its runtime is held up.
 const LATE: Duration = Duration::from_secs(1);
 
-/// After its runtime was held up for so long, a task lets the answers be read that came meanwhile.
-const HELD_UP: Duration = Duration::from_millis(250);
+/// While an answer is slow, the endpoint is asked for its term so long after its last sign of life.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// After its runtime was held up for so long, a task lets the answers be read that came meanwhile, before it takes an endpoint
+/// for silent.
+pub(crate) const HELD_UP: Duration = Duration::from_millis(250);
 
 /// An endpoint's side of its monitor.
 #[derive(Debug)]
@@ -109,14 +113,17 @@ struct Watch {
     asking: Option<BoxFuture<'static, ()>>,
     pauses: Option<ExponentialBackoff>,
     probe_at: Option<Instant>,
+    /// When the endpoint may be asked for its term again, whether or not it answered.
+    not_before: Instant,
 }
 
 impl Watch {
-    const fn new() -> Self {
+    fn new() -> Self {
         Self {
             asking: None,
             pauses: None,
             probe_at: None,
+            not_before: Instant::now(),
         }
     }
 
@@ -154,6 +161,16 @@ impl Watch {
         }
         if let Some(oldest) = ledger.oldest() {
             next = next.min(oldest + bound);
+            if self.asking.is_none() {
+                let at = (oldest + SLOW)
+                    .max(ledger.heard() + AGAIN)
+                    .max(self.not_before);
+                if at <= now {
+                    self.not_before = now + AGAIN;
+                    return Step::Ask { limit: bound };
+                }
+                next = next.min(at);
+            }
         }
         let is_idle = usable && self.asking.is_none() && ledger.heard() + bound < now;
         let stop = || endpoint.monitor.trusted_until.store(0, Relaxed);
@@ -239,7 +256,10 @@ async fn status(endpoint: &Arc<Endpoint>, limit: Duration) -> Result<Option<Stri
         pb::StatusResponse {
             is_learner: true, ..
         } => "is a learner",
-        _ => return Ok(None),
+        _ => {
+            endpoint.note_term(reply.raft_term);
+            return Ok(None);
+        }
     };
     Ok(Some(format!("{} {trouble}", endpoint.name())))
 }

@@ -360,4 +360,33 @@ mod tests {
         let refused = Status::unavailable("etcdserver: no leader");
         assert!(!error(refused, false).is_outcome_unknown());
     }
+
+    #[test]
+    fn what_the_server_said_is_printed_once() {
+        let error = error(Status::unavailable("etcdserver: no leader"), true);
+        let mut printed = error.to_string();
+        let mut cause = StdError::source(&error);
+        while let Some(next) = cause {
+            printed = format!("{printed}: {next}");
+            cause = next.source();
+        }
+        assert_eq!(printed.matches("no leader").count(), 1, "{printed}");
+    }
+
+    #[test]
+    fn a_member_that_is_well_is_not_at_fault() {
+        for (text, is_fault) in [
+            ("etcdserver: no leader", true),
+            ("etcdserver: server stopped", true),
+            ("etcdserver: request timed out", true),
+            ("etcdserver: rpc not supported for learner", true),
+            ("etcdserver: leader changed", false),
+            ("etcdserver: too many requests", false),
+            ("etcdserver: permission denied", false),
+            ("context deadline exceeded", false),
+        ] {
+            let failure = failure(Status::unavailable(text), "http://a:1", true);
+            assert_eq!(failure.is_fault, is_fault, "{text}");
+        }
+    }
 }

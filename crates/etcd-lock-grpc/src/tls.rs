@@ -105,8 +105,9 @@ impl TlsOptions {
         self
     }
 
-    /// Shows a client certificate, both it and its key given as PEM text. The key is overwritten in memory when it is
-    /// dropped.
+    /// Shows a client certificate, both it and its key given as PEM text.
+    ///
+    /// The text isn't printed, and is overwritten in memory when it is dropped. What rustls makes of it is not.
     pub fn with_identity_pem(
         mut self,
         certificate: impl Into<String>,

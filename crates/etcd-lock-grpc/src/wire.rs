@@ -4,7 +4,8 @@
 //! request's own timeout where that is less, but never less than [`LEAST_BOUND`]. The look-up of the name, the connection,
 //! the wait for a turn on it and the login count. When it has passed, a request that may be repeated is given up here and
 //! can be sent to another endpoint. One that may not is waited for as long as its endpoint gives signs of life: nothing would
-//! be won by giving it up earlier.
+//! be won by giving it up earlier. Either is given up when the cluster has got another leader since, because what was on its
+//! way to the one before is lost.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -32,6 +33,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoints::Endpoints;
 use crate::info::Info;
 use crate::layers::{Call, Reply, Request, Streams};
+use crate::monitor::HELD_UP;
 use crate::pool::{Purpose, Slot};
 use crate::{status, streams};
 
@@ -162,15 +164,23 @@ impl Attempt {
             channel = channel.answering(asked.clone());
             question = Some(asked);
         }
+        let superseded = self.endpoint.superseded(self.endpoint.term());
         let sent = send(request, channel, pass);
-        tokio::pin!(sent);
-        let mut is_bounded = is_repeatable;
+        tokio::pin!(sent, superseded);
+        let (mut is_bounded, mut until) = (is_repeatable, self.until);
         let sent = loop {
             tokio::select! {
                 biased;
                 sent = &mut sent => break sent,
                 () = silence.found() => return Err(self.unanswered(is_read)),
-                () = sleep_until(self.until), if is_bounded => {
+                () = &mut superseded, if question.as_ref().is_some_and(|asked| !asked.is_closed()) => {
+                    return Err(self.unanswered(is_read));
+                }
+                () = sleep_until(until), if is_bounded => {
+                    if Instant::now() > until + HELD_UP {
+                        until = Instant::now() + HELD_UP;
+                        continue;
+                    }
                     if !question.as_ref().is_some_and(|asked| asked.is_closed()) {
                         self.endpoint.suspect("a request got no answer in time");
                         return Err(self.unanswered(is_read));
@@ -194,6 +204,7 @@ impl Attempt {
         };
         if let Some(header) = reply.header() {
             self.endpoint.check(header)?;
+            self.endpoint.note_term(header.raft_term);
         }
         self.endpoint.succeed();
         Ok(reply)

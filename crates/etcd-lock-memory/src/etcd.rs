@@ -31,18 +31,7 @@ impl MemoryEtcd {
     /// An empty etcd that behaves as told.
     #[must_use]
     pub fn with_options(options: ModelOptions) -> Self {
-        let state = State {
-            model: Model::new(options),
-            streams: HashMap::new(),
-            locks: HashMap::new(),
-            ticker: None,
-            tick_at: None,
-        };
-        Self(Arc::new(Shared {
-            started: Instant::now(),
-            state: Mutex::new(state),
-            retick: Notify::new(),
-        }))
+        Self::from(Model::new(options))
     }
 
     /// Ends a lease now, as if its time were up.
@@ -83,6 +72,24 @@ impl MemoryEtcd {
         if state.ticker.as_ref().is_none_or(JoinHandle::is_finished) {
             state.ticker = Some(tokio::spawn(tick(Arc::downgrade(&self.0))));
         }
+    }
+}
+
+/// An etcd that goes on from a model's state: a copy of another one, as of when that was cloned.
+impl From<Model> for MemoryEtcd {
+    fn from(model: Model) -> Self {
+        let state = State {
+            model,
+            streams: HashMap::new(),
+            locks: HashMap::new(),
+            ticker: None,
+            tick_at: None,
+        };
+        Self(Arc::new(Shared {
+            started: Instant::now(),
+            state: Mutex::new(state),
+            retick: Notify::new(),
+        }))
     }
 }
 

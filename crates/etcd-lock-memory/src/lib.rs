@@ -53,9 +53,9 @@
 //! watches, in pieces where a client takes them; locks as the `Lock` service has them; the size of requests. Where etcd 3.4
 //! and 3.5 differ, [`Version`](model::Version) says which to be like.
 //!
-//! Two things hold it to that. Each measured row of etcd's behaviour is a test that runs on the small etcd and on etcd
-//! 3.4 and 3.5 (`etcd-lock-testkit`, `tests/rows`: its table is the list). And sequences of requests made up by chance are
-//! asked of the model and of both, and the answers compared (`cargo xtask differential`).
+//! Two things hold it to that. Facts that clients stumble over are tests that run on the in-memory etcd and on etcd 3.4 and
+//! 3.5 (`etcd-lock-testkit`, `tests/facts`). And sequences of requests made up by chance are asked of the model and of both,
+//! and the answers compared (`cargo xtask differential`).
 //!
 //! # What is not modelled
 //!
@@ -68,7 +68,8 @@
 //! | an answer to a request for progress, while a watch of the stream is behind | given, before 3.4.25 and 3.5.8 | none |
 //! | reports of progress to watches that want them | every ten minutes, or up to a tenth later | every ten minutes |
 //! | an unknown target to sort by, with any known order | the server ends (3.4.23, 3.5.1) | not sorted |
-//! | a watch numbered -1, after another was refused on its stream | silent on 3.5.1 | goes on |
+//! | a watch numbered -1, after another was refused on its stream | silent on 3.5.1 | goes on, as on 3.5.16 |
+//! | a watch from a revision below zero | refused as it is created (3.5.30) | created, and cancelled as compacted |
 //! | a watch from -1, before the first compaction | told of nothing until etcd visits it, which takes 100 ms | from now on |
 //! | all keys from one on deleted and one of them put, in a transaction | changed twice at one revision | refused |
 //! | a login token, where there are no users | refused, as any token that it has not issued | overlooked |

@@ -63,20 +63,6 @@ fn watch_from_the_last_revision_that_there_can_be_waits() {
 }
 
 #[test]
-fn watch_from_one_below_zero_is_from_now_until_there_is_a_compaction() {
-    let mut model = Model::default();
-    let stream = model.open_watch_stream();
-    model.put(&put("a")).unwrap();
-    assert_eq!(watch(&mut model, stream, 0, -1).len(), 1);
-    model.put(&put("a")).unwrap();
-    let told = model.next_watch_response(stream).unwrap();
-    assert_eq!(told.events[0].kv.as_ref().unwrap().mod_revision, 3);
-
-    let ended = watch(&mut model, stream, 0, -2).remove(1);
-    assert!(ended.canceled && ended.compact_revision == -1);
-}
-
-#[test]
 fn watch_that_came_too_late_is_not_called_cancelled_after_a_compaction_at_zero() {
     let mut model = Model::default();
     let stream = model.open_watch_stream();
@@ -165,52 +151,6 @@ fn txn_that_only_reads_may_be_large() {
     let ops = [read, Request::RequestPut(put("a"))];
     let status = model.txn(&txn(ops)).unwrap_err();
     is_too_large(&status, Code::InvalidArgument);
-}
-
-/// etcd puts the name into its own request seven times.
-#[test]
-fn name_of_a_lock_is_too_large_long_before_a_key_is() {
-    let mut model = Model::default();
-    grant(&mut model, 1);
-    let mut lock = |bytes| {
-        let name = vec![b'n'; bytes].into();
-        match model.lock(&v3lockpb::LockRequest { name, lease: 1 }) {
-            LockWait::Done(answer) => answer,
-            LockWait::Waiting(_) => panic!("the lock is free"),
-        }
-    };
-    lock(200_000).unwrap();
-    is_too_large(&lock(300_000).unwrap_err(), Code::Unknown);
-    let unlock = v3lockpb::UnlockRequest { key: too_large() };
-    let status = model.unlock(&unlock).unwrap_err();
-    is_too_large(&status, Code::Unknown);
-}
-
-#[test]
-fn large_reply_of_a_watch_comes_in_pieces_where_they_are_taken() {
-    for (fragment, pieces) in [(false, 1), (true, 3)] {
-        let mut model = Model::default();
-        let stream = model.open_watch_stream();
-        for key in ["a1", "a2", "a3"] {
-            let put = pb::PutRequest {
-                value: vec![0; 1 << 20].into(),
-                ..put(key)
-            };
-            model.put(&put).unwrap();
-        }
-        let create = pb::WatchCreateRequest {
-            key: "a".into(),
-            range_end: "b".into(),
-            start_revision: 1,
-            fragment,
-            ..pb::WatchCreateRequest::default()
-        };
-        let replies = ask(&mut model, stream, RequestUnion::CreateRequest(create));
-        let told: Vec<_> = replies[1..].iter().map(|reply| reply.fragment).collect();
-        let mut expected = vec![true; pieces];
-        expected[pieces - 1] = false;
-        assert_eq!(told, expected);
-    }
 }
 
 /// A key at the compacted revision, which is not the first.

@@ -24,7 +24,8 @@ fn a_lease_of_a_minute_ends_in_milliseconds_and_always_alike() {
     assert_eq!(first, second);
     // The put of the holder is revision 2, and those of the waiters 3 and 4; each end of a lease adds one.
     assert_eq!(first, [(TTL, 5), (TTL * 2, 6)]);
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    // Both waits together are four times as long.
+    assert!(took < TTL, "{took:?}");
 }
 
 /// Two wait behind a holder that is gone, and the second behind the first: when each is granted, and at which revision.

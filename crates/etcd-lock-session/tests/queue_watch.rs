@@ -115,6 +115,41 @@ async fn a_release_that_a_lagging_watch_tells_of_is_a_grant() {
     }
 }
 
+/// Nobody can come before an entry any more: what was true of those before it can only make it wait longer.
+#[tokio::test(start_paused = true)]
+async fn a_read_from_a_member_that_is_behind_is_repeated() {
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let etcd = faulty.etcd().clone();
+    let stale_reads = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = stale_reads.clone();
+    wait_behind(&faulty, async |key| {
+        faulty.fall_behind();
+        faulty.on_calls(move |call| {
+            let is_first = call == CallKind::TxnRead
+                && counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+            is_first.then_some(CallFault::StaleRead)
+        });
+        faulty.on_streams(StreamFault::Broken);
+        unlock(&etcd, key).await;
+    })
+    .await;
+    assert!(stale_reads.load(std::sync::atomic::Ordering::SeqCst) > 1);
+}
+
+/// What a stalled stream keeps back arrives in order.
+#[tokio::test(start_paused = true)]
+async fn a_release_behind_a_stalled_stream_is_a_grant_when_it_arrives() {
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let etcd = faulty.etcd().clone();
+    let began = tokio::time::Instant::now();
+    wait_behind(&faulty, async |key| {
+        faulty.on_streams(StreamFault::Stalled(Duration::from_secs(5)));
+        unlock(&etcd, key).await;
+    })
+    .await;
+    assert!(began.elapsed() >= Duration::from_secs(5));
+}
+
 #[tokio::test(start_paused = true)]
 async fn silent_watch_is_noticed() {
     let faulty = FaultyTransport::new(&MemoryEtcd::new());

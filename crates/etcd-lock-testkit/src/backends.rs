@@ -2,7 +2,11 @@
 //!
 //! They are started by functions to give to [`conformance!`](crate::conformance!). Those in memory without a server live
 //! under a paused clock, the others need real time.
+//!
+//! Checks of our queue take names of their own, so that all of them can share one etcd, or one cluster: `cargo xtask test`
+//! starts both and names their endpoints in environment variables. Without those each check starts its own.
 
+use std::env;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -14,31 +18,31 @@ use etcd_lock_grpc::{GrpcTransport, Options};
 use etcd_lock_memory::{MemoryEtcd, Server};
 use etcd_lock_session::Queue;
 
-use crate::{Backend, Profile, RealEtcd};
+use crate::{Backend, NestedNames, RealEtcd};
 
-/// The small etcd in memory.
+/// Endpoints of an etcd of one member, and of three, that tests may share: with commas between them.
+const SHARED_VARIABLE: &str = "ETCD_LOCK_SHARED_ETCD";
+const SHARED_CLUSTER_VARIABLE: &str = "ETCD_LOCK_SHARED_CLUSTER";
+
+/// The in-memory etcd. Its `Lock` has the hazards of the RPC, so it is for checks of keys.
 pub async fn memory() -> Box<dyn Backend> {
     plain(MemoryEtcd::new())
 }
 
-/// The small etcd behind the layers that gRPC requests pass.
+/// The in-memory etcd behind the layers that gRPC requests pass, which make its `Lock` as safe as that of gRPC.
 pub async fn layered() -> Box<dyn Backend> {
     plain(Layers(MemoryEtcd::new()))
 }
 
-/// gRPC to the small etcd's server.
+/// gRPC to the in-memory etcd's server.
 pub async fn served() -> Box<dyn Backend> {
     plain(serve().await)
 }
 
-/// gRPC to a real etcd of one member.
+/// gRPC to a real etcd of one member, which no other test uses: etcd 3.4 keeps calls of its `Lock` waiting for long after
+/// others have given up theirs.
 pub async fn etcd() -> Box<dyn Backend> {
     plain(RealEtcd::start().await)
-}
-
-/// gRPC to a real etcd of three members.
-pub async fn cluster() -> Box<dyn Backend> {
-    plain(RealEtcd::cluster(3).await)
 }
 
 /// Our queue on [`memory`].
@@ -56,19 +60,19 @@ pub async fn queue_on_served() -> Box<dyn Backend> {
     queue(serve().await)
 }
 
-/// Our queue on [`etcd`].
+/// Our queue on a real etcd of one member.
 pub async fn queue_on_etcd() -> Box<dyn Backend> {
-    queue(RealEtcd::start().await)
+    queue(one_member().await)
 }
 
-/// Our queue on [`cluster`].
+/// Our queue on a real etcd of three members.
 pub async fn queue_on_cluster() -> Box<dyn Backend> {
-    queue(RealEtcd::cluster(3).await)
+    queue(three_members().await)
 }
 
-/// Every other client by our queue, the rest by the transport itself, on [`memory`].
-pub async fn mixed_on_memory() -> Box<dyn Backend> {
-    mixed(MemoryEtcd::new())
+/// Every other client by our queue, the rest by the transport itself, on [`layered`].
+pub async fn mixed_on_layered() -> Box<dyn Backend> {
+    mixed(Layers(MemoryEtcd::new()))
 }
 
 /// Every other client by our queue, the rest by etcd's own service, on [`etcd`].
@@ -80,6 +84,11 @@ pub async fn mixed_on_etcd() -> Box<dyn Backend> {
 trait Etcd: fmt::Debug + Send + Sync + 'static {
     /// A transport with connections of its own, where there are any.
     fn connect(&self) -> Arc<dyn Transport>;
+
+    /// Whether other tests use it at the same time.
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 impl Etcd for MemoryEtcd {
@@ -88,7 +97,7 @@ impl Etcd for MemoryEtcd {
     }
 }
 
-/// The small etcd, behind a set of layers for each connection.
+/// The in-memory etcd, behind a set of layers for each connection.
 #[derive(Debug)]
 struct Layers(MemoryEtcd);
 
@@ -113,6 +122,46 @@ impl Etcd for Server {
 impl Etcd for RealEtcd {
     fn connect(&self) -> Arc<dyn Transport> {
         grpc(&self.endpoints())
+    }
+}
+
+/// An etcd that somebody else has started, or one of our own.
+#[derive(Debug)]
+enum MaybeShared {
+    Own(RealEtcd),
+    Shared(Vec<String>),
+}
+
+async fn one_member() -> MaybeShared {
+    match shared(SHARED_VARIABLE) {
+        Some(shared) => shared,
+        None => MaybeShared::Own(RealEtcd::start().await),
+    }
+}
+
+async fn three_members() -> MaybeShared {
+    match shared(SHARED_CLUSTER_VARIABLE) {
+        Some(shared) => shared,
+        None => MaybeShared::Own(RealEtcd::cluster(3).await),
+    }
+}
+
+fn shared(variable: &str) -> Option<MaybeShared> {
+    let endpoints = env::var(variable).ok()?;
+    let endpoints = endpoints.split(',').map(str::to_owned);
+    Some(MaybeShared::Shared(endpoints.collect()))
+}
+
+impl Etcd for MaybeShared {
+    fn connect(&self) -> Arc<dyn Transport> {
+        match self {
+            Self::Own(etcd) => etcd.connect(),
+            Self::Shared(endpoints) => grpc(endpoints),
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
     }
 }
 
@@ -161,13 +210,17 @@ fn on(etcd: impl Etcd, locks: Locks) -> Box<dyn Backend> {
 
 #[async_trait]
 impl<E: Etcd> Backend for On<E> {
-    async fn client(&self) -> Client {
+    async fn client(&self) -> (Client, NestedNames) {
         let transport = self.etcd.connect();
         let is_even = self.clients.fetch_add(1, Relaxed).is_multiple_of(2);
-        match self.locks {
-            Locks::Plain => transport.into(),
-            Locks::Mixed if is_even => transport.into(),
-            Locks::Queue | Locks::Mixed => Client::new(Queue::over(transport)),
+        let is_queue = match self.locks {
+            Locks::Plain => false,
+            Locks::Queue => true,
+            Locks::Mixed => !is_even,
+        };
+        match is_queue {
+            true => (Client::new(Queue::over(transport)), NestedNames::Apart),
+            false => (transport.into(), NestedNames::Wait),
         }
     }
 
@@ -175,11 +228,7 @@ impl<E: Etcd> Backend for On<E> {
         self.etcd.connect().into()
     }
 
-    fn profile(&self) -> Profile {
-        match self.locks {
-            Locks::Plain => Profile::ETCD,
-            Locks::Queue => Profile::QUEUE,
-            Locks::Mixed => Profile::MIXED,
-        }
+    fn is_shared(&self) -> bool {
+        self.etcd.is_shared()
     }
 }

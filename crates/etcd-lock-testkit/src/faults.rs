@@ -85,6 +85,8 @@ pub enum CallFault {
     Server(ServerError),
     /// It is executed at once and answered late, by this much.
     Slow(Duration),
+    /// A member that is behind answers it, if it is a read.
+    StaleRead,
 }
 
 /// An error that an etcd answers with for its own reasons, whatever was asked.

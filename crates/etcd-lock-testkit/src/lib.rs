@@ -1,10 +1,10 @@
 //! What the tests of this workspace share: one list of checks for every transport, and a real etcd to run them on.
 //!
-//! A check is an async function over a [`Lab`]. [`conformance!`] makes a module of named tests of all checks for one
-//! [`Backend`], so that a failure says which check failed on which backend:
+//! A check is an async function over a [`TestContext`]. [`conformance!`] makes a module of named tests for one [`Backend`],
+//! of the checks of locks or of those of keys, so that a failure says which check failed on which backend:
 //!
 //! ```text
-//! etcd_lock_testkit::conformance!(memory, Paused, etcd_lock_testkit::backends::memory);
+//! etcd_lock_testkit::conformance!(locks, served, Real, etcd_lock_testkit::backends::served);
 //! ```
 //!
 //! | module | what is in it |
@@ -12,12 +12,15 @@
 //! | [`backend`], [`backends`] | what a check runs on: the trait, and the ones that we have |
 //! | [`certificates`] | a certificate authority, for servers and clients with TLS |
 //! | [`mod@conformance`] | the checks, by what they are about |
-//! | [`differential`] | whether the small etcd answers as a real one does |
+//! | [`differential`] | whether the in-memory etcd answers as a real one does |
 //! | [`explorer`] | the state machine of the lock, explored exhaustively |
 //! | [`faults`] | what may go wrong, and a transport over the in-memory etcd where it does |
-//! | [`lab`], [`party`], [`store`], [`watcher`], [`poll`] | what checks are written with |
-//! | [`sim`] | a simulated world of processes, faults and a checker |
-//! | [`real_etcd`] | an etcd process of our own, to be paused, killed and restarted |
+//! | [`test_context`], [`contender`], [`store`], [`watcher`], [`poll`] | what checks are written with |
+//! | [`history`], [`checker`] | what happened, from any source, and the rules that judge it |
+//! | [`recorder`] | histories of real etcds |
+//! | [`seeds`] | where random tests begin |
+//! | [`sim`] | a simulated world of processes and faults |
+//! | [`real_etcd`] | etcd processes of our own, to be paused, killed, restarted and cut off by proxies |
 #![allow(
     clippy::unwrap_used,
     reason = "it is test code: a panic is how it reports"
@@ -26,20 +29,24 @@
 pub mod backend;
 pub mod backends;
 pub mod certificates;
+pub mod checker;
 pub mod conformance;
+pub mod contender;
 pub mod differential;
 pub mod explorer;
 pub mod faults;
-pub mod lab;
-pub mod party;
+pub mod history;
 pub mod poll;
 pub mod real_etcd;
+pub mod recorder;
+pub mod seeds;
 pub mod sim;
 pub mod store;
+pub mod test_context;
 pub mod watcher;
 
-pub use backend::{Backend, NestedNames, Profile};
-pub use lab::{Clock, Lab};
-pub use party::Party;
+pub use backend::{Backend, NestedNames};
+pub use contender::Contender;
 pub use real_etcd::RealEtcd;
+pub use test_context::{Clock, TestContext};
 pub use watcher::Watcher;

@@ -7,7 +7,7 @@ use etcd_lock_core::kv::{
 };
 use etcd_lock_core::{CallOptions, Client, Error, Result, Revision};
 
-use crate::lab::PATIENCE;
+use crate::test_context::PATIENCE;
 
 /// Options with a generous timeout.
 #[must_use]

@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::lab::PATIENCE;
+use crate::test_context::PATIENCE;
 
 /// A watch stream that a check talks to step by step.
 #[expect(

@@ -11,7 +11,7 @@ use etcd_lock_proto::etcdserverpb as pb;
 use etcd_lock_proto::{authpb, v3lockpb};
 use etcd_lock_session::{Mutex, Queue, Session};
 use etcd_lock_testkit::RealEtcd;
-use etcd_lock_testkit::lab::PATIENCE;
+use etcd_lock_testkit::test_context::PATIENCE;
 use pb::auth_client::AuthClient;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};

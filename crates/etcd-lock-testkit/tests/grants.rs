@@ -11,8 +11,8 @@ use etcd_lock_core::{Client, Error, ErrorKind, lease, new, unlock};
 use etcd_lock_grpc::{GrpcTransport, Options};
 use etcd_lock_session::{Mutex, Queue, Session, queue};
 use etcd_lock_testkit::RealEtcd;
-use etcd_lock_testkit::lab::PATIENCE;
 use etcd_lock_testkit::real_etcd::{Setup, default_program, program_35};
+use etcd_lock_testkit::test_context::PATIENCE;
 
 const TTL: Duration = Duration::from_secs(60);
 const WORKER: (&str, &str) = ("worker", "w-secret");

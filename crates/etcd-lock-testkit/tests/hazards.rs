@@ -5,16 +5,22 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use etcd_lock_core::kv::RangeRequest;
 use etcd_lock_core::{Client, LeaseId, LockKey, UnlockRequest, lease, new};
 use etcd_lock_grpc::{GrpcTransport, Options};
 use etcd_lock_proto::etcdserverpb as pb;
 use etcd_lock_proto::v3lockpb;
 use etcd_lock_session::{Mutex, Queue, Session};
-use etcd_lock_testkit::lab::PATIENCE;
+use etcd_lock_testkit::checker::Rule;
 use etcd_lock_testkit::real_etcd::Member;
+use etcd_lock_testkit::real_etcd::proxy::Proxy;
+use etcd_lock_testkit::recorder::Recorder;
+use etcd_lock_testkit::test_context::PATIENCE;
 use etcd_lock_testkit::{RealEtcd, store};
-use pb::kv_client::KvClient;
+use futures_util::future::ready;
+use futures_util::{StreamExt, stream};
 use pb::maintenance_client::MaintenanceClient;
+use pb::watch_client::WatchClient;
 use tokio::time::{sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
@@ -72,7 +78,7 @@ async fn same_lease_retry_cannot_kill_a_hold() {
     const ROUNDS: usize = 5;
     let mut etcd = RealEtcd::cluster(3).await;
     let endpoints = etcd.endpoints();
-    let follower = follower(&mut etcd).await;
+    let follower = follower(&etcd).await;
     let slow = endpoints[follower].clone();
     let quick = endpoints[(follower + 1) % 3].clone();
     let inspector = client_of(std::slice::from_ref(&quick));
@@ -87,7 +93,7 @@ async fn same_lease_retry_cannot_kill_a_hold() {
         )
         .await;
 
-        let ours = client_of(&[slow.clone(), quick.clone()]);
+        let ours = client_on(&[slow.clone(), quick.clone()]).await;
         let lock = async |name: &str, lease, bound| {
             let ctx = new(&ours).with_name(name.to_owned()).with_lease(lease);
             ctx.with_timeout(bound).lock().await.is_ok()
@@ -185,7 +191,8 @@ async fn member_killed_under_wait_leaves_no_waiter() {
         .await
         .unwrap();
     for is_naive in [true, false] {
-        let (naive, ours) = (Naive::connect(&endpoints[0]).await, client_of(&endpoints));
+        let naive = Naive::connect(&endpoints[0]).await;
+        let ours = client_on(&endpoints).await;
         let wait = tokio::spawn(async move {
             let bound = Duration::from_secs(6);
             if is_naive {
@@ -214,79 +221,128 @@ async fn member_killed_under_wait_leaves_no_waiter() {
     }
 }
 
-/// The member that a session's keep-alives went to dies: another takes them, and the lock stays held for longer than the
-/// lease would live by itself.
+/// The member that a session's requests went to dies: another one takes its keep-alives, and the lock stays held for longer
+/// than the lease would live by itself.
 #[tokio::test]
 async fn session_survives_the_death_of_its_member() {
     let mut etcd = RealEtcd::cluster(3).await;
-    let client = queue(&etcd);
+    let recorder = Recorder::start(&etcd.endpoints()[1..]);
+    let recorded = recorder.client(1);
+    let client = client_on(&etcd.endpoints()).await;
     let session = Session::open(&client, Duration::from_secs(6))
         .await
         .unwrap();
-    let guard = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
+    recorded.note_session(&session);
+    let guard = recorded.lock(&session, "a").await.unwrap();
+    let used = Naive::connect(&etcd.endpoints()[0]).await.member().await;
+    assert_eq!(member(&client).await, used);
 
+    recorder.disturbed(None, "a member dies", Duration::from_secs(3));
     etcd.members()[0].kill();
 
     assert!(timeout(Duration::from_secs(9), guard.lost()).await.is_err());
     assert!(guard.is_held());
+    assert_ne!(member(&client).await, used);
     let write = etcd_lock_core::kv::PutRequest::new("b", "c");
-    let written = guard.fenced_txn().and_then(write).commit().await;
+    let written = guard.guard().fenced_txn().and_then(write).commit().await;
     assert!(written.unwrap().succeeded);
+    recorder.finds_nothing().await;
 }
 
-/// What a waiter has missed is compacted away, and the server that it watched on is another one.
+/// A waiter is cut off, and the release that it waits for is compacted away meanwhile. A watch that is resumed at the next
+/// revision is cancelled then, and its naive caller never learns of the release from it.
 #[tokio::test]
-async fn compaction_during_wait() {
-    let mut etcd = RealEtcd::start().await;
-    let (client, inspector) = (queue(&etcd), queue(&etcd));
+async fn release_compacted_away_while_the_waiter_is_cut_off_is_noticed() {
+    let etcd = RealEtcd::start().await;
+    let proxy = Proxy::to(&etcd.endpoints()[0]).await;
+    let (client, inspector) = (client_of(&[proxy.endpoint()]), queue(&etcd));
     let (first, second) = (
         Session::open(&inspector, TTL).await.unwrap(),
         Session::open(&client, TTL).await.unwrap(),
     );
-    let held = Mutex::new(&first, "a").unwrap().lock().await.unwrap();
-    let mutex = Mutex::new(&second, "a").unwrap();
-    let wait = tokio::spawn(async move { mutex.lock().await });
+    let recorder = Recorder::start(&etcd.endpoints());
+    let (holder, waiter) = (recorder.client(1), recorder.client(2));
+    holder.note_session(&first);
+    waiter.note_session(&second);
+    let held = holder.lock(&first, "a").await.unwrap();
+    let wait = tokio::spawn(async move { waiter.lock(&second, "a").await });
     entries(&inspector, "a", 2).await;
+    let seen = store::put(&inspector, "b", "seen").await;
 
-    etcd.members()[0].restart().await;
+    recorder.disturbed(Some(2), "cut off", PATIENCE);
+    recorder.caught_up().await;
+    proxy.link().refuse();
     held.unlock().await.unwrap();
-    let revision = store::put(&inspector, "b", "c").await.get();
+    let revision = store::put(&inspector, "b", "later").await;
+    etcd.etcdctl(0, &["compact", &revision.to_string()]).await;
     let naive = Naive::connect(&etcd.endpoints()[0]).await;
-    let compaction = pb::CompactionRequest {
-        revision,
-        physical: true,
-    };
-    KvClient::new(naive.0).compact(compaction).await.unwrap();
+    assert!(naive.resumed_watch_is_compacted(seen.get() + 1).await);
+    assert!(!wait.is_finished());
+    proxy.link().pass();
 
     let granted = timeout(PATIENCE, wait).await.unwrap().unwrap();
     assert!(granted.unwrap().is_held());
+    recorder.finds_nothing().await;
 }
 
-/// A cluster that lost its data, or was restored from before the lock was taken, doesn't know the lock. Its holder learns
-/// of that, and is refused.
+/// The control of the recorder: a holder that goes on when its guard says that the lock is lost is found.
 #[tokio::test]
-async fn restored_cluster_loses_locks() {
-    let mut etcd = RealEtcd::start().await;
-    let client = queue(&etcd);
+async fn a_holder_that_goes_on_after_its_loss_is_found() {
+    let etcd = RealEtcd::start().await;
+    let recorder = Recorder::start(&etcd.endpoints());
+    let (client, believer) = (queue(&etcd), recorder.client(1));
     let session = Session::open(&client, Duration::from_secs(6))
         .await
         .unwrap();
-    let guard = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
-    assert!(guard.is_held());
+    believer.note_session(&session);
+    let guard = believer.lock(&session, "a").await.unwrap();
+    store::delete(&client, guard.guard().key().as_bytes().clone()).await;
+    guard.lost().await;
+    sleep(Duration::from_secs(4)).await;
+    guard.claims_all_the_same();
+    let (_, violations) = recorder.judge(&[]).await;
+    let mut rules: Vec<_> = violations.iter().map(|violation| violation.rule).collect();
+    rules.sort_unstable();
+    assert_eq!(rules, [Rule::Exclusion, Rule::Loss], "{violations:#?}");
+}
 
-    etcd.members()[0].restart_empty().await;
+/// A cluster that was restored from before the lock was taken doesn't know the lock, and one that lost its data knows
+/// nothing. The holder learns of that, and is refused.
+#[tokio::test]
+async fn restored_or_emptied_cluster_tells_the_holder_that_the_lock_is_lost() {
+    for is_restored in [true, false] {
+        let mut etcd = RealEtcd::start().await;
+        let client = queue(&etcd);
+        store::put(&client, "b", "before").await;
+        let snapshot = etcd.dir().join("snapshot");
+        let file = snapshot.to_string_lossy();
+        etcd.etcdctl(0, &["snapshot", "save", &file]).await;
+        let session = Session::open(&client, Duration::from_secs(6))
+            .await
+            .unwrap();
+        let guard = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
+        assert!(guard.is_held());
 
-    let why = timeout(PATIENCE, guard.lost()).await.unwrap();
-    assert!(why.is_session_lost(), "{why:?}");
-    assert!(!guard.is_held());
-    let write = etcd_lock_core::kv::PutRequest::new("b", "c");
-    let refused = guard
-        .fenced_txn()
-        .and_then(write)
-        .commit()
-        .await
-        .unwrap_err();
-    assert!(refused.is_session_lost(), "{refused:?}");
+        if is_restored {
+            etcd.members()[0].restore(&snapshot).await;
+        } else {
+            etcd.members()[0].restart_empty().await;
+        }
+        let known = store::get(&queue(&etcd), "b").await.is_some();
+        assert_eq!(known, is_restored, "the control: what was before is there");
+
+        let why = timeout(PATIENCE, guard.lost()).await.unwrap();
+        assert!(why.is_session_lost(), "{why:?}");
+        assert!(!guard.is_held());
+        let write = etcd_lock_core::kv::PutRequest::new("b", "c");
+        let refused = guard
+            .fenced_txn()
+            .and_then(write)
+            .commit()
+            .await
+            .unwrap_err();
+        assert!(refused.is_session_lost(), "{refused:?}");
+    }
 }
 
 /// A caller of etcd's RPCs who takes them at their word.
@@ -321,9 +377,43 @@ impl Naive {
     }
 
     async fn version(&self) -> String {
+        self.status().await.version
+    }
+
+    /// The member that it is connected to.
+    async fn member(&self) -> u64 {
+        self.status().await.header.unwrap().member_id
+    }
+
+    async fn status(&self) -> pb::StatusResponse {
         let mut maintenance = MaintenanceClient::new(self.0.clone());
         let status = maintenance.status(pb::StatusRequest {}).await;
-        status.unwrap().into_inner().version
+        status.unwrap().into_inner()
+    }
+
+    /// Whether a watch that resumes at a revision is told that this was compacted.
+    async fn resumed_watch_is_compacted(&self, revision: i64) -> bool {
+        let create = pb::WatchCreateRequest {
+            key: "a/".into(),
+            range_end: "a0".into(),
+            start_revision: revision,
+            ..pb::WatchCreateRequest::default()
+        };
+        let request = pb::watch_request::RequestUnion::CreateRequest(create);
+        let request = pb::WatchRequest {
+            request_union: Some(request),
+        };
+        // The stream of requests must stay open for as long as the watch.
+        let requests = stream::once(ready(request)).chain(stream::pending());
+        let watch = WatchClient::new(self.0.clone()).watch(requests).await;
+        let mut events = watch.unwrap().into_inner();
+        loop {
+            let response = events.message().await.unwrap().unwrap();
+            assert!(response.events.is_empty(), "{response:?}");
+            if response.canceled {
+                return response.compact_revision > 0;
+            }
+        }
     }
 }
 
@@ -333,6 +423,24 @@ fn transport(endpoints: &[String]) -> GrpcTransport {
 
 fn client_of(endpoints: &[String]) -> Client {
     Client::new(Queue::new(transport(endpoints)))
+}
+
+/// A client that may use all of these, and whose requests were seen to be answered by the first: it chooses by chance.
+async fn client_on(endpoints: &[String]) -> Client {
+    let wanted = Naive::connect(&endpoints[0]).await.member().await;
+    for _ in 0..60 {
+        let client = client_of(endpoints);
+        if member(&client).await == wanted {
+            return client;
+        }
+    }
+    panic!("no client began with {}", endpoints[0]);
+}
+
+/// The member that answers a client.
+async fn member(client: &Client) -> u64 {
+    let read = RangeRequest::key("a");
+    store::range(client, read).await.header.member_id
 }
 
 fn queue(etcd: &RealEtcd) -> Client {
@@ -369,16 +477,7 @@ async fn stands(client: &Client, name: &str, lease: LeaseId) -> bool {
 }
 
 /// A member that isn't the leader: without the leader the others would have to elect one.
-async fn follower(etcd: &mut RealEtcd) -> usize {
-    for (index, endpoint) in etcd.endpoints().iter().enumerate() {
-        let channel = Naive::connect(endpoint).await.0;
-        let status = MaintenanceClient::new(channel)
-            .status(pb::StatusRequest {})
-            .await;
-        let status = status.unwrap().into_inner();
-        if status.header.unwrap().member_id != status.leader {
-            return index;
-        }
-    }
-    panic!("all members lead");
+async fn follower(etcd: &RealEtcd) -> usize {
+    let leader = etcd.leader().await.expect("there is no leader");
+    (leader + 1) % 3
 }

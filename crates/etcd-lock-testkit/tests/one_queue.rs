@@ -9,7 +9,7 @@ use etcd_lock_core::{Client, lease, new};
 use etcd_lock_grpc::{GrpcTransport, Options};
 use etcd_lock_session::{Mutex, Queue, Session, queue};
 use etcd_lock_testkit::RealEtcd;
-use etcd_lock_testkit::lab::PATIENCE;
+use etcd_lock_testkit::test_context::PATIENCE;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};

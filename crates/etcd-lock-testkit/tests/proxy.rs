@@ -1,4 +1,4 @@
-//! The proxies of the fixture: what they hold does not arrive, what they cut is cut, and members that are parted are parted.
+//! The proxies of the fixture: held bytes do not arrive, cut connections are reset, parted members lose their peers.
 
 #![allow(clippy::unwrap_used, reason = "it is test code, helpers included")]
 

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use etcd_lock_testkit::RealEtcd;
+use etcd_lock_testkit::test_context::PATIENCE;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn starts_on_ports_of_its_own_and_answers() {
@@ -65,7 +67,7 @@ async fn a_cluster_goes_on_without_one_of_its_members() {
 
     // An election may be under way, which takes a second or two.
     for member in &members[1..] {
-        while !member.is_healthy().await {}
+        eventually(async || member.is_healthy().await).await;
     }
 
     members[0].restart().await;
@@ -85,11 +87,16 @@ async fn a_killed_process_leaves_nothing_behind() {
 
     victim.kill().unwrap();
     victim.wait().unwrap();
-    while TcpStream::connect(&address).await.is_ok() {}
+    eventually(async || TcpStream::connect(&address).await.is_err()).await;
     assert!(data.exists());
 
     RealEtcd::start().await;
     assert!(!data.exists());
+}
+
+async fn eventually(mut is_so: impl AsyncFnMut() -> bool) {
+    let watching = async { while !is_so().await {} };
+    timeout(PATIENCE, watching).await.unwrap();
 }
 
 const VICTIM: &str = "ETCD_LOCK_TESTKIT_VICTIM";

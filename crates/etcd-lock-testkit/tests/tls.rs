@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use etcd_lock_core::{Client, Error, ErrorKind, lease, new};
-use etcd_lock_grpc::{GrpcTransport, Options, TlsOptions};
+use etcd_lock_grpc::{EndpointChoice, EndpointState, GrpcTransport, Options, TlsOptions};
 use etcd_lock_session::{Mutex, Queue, Session};
 use etcd_lock_testkit::RealEtcd;
 use etcd_lock_testkit::certificates::{Authority, Pair};
-use etcd_lock_testkit::lab::PATIENCE;
 use etcd_lock_testkit::real_etcd::{Setup, default_program, program_35};
+use etcd_lock_testkit::test_context::PATIENCE;
 use tokio::time::Instant;
 
 const TTL: Duration = Duration::from_secs(60);
@@ -65,6 +65,25 @@ async fn member_of_another_authority_is_refused_at_once() {
     let error = refusal(&etcd, tls).await;
     let file = other.ca_file().display().to_string();
     says(&error, ErrorKind::Protocol, &file);
+}
+
+#[tokio::test]
+async fn endpoint_with_a_wrong_certificate_beside_a_good_one_is_left() {
+    let authority = Authority::new();
+    let server = authority.server_for(&["127.0.0.1"]);
+    let etcd = Setup::new().tls(&authority, &server).start().await;
+    let [good, bad] = endpoints(&etcd);
+    let options = Options::new()
+        .with_tls(showing(&authority, &authority.client("worker")))
+        .with_endpoint_choice(EndpointChoice::Listed);
+    let transport = GrpcTransport::connect([bad, good], options).unwrap();
+    let client = Client::new(Queue::new(transport.clone()));
+    lock_and_unlock(&client).await.unwrap();
+    let info = transport.info();
+    assert_eq!(info.endpoints[0].state, EndpointState::Failed);
+    let reason = info.endpoints[0].reason.as_deref().unwrap();
+    assert!(reason.contains("is not for localhost"), "{reason}");
+    assert_eq!(info.endpoints[1].state, EndpointState::Healthy);
 }
 
 #[tokio::test]

@@ -19,13 +19,14 @@ impl Options {
         Self::default()
     }
 
-    /// How the gRPC connections behave, and who they log in as.
+    /// TLS, login, timeouts and the choice of endpoints. Where nothing else is set, they can be given to [`connect`] as they
+    /// are.
     ///
     /// ```
-    /// use etcd_lock::{Options, connect, grpc};
+    /// use etcd_lock::{connect, grpc};
     ///
-    /// let grpc = grpc::Options::new().with_login("worker", "its password");
-    /// let client = connect(["127.0.0.1:2379"], Options::new().with_grpc(grpc))?;
+    /// let options = grpc::Options::new().with_login("worker", "its password");
+    /// let client = connect(["127.0.0.1:2379"], options)?;
     /// # Ok::<(), etcd_lock::Error>(())
     /// ```
     pub fn with_grpc(mut self, options: GrpcOptions) -> Self {
@@ -38,6 +39,12 @@ impl Options {
     pub fn server_side_locks(mut self, on: bool) -> Self {
         self.server_side_locks = on;
         self
+    }
+}
+
+impl From<GrpcOptions> for Options {
+    fn from(grpc: GrpcOptions) -> Self {
+        Self::new().with_grpc(grpc)
     }
 }
 
@@ -57,14 +64,14 @@ impl Options {
 /// ```
 ///
 /// # Errors
-/// `InvalidArgument` when an endpoint isn't a URL or there is none, `AlreadyOpen` when the name is in use.
+/// As [`connect`]; `AlreadyOpen` when the name is in use.
 ///
 /// # Cancel safety
 /// Nothing is left behind.
 pub async fn open(
     name: impl Into<String>,
     endpoints: impl IntoIterator<Item = impl AsRef<str>>,
-    options: Options,
+    options: impl Into<Options>,
 ) -> Result<Client> {
     let client = connect(endpoints, options)?;
     Registry::global().open(name, client.clone())?;
@@ -81,11 +88,13 @@ pub async fn open(
 /// ```
 ///
 /// # Errors
-/// `InvalidArgument` when an endpoint isn't a URL or there is none.
+/// `InvalidArgument` when an endpoint isn't a URL, there is none, or the options can't work; `Unsupported` when one is
+/// `https://` and this program was built without TLS.
 pub fn connect(
     endpoints: impl IntoIterator<Item = impl AsRef<str>>,
-    options: Options,
+    options: impl Into<Options>,
 ) -> Result<Client> {
+    let options = options.into();
     let transport = GrpcTransport::connect(endpoints, options.grpc)?;
     Ok(if options.server_side_locks {
         Client::new(transport)
@@ -107,6 +116,5 @@ pub fn connect(
 /// `Unsupported` when an endpoint has TLS and this program was built without.
 pub fn connect_from_env() -> Result<Client> {
     let config = Config::from_env()?;
-    let options = Options::new().with_grpc(config.options().clone());
-    connect(config.endpoints(), options)
+    connect(config.endpoints(), config.options().clone())
 }

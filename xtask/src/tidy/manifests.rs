@@ -61,11 +61,15 @@ fn member_problems(file: &str, manifest: &str) -> Vec<String> {
     problems
 }
 
-/// Whether a line says where a dependency comes from, which is the root manifest's business.
+/// Whether a line says where a dependency comes from, which is the root manifest's business; but for a package's dependency on
+/// itself, by which its examples get a feature. A version there could never be published.
 fn is_own_dependency(line: &str) -> bool {
     let Some((_, value)) = line.split_once(" = {") else {
         return false;
     };
+    if value.trim_start().starts_with("path = \".\"") {
+        return false;
+    }
     ["version =", "path =", "git ="]
         .iter()
         .any(|key| value.contains(key))
@@ -107,5 +111,8 @@ mod tests {
         assert_eq!(member_problems("x", "").len(), SHARED.len() + 1);
         let own = format!("{good}[dependencies]\nbytes = {{ version = \"1\" }}");
         assert_eq!(member_problems("x", &own).len(), 1);
+        let itself =
+            format!("{good}[dev-dependencies]\na = {{ path = \".\", features = [\"b\"] }}");
+        assert_eq!(member_problems("x", &itself), [""; 0]);
     }
 }

@@ -63,7 +63,7 @@ async fn help_tells_scripts_what_they_need() {
     for what in ["KEY", "LEASE", "NAME", "REV", "TOKEN"] {
         assert!(help.contains(&format!("ETCD_LOCK_{what} ")), "{help}");
     }
-    for status in [64, 69, 75, 77, 79, 126, 127] {
+    for status in [64, 69, 70, 71, 75, 77, 79, 126, 127] {
         assert!(help.contains(&format!("\n  {status} ")), "{status}: {help}");
     }
 }

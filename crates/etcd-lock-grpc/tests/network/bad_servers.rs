@@ -1,8 +1,10 @@
 //! Nobody listens, nobody answers, or somebody answers who is no etcd. Each gets an error that lets a person fix it, in
 //! time, and once there is an etcd the same transport works.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +14,8 @@ use etcd_lock_core::{BoxStream, CallOptions, Error, ErrorKind, LeaseId, Timeout,
 use etcd_lock_grpc::{EndpointChoice, GrpcTransport, Options};
 use etcd_lock_memory::{MemoryEtcd, Server};
 use futures_util::stream::{self, StreamExt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::service::Routes;
@@ -28,11 +30,10 @@ const SHORT: Duration = Duration::from_millis(150);
 
 #[tokio::test]
 async fn nobody_listens() {
-    let address = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    // Bound, so that nobody else gets the port, and not listening.
+    let reserved = TcpSocket::new_v4().unwrap();
+    reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = reserved.local_addr().unwrap();
     let transport = connect(&endpoint(address));
     for called in every_call(&transport, AMPLE).await {
         let name = called.name;
@@ -47,6 +48,7 @@ async fn nobody_listens() {
     for error in streams(&transport).await {
         is(&error, ErrorKind::Unavailable, &endpoint(address));
     }
+    drop(reserved);
     works_with_an_etcd_at(address, &transport).await;
 }
 
@@ -238,6 +240,35 @@ async fn one_of_two_endpoints_hangs_up() {
         }
         is_usable(&transport).await;
     }
+}
+
+/// What it didn't look at is sent again, also a write that isn't idempotent, and not to another endpoint.
+#[tokio::test]
+async fn a_server_that_says_goodbye_before_a_request() {
+    let server = Server::bind("127.0.0.1:0", MemoryEtcd::new())
+        .await
+        .unwrap();
+    let address = server.address();
+    let first = Arc::new(AtomicBool::new(true));
+    let bad = BadServer::start(move |mut stream| {
+        let is_first = first.swap(false, SeqCst);
+        async move {
+            if is_first {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                // Its last stream is the one before the first.
+                connection.abrupt_shutdown(h2::Reason::NO_ERROR);
+                let _ = poll_fn(|cx| connection.poll_closed(cx)).await;
+            } else {
+                let mut server = TcpStream::connect(address).await.unwrap();
+                let _ = copy_bidirectional(&mut stream, &mut server).await;
+            }
+        }
+    })
+    .await;
+    let transport = GrpcTransport::connect([bad.endpoint()], Options::new()).unwrap();
+    let put = TxnRequest::new().and_then(PutRequest::new("key", "value"));
+    let options = CallOptions::new(AMPLE.into());
+    transport.txn(put, options).await.unwrap();
 }
 
 /// Of a write whose outcome isn't known it is said; of a read it is of no interest.

@@ -9,6 +9,8 @@ mod bad_servers;
 mod endpoints;
 mod hung_members;
 mod isolation;
+mod leaders;
+mod logins;
 mod lost_replies;
 mod own_parts;
 mod proxy;

@@ -92,11 +92,13 @@ async fn one_connection_asks_quickly_one_thing_after_the_other() {
         key: "key".into(),
         ..Default::default()
     };
-    let began = tokio::time::Instant::now();
+    let mut took = Vec::new();
     for _ in 0..50 {
+        let began = tokio::time::Instant::now();
         kv.range(request.clone()).await.unwrap();
+        took.push(began.elapsed());
     }
-    // Without TCP_NODELAY each takes the 40 ms of a delayed acknowledgement.
-    let took = began.elapsed();
-    assert!(took.as_millis() < 1000, "{took:?}");
+    // Without TCP_NODELAY each takes the 40 ms of a delayed acknowledgement. On a busy machine a few take that long anyway.
+    took.sort_unstable();
+    assert!(took[25].as_millis() < 40, "{took:?}");
 }

@@ -4,7 +4,6 @@
 
 mod explore;
 mod limits;
-mod refusals;
 mod shutdown;
 
 use std::future::Future;

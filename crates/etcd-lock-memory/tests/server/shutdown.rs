@@ -14,7 +14,7 @@ use tonic::{Code, Streaming};
 use crate::{connect, count, grant, in_time, lock, put, serve};
 
 /// It is to be gone by then.
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn those_who_wait_are_told_that_it_is_unavailable() {

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use etcd_lock_core::kv::{Compare, CompareOp, CompareTarget, PutRequest, TxnRequest};
 use etcd_lock_core::{Client, Revision};
 
-use crate::Lab;
+use crate::TestContext;
 use crate::store::{self, run, txn};
 
 const OPS: [CompareOp; 4] = [
@@ -16,11 +16,11 @@ const OPS: [CompareOp; 4] = [
 ];
 
 /// Every target is compared with every operator, the store's side on the left.
-pub async fn compares_every_target_with_every_operator(lab: &Lab) {
-    let party = lab.party().await;
-    let (client, lease) = (party.client(), party.lease().get());
+pub async fn compares_every_target_with_every_operator(test: &TestContext) {
+    let contender = test.contender().await;
+    let (client, lease) = (contender.client(), contender.lease().get());
     let created = store::put(client, "k", "m").await;
-    let put = PutRequest::new("k", "m").with_lease(party.lease());
+    let put = PutRequest::new("k", "m").with_lease(contender.lease());
     let (_, modified) = run(client, put).await;
 
     let number = |revision: Revision, by: i64| Revision::new(revision.get() + by).unwrap();
@@ -39,8 +39,8 @@ pub async fn compares_every_target_with_every_operator(lab: &Lab) {
 }
 
 /// A key that isn't there has zero for every number.
-pub async fn missing_key_compares_as_zero(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn missing_key_compares_as_zero(test: &TestContext) {
+    let client = test.client().await;
     for right in [
         CompareTarget::CreateRevision(Revision::ZERO),
         CompareTarget::ModRevision(Revision::ZERO),
@@ -52,8 +52,8 @@ pub async fn missing_key_compares_as_zero(lab: &Lab) {
 }
 
 /// A key that isn't there has no value: whatever is said of it is false.
-pub async fn missing_key_has_no_value_to_compare(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn missing_key_has_no_value_to_compare(test: &TestContext) {
+    let client = test.client().await;
     for op in OPS {
         let request =
             TxnRequest::new().when(Compare::new("none", op, CompareTarget::Value("".into())));
@@ -62,8 +62,8 @@ pub async fn missing_key_has_no_value_to_compare(lab: &Lab) {
 }
 
 /// All conditions must hold; without any, they do.
-pub async fn all_conditions_must_hold(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn all_conditions_must_hold(test: &TestContext) {
+    let client = test.client().await;
     store::put(&client, "k", "v").await;
     let (yes, no) = (Compare::value("k", "v"), Compare::value("k", "w"));
     for (conditions, expected) in [

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use etcd_lock_core::LockName;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use crate::lab::name;
-use crate::{Lab, Party, store};
+use crate::{Clock, Contender, TestContext, store};
 
 const ROUNDS: u64 = 30;
 
@@ -14,95 +14,145 @@ const ROUNDS: u64 = 30;
 const BOUND: Duration = Duration::from_millis(30);
 
 /// The holder releases around the moment in which the waiter's time runs out.
-pub async fn timeout_that_crosses_the_grant_is_one_or_the_other(lab: &Lab) {
-    let cast = Cast::new(lab).await;
+pub async fn timeout_that_crosses_the_grant_is_one_or_the_other(test: &TestContext) {
+    let all = Contenders::new(test).await;
+    let mut outcomes = Outcomes::default();
     for round in 0..ROUNDS {
-        let name = name(format!("timeout-{round}"));
-        let held = cast.holder.lock(&name).await;
-        let (waiter, waited_for) = (cast.waiter.clone(), name.clone());
+        let name = test.name(format!("timeout-{round}"));
+        let held = all.holder.lock(&name).await;
+        let (waiter, waited_for) = (all.waiter.clone(), name.clone());
         let wait = tokio::spawn(async move { waiter.lock_within(&waited_for, BOUND).await });
 
         sleep(around(BOUND, round)).await;
-        cast.holder.unlock(&held).await;
+        all.holder.unlock(&held).await;
 
-        match wait.await.unwrap() {
+        let outcome = wait.await.unwrap();
+        outcomes.count(outcome.is_ok());
+        match outcome {
             Ok(grant) => {
-                let kv = store::get(lab.inspector(), grant.key.as_bytes().clone()).await;
+                let kv = store::get(test.inspector(), grant.key.as_bytes().clone()).await;
                 assert_eq!(kv.unwrap().create_revision, grant.create_revision);
-                cast.waiter.unlock(&grant).await;
+                all.waiter.unlock(&grant).await;
             }
             Err(error) => assert!(error.is_timeout(), "{error:?}"),
         }
-        cast.drains(lab, &name).await;
+        all.drains(test, &name).await;
     }
+    outcomes.both_occurred(test);
 }
 
 /// The holder releases around the moment in which the waiter's future is dropped.
-pub async fn drop_that_crosses_the_grant_leaves_no_key(lab: &Lab) {
-    let cast = Cast::new(lab).await;
+pub async fn drop_that_crosses_the_grant_leaves_no_key(test: &TestContext) {
+    let all = Contenders::new(test).await;
+    let mut outcomes = Outcomes::default();
     for round in 0..ROUNDS {
-        let name = name(format!("drop-{round}"));
-        let held = cast.holder.lock(&name).await;
-        let waiting = cast.waiter.waiting(&name);
-        lab.queued(&name, cast.waiter.lease()).await;
+        let name = test.name(format!("drop-{round}"));
+        let held = all.holder.lock(&name).await;
+        let waiting = all.waiter.waiting(&name);
+        test.queued(&name, all.waiter.lease()).await;
 
-        let holder = cast.holder.clone();
+        let holder = all.holder.clone();
         let release = tokio::spawn(async move { holder.unlock(&held).await });
-        sleep(Duration::from_micros(round * 100)).await;
-        if let Some(granted) = waiting.give_up().await {
-            cast.waiter.unlock(&granted.unwrap()).await;
+        a_little(test, round).await;
+        let outcome = waiting.give_up().await;
+        outcomes.count(outcome.is_some());
+        if let Some(granted) = outcome {
+            all.waiter.unlock(&granted.unwrap()).await;
         }
         release.await.unwrap();
 
-        cast.drains(lab, &name).await;
+        all.drains(test, &name).await;
     }
+    outcomes.both_occurred(test);
 }
 
 /// The waiter's lease is revoked around the moment of the grant.
-pub async fn revoked_lease_that_crosses_the_grant_leaves_no_key(lab: &Lab) {
-    let cast = Cast::new(lab).await;
+pub async fn revoked_lease_that_crosses_the_grant_leaves_no_key(test: &TestContext) {
+    let all = Contenders::new(test).await;
+    let mut outcomes = Outcomes::default();
     for round in 0..ROUNDS {
-        let name = name(format!("revoke-{round}"));
-        let held = cast.holder.lock(&name).await;
-        let doomed = lab.party_on(cast.waiter.client()).await;
+        let name = test.name(format!("revoke-{round}"));
+        let held = all.holder.lock(&name).await;
+        let doomed = test.contender_on(all.waiter.client()).await;
         let waiting = doomed.waiting(&name);
-        lab.queued(&name, doomed.lease()).await;
+        test.queued(&name, doomed.lease()).await;
 
-        let holder = cast.holder.clone();
+        let holder = all.holder.clone();
         let release = tokio::spawn(async move { holder.unlock(&held).await });
-        sleep(Duration::from_micros(round * 100)).await;
+        a_little(test, round).await;
         doomed.revoke().await;
         release.await.unwrap();
 
         // A grant before the lease ended is as good as an error after it.
-        if let Err(error) = waiting.outcome().await {
+        let outcome = waiting.outcome().await;
+        outcomes.count(outcome.is_ok());
+        if let Err(error) = outcome {
             assert!(error.is_session_lost(), "{error:?}");
         }
-        cast.drains(lab, &name).await;
+        all.drains(test, &name).await;
     }
+    outcomes.both_occurred(test);
 }
 
 /// The same lease takes the same lock again and again: what an earlier hold left behind in a transport must not make it
 /// forget to clean up.
-pub async fn giving_up_after_an_earlier_hold_leaves_no_key(lab: &Lab) {
-    let cast = Cast::new(lab).await;
-    let name = name("earlier-hold");
+pub async fn giving_up_after_an_earlier_hold_leaves_no_key(test: &TestContext) {
+    let all = Contenders::new(test).await;
+    let mut outcomes = Outcomes::default();
+    let name = test.name("earlier-hold");
     for round in 0..ROUNDS {
-        let earlier = cast.waiter.lock(&name).await;
-        cast.waiter.unlock(&earlier).await;
-        let held = cast.holder.lock(&name).await;
-        let waiting = cast.waiter.waiting(&name);
-        lab.queued(&name, cast.waiter.lease()).await;
+        let earlier = all.waiter.lock(&name).await;
+        all.waiter.unlock(&earlier).await;
+        let held = all.holder.lock(&name).await;
+        let waiting = all.waiter.waiting(&name);
+        test.queued(&name, all.waiter.lease()).await;
 
-        let holder = cast.holder.clone();
+        let holder = all.holder.clone();
         let release = tokio::spawn(async move { holder.unlock(&held).await });
-        sleep(Duration::from_micros(round * 100)).await;
-        if let Some(granted) = waiting.give_up().await {
-            cast.waiter.unlock(&granted.unwrap()).await;
+        a_little(test, round).await;
+        let outcome = waiting.give_up().await;
+        outcomes.count(outcome.is_some());
+        if let Some(granted) = outcome {
+            all.waiter.unlock(&granted.unwrap()).await;
         }
         release.await.unwrap();
 
-        cast.drains(lab, &name).await;
+        all.drains(test, &name).await;
+    }
+    outcomes.both_occurred(test);
+}
+
+/// More in each round. Where time is paused nothing takes any, and what counts is how often the others get to run.
+async fn a_little(test: &TestContext, round: u64) {
+    match test.clock() {
+        Clock::Paused => {
+            for _ in 0..round {
+                yield_now().await;
+            }
+        }
+        Clock::Real => sleep(Duration::from_micros(round * 100)).await,
+    }
+}
+
+/// How often the wait ended in one way and in the other.
+#[derive(Debug, Default)]
+struct Outcomes {
+    granted: u32,
+    given_up: u32,
+}
+
+impl Outcomes {
+    fn count(&mut self, granted: bool) {
+        match granted {
+            true => self.granted += 1,
+            false => self.given_up += 1,
+        }
+    }
+
+    /// Rounds that all end alike have not crossed anything. Where time is real, the machine decides.
+    fn both_occurred(&self, test: &TestContext) {
+        let both = self.granted > 0 && self.given_up > 0;
+        assert!(both || test.clock() == Clock::Real, "{self:?}");
     }
 }
 
@@ -111,25 +161,25 @@ fn around(moment: Duration, round: u64) -> Duration {
     moment * 3 / 4 + Duration::from_micros(500 * round)
 }
 
-struct Cast {
-    holder: Party,
-    waiter: Party,
-    next: Party,
+struct Contenders {
+    holder: Contender,
+    waiter: Contender,
+    next: Contender,
 }
 
-impl Cast {
-    async fn new(lab: &Lab) -> Self {
+impl Contenders {
+    async fn new(test: &TestContext) -> Self {
         Self {
-            holder: lab.party().await,
-            waiter: lab.party().await,
-            next: lab.party().await,
+            holder: test.contender().await,
+            waiter: test.contender().await,
+            next: test.contender().await,
         }
     }
 
     /// Whatever happened, the next one gets the lock, and the queue is empty in the end.
-    async fn drains(&self, lab: &Lab, name: &LockName) {
+    async fn drains(&self, test: &TestContext, name: &LockName) {
         let held = self.next.lock(name).await;
         self.next.unlock(&held).await;
-        lab.queue_has(name, 0).await;
+        test.queue_has(name, 0).await;
     }
 }

@@ -7,11 +7,11 @@ use etcd_lock_core::lease::{self, LeaseGrantRequest};
 use etcd_lock_core::{ErrorKind, LeaseId, Ttl};
 use tokio::time::Instant;
 
-use crate::{Lab, store};
+use crate::{TestContext, store};
 
 /// etcd grants two seconds at least: what counts is what the reply says.
-pub async fn short_time_to_live_is_raised(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn short_time_to_live_is_raised(test: &TestContext) {
+    let client = test.client().await;
     let granted = lease::grant(&client, Duration::from_secs(1)).await.unwrap();
     assert_eq!(granted.ttl.as_secs(), 2);
     let granted = lease::grant(&client, Duration::from_secs(7)).await.unwrap();
@@ -19,8 +19,8 @@ pub async fn short_time_to_live_is_raised(lab: &Lab) {
 }
 
 /// A number of our own is taken, once.
-pub async fn own_number_is_taken_once(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn own_number_is_taken_once(test: &TestContext) {
+    let client = test.client().await;
     let id = LeaseId::new(0x1234).unwrap();
     let request = LeaseGrantRequest::new(Ttl::from_secs(60).unwrap()).with_id(id);
     let grant = |request| client.transport().lease_grant(request, store::options());
@@ -37,8 +37,8 @@ pub async fn own_number_is_taken_once(lab: &Lab) {
 }
 
 /// The server's own numbers differ.
-pub async fn numbers_of_the_server_differ(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn numbers_of_the_server_differ(test: &TestContext) {
+    let client = test.client().await;
     let ttl = Duration::from_secs(60);
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..20 {
@@ -47,16 +47,16 @@ pub async fn numbers_of_the_server_differ(lab: &Lab) {
 }
 
 /// How much is left is told, with the keys, and never more than was granted.
-pub async fn time_to_live_tells_what_is_left_and_the_keys(lab: &Lab) {
-    let party = lab.party().await;
+pub async fn time_to_live_tells_what_is_left_and_the_keys(test: &TestContext) {
+    let contender = test.contender().await;
     for key in ["ttl/b", "ttl/a"] {
-        let put = PutRequest::new(key, "").with_lease(party.lease());
-        store::run(party.client(), put).await;
+        let put = PutRequest::new(key, "").with_lease(contender.lease());
+        store::run(contender.client(), put).await;
     }
-    let status = lease::time_to_live(party.client(), party.lease())
+    let status = lease::time_to_live(contender.client(), contender.lease())
         .await
         .unwrap();
-    assert_eq!((status.id, status.granted), (party.lease(), 60));
+    assert_eq!((status.id, status.granted), (contender.lease(), 60));
     assert!((1..=60).contains(&status.remaining.unwrap()), "{status:?}");
     let mut keys = status.keys;
     keys.sort();
@@ -64,15 +64,15 @@ pub async fn time_to_live_tells_what_is_left_and_the_keys(lab: &Lab) {
 }
 
 /// Keys that weren't asked for don't come.
-pub async fn time_to_live_leaves_keys_out_unless_asked(lab: &Lab) {
-    let party = lab.party().await;
+pub async fn time_to_live_leaves_keys_out_unless_asked(test: &TestContext) {
+    let contender = test.contender().await;
     store::run(
-        party.client(),
-        PutRequest::new("k", "").with_lease(party.lease()),
+        contender.client(),
+        PutRequest::new("k", "").with_lease(contender.lease()),
     )
     .await;
-    let request = lease::LeaseTimeToLiveRequest::new(party.lease());
-    let transport = party.client().transport();
+    let request = lease::LeaseTimeToLiveRequest::new(contender.lease());
+    let transport = contender.client().transport();
     let status = transport
         .lease_time_to_live(request, store::options())
         .await
@@ -81,8 +81,8 @@ pub async fn time_to_live_leaves_keys_out_unless_asked(lab: &Lab) {
 }
 
 /// A lease that isn't there has nothing left, and asking is no error.
-pub async fn time_to_live_of_an_unknown_lease_is_none(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn time_to_live_of_an_unknown_lease_is_none(test: &TestContext) {
+    let client = test.client().await;
     let unknown = LeaseId::new(0xdead).unwrap();
     let status = lease::time_to_live(&client, unknown).await.unwrap();
     assert_eq!(
@@ -92,10 +92,10 @@ pub async fn time_to_live_of_an_unknown_lease_is_none(lab: &Lab) {
 }
 
 /// All leases are listed, until they end.
-pub async fn leases_are_listed(lab: &Lab) {
-    let (first, second) = (lab.party().await, lab.party().await);
+pub async fn leases_are_listed(test: &TestContext) {
+    let (first, second) = (test.contender().await, test.contender().await);
     let listed = async || lease::leases(first.client()).await.unwrap().leases;
-    lab.eventually("both leases listed", async || {
+    test.eventually("both leases listed", async || {
         let leases = listed().await;
         leases.contains(&first.lease()) && leases.contains(&second.lease())
     })
@@ -103,21 +103,25 @@ pub async fn leases_are_listed(lab: &Lab) {
 
     second.revoke().await;
 
-    lab.eventually("one lease listed", async || {
+    test.eventually("one lease listed", async || {
         !listed().await.contains(&second.lease())
     })
     .await;
 }
 
 /// The end of a lease deletes all its keys in one revision, and no others.
-pub async fn revoke_deletes_the_keys_in_one_revision(lab: &Lab) {
-    let party = lab.party().await;
-    let client = party.client();
+pub async fn revoke_deletes_the_keys_in_one_revision(test: &TestContext) {
+    let contender = test.contender().await;
+    let client = contender.client();
     let free = store::put(client, "r/free", "").await;
     for key in ["r/1", "r/2"] {
-        store::run(client, PutRequest::new(key, "").with_lease(party.lease())).await;
+        store::run(
+            client,
+            PutRequest::new(key, "").with_lease(contender.lease()),
+        )
+        .await;
     }
-    party.revoke().await;
+    contender.revoke().await;
 
     let reply = store::range(client, etcd_lock_core::kv::RangeRequest::prefix("r/")).await;
     assert_eq!(store::keys(&reply.kvs), ["r/free"]);
@@ -125,18 +129,18 @@ pub async fn revoke_deletes_the_keys_in_one_revision(lab: &Lab) {
 }
 
 /// A lease without keys ends without a revision.
-pub async fn revoke_without_keys_makes_no_revision(lab: &Lab) {
-    let party = lab.party().await;
-    let before = store::put(party.client(), "k", "").await;
-    party.revoke().await;
-    assert_eq!(store::put(party.client(), "k", "").await, before.next());
+pub async fn revoke_without_keys_makes_no_revision(test: &TestContext) {
+    let contender = test.contender().await;
+    let before = store::put(contender.client(), "k", "").await;
+    contender.revoke().await;
+    assert_eq!(store::put(contender.client(), "k", "").await, before.next());
 }
 
 /// What isn't there can't be revoked.
-pub async fn revoke_of_an_unknown_lease_is_refused(lab: &Lab) {
-    let party = lab.party().await;
-    party.revoke().await;
-    let error = lease::revoke(party.client(), party.lease())
+pub async fn revoke_of_an_unknown_lease_is_refused(test: &TestContext) {
+    let contender = test.contender().await;
+    contender.revoke().await;
+    let error = lease::revoke(contender.client(), contender.lease())
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LeaseNotFound, "{error:?}");
@@ -148,17 +152,17 @@ pub async fn revoke_of_an_unknown_lease_is_refused(lab: &Lab) {
 }
 
 /// A lease that nobody keeps alive ends, with its keys, and not before its time.
-pub async fn expiry_deletes_the_keys_and_not_too_early(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn expiry_deletes_the_keys_and_not_too_early(test: &TestContext) {
+    let client = test.client().await;
     let asked = Instant::now();
-    let party = lab.mortal().await;
+    let contender = test.short_lived_contender().await;
     store::run(
         &client,
-        PutRequest::new("e/1", "").with_lease(party.lease()),
+        PutRequest::new("e/1", "").with_lease(contender.lease()),
     )
     .await;
 
-    lab.eventually("the key gone", async || {
+    test.eventually("the key gone", async || {
         store::get(&client, "e/1").await.is_none()
     })
     .await;
@@ -168,13 +172,15 @@ pub async fn expiry_deletes_the_keys_and_not_too_early(lab: &Lab) {
         "{:?}",
         asked.elapsed()
     );
-    let status = lease::time_to_live(&client, party.lease()).await.unwrap();
+    let status = lease::time_to_live(&client, contender.lease())
+        .await
+        .unwrap();
     assert_eq!(status.remaining, None);
 }
 
 /// A key that is put again without the lease, or with another, doesn't end with the first.
-pub async fn key_put_again_leaves_its_lease(lab: &Lab) {
-    let (first, second) = (lab.party().await, lab.party().await);
+pub async fn key_put_again_leaves_its_lease(test: &TestContext) {
+    let (first, second) = (test.contender().await, test.contender().await);
     let client = first.client();
     for key in ["d/1", "d/2"] {
         store::run(client, PutRequest::new(key, "").with_lease(first.lease())).await;

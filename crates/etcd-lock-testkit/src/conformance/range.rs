@@ -4,12 +4,12 @@ use bytes::Bytes;
 use etcd_lock_core::ErrorKind;
 use etcd_lock_core::kv::{KeyValue, RangeRequest, SortOrder, SortTarget};
 
-use crate::Lab;
+use crate::TestContext;
 use crate::store::{self, keys, range, range_refused};
 
 /// A key comes with its value and numbers; one that isn't there comes not at all.
-pub async fn one_key_is_read_with_its_numbers(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn one_key_is_read_with_its_numbers(test: &TestContext) {
+    let client = test.client().await;
     let created = store::put(&client, "k", "old").await;
     let modified = store::put(&client, "k", "new").await;
     store::put(&client, "k2", "other").await;
@@ -26,8 +26,8 @@ pub async fn one_key_is_read_with_its_numbers(lab: &Lab) {
 }
 
 /// A key that was deleted and put again starts over.
-pub async fn key_that_comes_back_starts_over(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn key_that_comes_back_starts_over(test: &TestContext) {
+    let client = test.client().await;
     let first = store::put(&client, "k", "1").await;
     store::delete(&client, "k").await;
     assert_eq!(store::get(&client, "k").await, None);
@@ -39,8 +39,8 @@ pub async fn key_that_comes_back_starts_over(lab: &Lab) {
 }
 
 /// A prefix reads what begins with it, in order, and nothing around it.
-pub async fn prefix_is_read_in_order(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn prefix_is_read_in_order(test: &TestContext) {
+    let client = test.client().await;
     for key in ["p/b", "p", "p0", "p/", "p/a", "p/a/x", "o/a"] {
         store::put(&client, key, "").await;
     }
@@ -50,8 +50,8 @@ pub async fn prefix_is_read_in_order(lab: &Lab) {
 }
 
 /// A range ends before its end; one that ends before it begins is empty; a NUL as its end means no end.
-pub async fn ends_of_ranges_are_etcds(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn ends_of_ranges_are_etcds(test: &TestContext) {
+    let client = test.client().await;
     for key in ["a", "b", "c"] {
         store::put(&client, key, "").await;
     }
@@ -72,8 +72,8 @@ pub async fn ends_of_ranges_are_etcds(lab: &Lab) {
 }
 
 /// A limit cuts the reply and says so; the count is of all.
-pub async fn limit_cuts_and_counts_all(lab: &Lab) {
-    let client = three_keys(lab).await;
+pub async fn limit_cuts_and_counts_all(test: &TestContext) {
+    let client = three_keys(test).await;
     let cut = range(&client, RangeRequest::prefix("s/").with_limit(2)).await;
     assert_eq!(
         (keys(&cut.kvs), cut.count, cut.more),
@@ -84,8 +84,8 @@ pub async fn limit_cuts_and_counts_all(lab: &Lab) {
 }
 
 /// Keys are sorted by each of the five targets, both ways, before the limit cuts.
-pub async fn sorts_by_every_target(lab: &Lab) {
-    let client = three_keys(lab).await;
+pub async fn sorts_by_every_target(test: &TestContext) {
+    let client = three_keys(test).await;
     for (target, ascending) in [
         (SortTarget::Key, ["s/a", "s/b", "s/c"]),
         (SortTarget::CreateRevision, ["s/b", "s/a", "s/c"]),
@@ -106,8 +106,8 @@ pub async fn sorts_by_every_target(lab: &Lab) {
 }
 
 /// Values, or keys altogether, can be left out.
-pub async fn values_and_keys_can_be_left_out(lab: &Lab) {
-    let client = three_keys(lab).await;
+pub async fn values_and_keys_can_be_left_out(test: &TestContext) {
+    let client = three_keys(test).await;
     let reply = range(&client, RangeRequest::prefix("s/").keys_only()).await;
     assert_eq!(keys(&reply.kvs), ["s/a", "s/b", "s/c"]);
     assert!(
@@ -121,9 +121,9 @@ pub async fn values_and_keys_can_be_left_out(lab: &Lab) {
 }
 
 /// A member may be let answer by itself; on one that is up to date that is the same answer.
-pub async fn serializable_reads_answer(lab: &Lab) {
-    let client = three_keys(lab).await;
-    lab.eventually("three keys in a serializable read", async || {
+pub async fn serializable_reads_answer(test: &TestContext) {
+    let client = three_keys(test).await;
+    test.eventually("three keys in a serializable read", async || {
         let reply = range(&client, RangeRequest::prefix("s/").serializable()).await;
         reply.kvs.len() == 3
     })
@@ -131,8 +131,8 @@ pub async fn serializable_reads_answer(lab: &Lab) {
 }
 
 /// The past can be read, the future can't.
-pub async fn past_revisions_can_be_read(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn past_revisions_can_be_read(test: &TestContext) {
+    let client = test.client().await;
     let first = store::put(&client, "k", "1").await;
     store::put(&client, "k", "2").await;
     let deleted = store::delete(&client, "k").await;
@@ -151,8 +151,8 @@ pub async fn past_revisions_can_be_read(lab: &Lab) {
 }
 
 /// Newer keys can be left out, as a waiter does who looks for those before it; they still count.
-pub async fn newer_keys_can_be_left_out(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn newer_keys_can_be_left_out(test: &TestContext) {
+    let client = test.client().await;
     store::put(&client, "q/1", "").await;
     let second = store::put(&client, "q/2", "").await;
     for key in ["q/3", "q/4"] {
@@ -168,8 +168,8 @@ pub async fn newer_keys_can_be_left_out(lab: &Lab) {
 }
 
 /// Reading is asked for with a key.
-pub async fn empty_key_is_refused(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn empty_key_is_refused(test: &TestContext) {
+    let client = test.client().await;
     let error = range_refused(&client, RangeRequest::key("")).await;
     assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
     assert_eq!(
@@ -181,8 +181,8 @@ pub async fn empty_key_is_refused(lab: &Lab) {
 }
 
 /// Keys whose order differs for each sort target, but for the version's.
-async fn three_keys(lab: &Lab) -> etcd_lock_core::Client {
-    let client = lab.client().await;
+async fn three_keys(test: &TestContext) -> etcd_lock_core::Client {
+    let client = test.client().await;
     for (key, value) in [
         ("s/b", "3"),
         ("s/a", "2"),

@@ -2,71 +2,72 @@
 
 use etcd_lock_core::kv::PutRequest;
 
-use crate::lab::name;
-use crate::{Lab, store};
+use crate::{TestContext, store};
 
-/// A key that isn't there is released already: that is no error, and changes nothing.
-pub async fn unlock_of_an_unknown_key_is_fine(lab: &Lab) {
-    let (party, name) = (lab.party().await, name("unknown"));
-    let before = store::put(lab.inspector(), "marker", "1").await;
+/// A key that isn't there is released already: that is no error.
+pub async fn unlock_of_an_unknown_key_is_fine(test: &TestContext) {
+    let (contender, name) = (test.contender().await, test.name("unknown"));
+    let before = store::put(test.inspector(), &test.key("marker"), "1").await;
 
-    let ctx = etcd_lock_core::new(party.client());
-    let key = name.key(party.lease()).as_bytes().clone();
+    let ctx = etcd_lock_core::new(contender.client());
+    let key = name.key(contender.lease()).as_bytes().clone();
     let reply = etcd_lock_core::unlock(ctx, key).await.unwrap();
 
-    assert_eq!(reply.header.revision, before);
+    assert!(reply.header.revision >= before, "{reply:?}");
+    assert_eq!(test.queue(&name).await, []);
 }
 
 /// Releasing twice is as good as once.
-pub async fn unlock_twice_is_fine(lab: &Lab) {
-    let (party, name) = (lab.party().await, name("twice"));
-    let held = party.lock(&name).await;
-    party.unlock(&held).await;
-    party.unlock(&held).await;
-    party.unlock_exactly(&held).await;
-    party.lock(&name).await;
+pub async fn unlock_twice_is_fine(test: &TestContext) {
+    let (contender, name) = (test.contender().await, test.name("twice"));
+    let held = contender.lock(&name).await;
+    contender.unlock(&held).await;
+    contender.unlock(&held).await;
+    contender.unlock_exactly(&held).await;
+    contender.lock(&name).await;
 }
 
 /// The key is all it takes: another client can release with it.
-pub async fn another_client_can_unlock_with_the_key(lab: &Lab) {
-    let (holder, helper) = (lab.party().await, lab.party().await);
-    let name = name("helper");
+pub async fn another_client_can_unlock_with_the_key(test: &TestContext) {
+    let (holder, helper) = (test.contender().await, test.contender().await);
+    let name = test.name("helper");
     let held = holder.lock(&name).await;
     helper.unlock(&held).await;
-    assert_eq!(lab.queue(&name).await, []);
+    assert_eq!(test.queue(&name).await, []);
 }
 
 /// A release that names its hold works like any other.
-pub async fn unlock_of_exactly_this_hold_releases_it(lab: &Lab) {
-    let (party, name) = (lab.party().await, name("exactly"));
-    let held = party.lock(&name).await;
-    party.unlock_exactly(&held).await;
-    assert_eq!(lab.queue(&name).await, []);
+pub async fn unlock_of_exactly_this_hold_releases_it(test: &TestContext) {
+    let (contender, name) = (test.contender().await, test.name("exactly"));
+    let held = contender.lock(&name).await;
+    contender.unlock_exactly(&held).await;
+    assert_eq!(test.queue(&name).await, []);
 }
 
 /// A release that comes late, when the same lease holds the lock anew, leaves the newer hold alone.
-pub async fn late_unlock_spares_a_newer_hold(lab: &Lab) {
-    let (party, name) = (lab.party().await, name("late"));
-    let old = party.lock(&name).await;
-    party.unlock_exactly(&old).await;
-    let new = party.lock(&name).await;
+pub async fn late_unlock_spares_a_newer_hold(test: &TestContext) {
+    let (contender, name) = (test.contender().await, test.name("late"));
+    let old = contender.lock(&name).await;
+    contender.unlock_exactly(&old).await;
+    let new = contender.lock(&name).await;
     assert!(new.create_revision > old.create_revision);
 
-    party.unlock_exactly(&old).await;
+    contender.unlock_exactly(&old).await;
 
-    let queue = lab.queue(&name).await;
+    let queue = test.queue(&name).await;
     assert_eq!(queue.len(), 1);
     assert_eq!(queue[0].create_revision, new.create_revision);
 }
 
 /// A value that somebody wrote into the key doesn't make it another hold: it can be released.
-pub async fn hold_with_a_changed_value_can_be_released(lab: &Lab) {
-    let (party, name) = (lab.party().await, name("changed"));
-    let held = party.lock(&name).await;
-    let put = PutRequest::new(held.key.as_bytes().clone(), "who I am").with_lease(party.lease());
-    store::run(lab.inspector(), put).await;
+pub async fn hold_with_a_changed_value_can_be_released(test: &TestContext) {
+    let (contender, name) = (test.contender().await, test.name("changed"));
+    let held = contender.lock(&name).await;
+    let put =
+        PutRequest::new(held.key.as_bytes().clone(), "who I am").with_lease(contender.lease());
+    store::run(test.inspector(), put).await;
 
-    party.unlock_exactly(&held).await;
+    contender.unlock_exactly(&held).await;
 
-    assert_eq!(lab.queue(&name).await, []);
+    assert_eq!(test.queue(&name).await, []);
 }

@@ -5,12 +5,12 @@ use etcd_lock_core::kv::{
 };
 use etcd_lock_core::{Error, ErrorKind, LeaseId, Revision};
 
-use crate::Lab;
+use crate::TestContext;
 use crate::store::{self, keys, run, txn, txn_refused};
 
 /// One branch is taken, and only that is done.
-pub async fn only_one_branch_is_done(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn only_one_branch_is_done(test: &TestContext) {
+    let client = test.client().await;
     let create = TxnRequest::new()
         .when(Compare::create_revision("k", Revision::ZERO))
         .and_then(PutRequest::new("k", "first"))
@@ -27,8 +27,8 @@ pub async fn only_one_branch_is_done(lab: &Lab) {
 }
 
 /// Operations are done in order, at one revision, and see what was done before them.
-pub async fn operations_see_those_before_them(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn operations_see_those_before_them(test: &TestContext) {
+    let client = test.client().await;
     let before = store::put(&client, "t/0", "0").await;
     let request = TxnRequest::new()
         .and_then(PutRequest::new("t/1", "1"))
@@ -49,8 +49,8 @@ pub async fn operations_see_those_before_them(lab: &Lab) {
 }
 
 /// Reading, and deleting what isn't there, makes no revision.
-pub async fn what_changes_nothing_makes_no_revision(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn what_changes_nothing_makes_no_revision(test: &TestContext) {
+    let client = test.client().await;
     let before = store::put(&client, "k", "v").await;
     assert_eq!(run(&client, RangeRequest::key("k")).await.1, before);
     let (reply, at) = run(&client, DeleteRequest::prefix("none/")).await;
@@ -62,8 +62,8 @@ pub async fn what_changes_nothing_makes_no_revision(lab: &Lab) {
 }
 
 /// What a key was before is told where that is asked for.
-pub async fn previous_values_are_told(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn previous_values_are_told(test: &TestContext) {
+    let client = test.client().await;
     let created = store::put(&client, "p/1", "old").await;
     store::put(&client, "p/2", "two").await;
 
@@ -89,8 +89,8 @@ pub async fn previous_values_are_told(lab: &Lab) {
 }
 
 /// A key may be written once a transaction.
-pub async fn key_written_twice_is_refused(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn key_written_twice_is_refused(test: &TestContext) {
+    let client = test.client().await;
     let twice = TxnRequest::new()
         .and_then(PutRequest::new("k", "1"))
         .and_then(PutRequest::new("k", "2"));
@@ -109,8 +109,8 @@ pub async fn key_written_twice_is_refused(lab: &Lab) {
 }
 
 /// More than 128 operations are too many.
-pub async fn too_many_operations_are_refused(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn too_many_operations_are_refused(test: &TestContext) {
+    let client = test.client().await;
     let of = |count: usize| {
         (0..count).fold(TxnRequest::new(), |request, index| {
             request.and_then(PutRequest::new(format!("many/{index}"), ""))
@@ -124,8 +124,8 @@ pub async fn too_many_operations_are_refused(lab: &Lab) {
 }
 
 /// An operation or condition without a key.
-pub async fn empty_key_is_refused(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn empty_key_is_refused(test: &TestContext) {
+    let client = test.client().await;
     for request in [
         TxnRequest::new().and_then(PutRequest::new("", "v")),
         TxnRequest::new().and_then(DeleteRequest::key("")),
@@ -138,8 +138,8 @@ pub async fn empty_key_is_refused(lab: &Lab) {
 }
 
 /// A key can't be attached to a lease that isn't there: then nothing of the transaction is done.
-pub async fn unknown_lease_undoes_all_of_it(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn unknown_lease_undoes_all_of_it(test: &TestContext) {
+    let client = test.client().await;
     let before = store::put(&client, "before", "").await;
     let bad = PutRequest::new("bad", "").with_lease(LeaseId::new(0xdead).unwrap());
     let request = TxnRequest::new()
@@ -161,8 +161,8 @@ pub async fn unknown_lease_undoes_all_of_it(lab: &Lab) {
 }
 
 /// A request of more than 1.5 MiB is refused in words that say so, by whoever sees it first, and the client goes on.
-pub async fn too_large_requests_are_refused(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn too_large_requests_are_refused(test: &TestContext) {
+    let client = test.client().await;
     for size in [1_600_000, 3 << 20] {
         let large = TxnRequest::new().and_then(PutRequest::new("large", vec![b'x'; size]));
         let error = txn_refused(&client, large).await;

@@ -4,11 +4,11 @@ use etcd_lock_core::kv::{DeleteRequest, KeyValue, PutRequest, TxnRequest};
 use etcd_lock_core::watch::{Event, EventKind, WatchBody, WatchCreate, WatchRequest};
 
 use crate::store::{self, delete, put};
-use crate::{Lab, Watcher};
+use crate::{TestContext, Watcher};
 
 /// First that it is on, then what happens.
-pub async fn watch_is_on_and_then_tells_events(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn watch_is_on_and_then_tells_events(test: &TestContext) {
+    let client = test.client().await;
     let before = put(&client, "w", "0").await;
     let mut watcher = Watcher::open(&client);
     assert_eq!(watcher.create(WatchCreate::key(7, "w")).await, before);
@@ -36,8 +36,8 @@ pub async fn watch_is_on_and_then_tells_events(lab: &Lab) {
 }
 
 /// A watch of one key tells nothing of the others.
-pub async fn watch_of_a_key_is_of_that_key(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn watch_of_a_key_is_of_that_key(test: &TestContext) {
+    let client = test.client().await;
     let mut watcher = Watcher::on(&client, WatchCreate::key(1, "w")).await;
     for key in ["v", "w/", "w0", "w"] {
         put(&client, key, "").await;
@@ -46,8 +46,8 @@ pub async fn watch_of_a_key_is_of_that_key(lab: &Lab) {
 }
 
 /// A watch of a prefix tells of all keys below it, and of no others.
-pub async fn watch_of_a_prefix_is_of_all_below(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn watch_of_a_prefix_is_of_all_below(test: &TestContext) {
+    let client = test.client().await;
     let mut watcher = Watcher::on(&client, WatchCreate::prefix(1, "w/")).await;
     for key in ["w", "w/b", "w0", "w/a", "w/"] {
         put(&client, key, "").await;
@@ -58,8 +58,8 @@ pub async fn watch_of_a_prefix_is_of_all_below(lab: &Lab) {
 }
 
 /// What a key was before is told where that is asked for.
-pub async fn watch_tells_previous_values(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn watch_tells_previous_values(test: &TestContext) {
+    let client = test.client().await;
     put(&client, "w", "old").await;
     let mut watcher = Watcher::on(&client, WatchCreate::key(1, "w").with_prev_kv()).await;
     put(&client, "w", "new").await;
@@ -72,8 +72,8 @@ pub async fn watch_tells_previous_values(lab: &Lab) {
 }
 
 /// Puts or deletes can be left out.
-pub async fn watch_leaves_out_what_is_not_wanted(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn watch_leaves_out_what_is_not_wanted(test: &TestContext) {
+    let client = test.client().await;
     let mut deletes = Watcher::on(&client, WatchCreate::key(1, "w").without_puts()).await;
     let mut puts = Watcher::on(&client, WatchCreate::key(1, "w").without_deletes()).await;
     put(&client, "w", "1").await;
@@ -88,8 +88,8 @@ pub async fn watch_leaves_out_what_is_not_wanted(lab: &Lab) {
 }
 
 /// Watches that share a stream are told apart by the ids that we gave them.
-pub async fn two_watches_share_a_stream(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn two_watches_share_a_stream(test: &TestContext) {
+    let client = test.client().await;
     let mut watcher = Watcher::open(&client);
     watcher.create(WatchCreate::key(10, "a")).await;
     watcher.create(WatchCreate::prefix(20, "b/")).await;
@@ -104,8 +104,8 @@ pub async fn two_watches_share_a_stream(lab: &Lab) {
 }
 
 /// A watch that we cancel says so and falls silent; the others on its stream go on.
-pub async fn cancelled_watch_falls_silent(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn cancelled_watch_falls_silent(test: &TestContext) {
+    let client = test.client().await;
     let mut watcher = Watcher::open(&client);
     watcher.create(WatchCreate::key(1, "w")).await;
     watcher.create(WatchCreate::key(2, "w")).await;
@@ -126,8 +126,8 @@ pub async fn cancelled_watch_falls_silent(lab: &Lab) {
 }
 
 /// An id that is in use on the stream is refused, and the watch that has it goes on.
-pub async fn id_in_use_is_refused(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn id_in_use_is_refused(test: &TestContext) {
+    let client = test.client().await;
     let mut watcher = Watcher::on(&client, WatchCreate::key(1, "w")).await;
 
     watcher.send(WatchRequest::Create(WatchCreate::key(1, "v")));
@@ -142,8 +142,8 @@ pub async fn id_in_use_is_refused(lab: &Lab) {
 }
 
 /// A watch from a past revision tells first what has happened since.
-pub async fn watch_from_the_past_catches_up(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn watch_from_the_past_catches_up(test: &TestContext) {
+    let client = test.client().await;
     put(&client, "w", "0").await;
     let first = put(&client, "w", "1").await;
     delete(&client, "w").await;
@@ -162,8 +162,8 @@ pub async fn watch_from_the_past_catches_up(lab: &Lab) {
 }
 
 /// A watch from a revision to come tells nothing before it.
-pub async fn watch_from_the_future_waits_for_it(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn watch_from_the_future_waits_for_it(test: &TestContext) {
+    let client = test.client().await;
     let now = put(&client, "w", "0").await;
     let later = now.next().next();
     let mut watcher = Watcher::on(&client, WatchCreate::key(1, "w").from_revision(later)).await;
@@ -173,8 +173,8 @@ pub async fn watch_from_the_future_waits_for_it(lab: &Lab) {
 }
 
 /// What one transaction did is told together.
-pub async fn events_of_one_revision_come_together(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn events_of_one_revision_come_together(test: &TestContext) {
+    let client = test.client().await;
     put(&client, "w/1", "").await;
     let mut watcher = Watcher::on(&client, WatchCreate::prefix(1, "w/")).await;
     let request = TxnRequest::new()
@@ -199,18 +199,18 @@ pub async fn events_of_one_revision_come_together(lab: &Lab) {
 }
 
 /// The end of a lease is told as the deletes that it makes, all at one revision.
-pub async fn revoked_lease_is_told_as_deletes(lab: &Lab) {
-    let party = lab.party().await;
+pub async fn revoked_lease_is_told_as_deletes(test: &TestContext) {
+    let contender = test.contender().await;
     for key in ["w/1", "w/2"] {
         store::run(
-            party.client(),
-            PutRequest::new(key, "").with_lease(party.lease()),
+            contender.client(),
+            PutRequest::new(key, "").with_lease(contender.lease()),
         )
         .await;
     }
-    let mut watcher = Watcher::on(party.client(), WatchCreate::prefix(1, "w/")).await;
+    let mut watcher = Watcher::on(contender.client(), WatchCreate::prefix(1, "w/")).await;
 
-    party.revoke().await;
+    contender.revoke().await;
 
     let (_, events) = watcher.events().await;
     assert_eq!(events.len(), 2, "{events:?}");
@@ -219,11 +219,12 @@ pub async fn revoked_lease_is_told_as_deletes(lab: &Lab) {
 }
 
 /// A lease that expires is told, too.
-pub async fn expired_lease_is_told_as_a_delete(lab: &Lab) {
-    let party = lab.mortal().await;
-    let put = PutRequest::new("w", "last words").with_lease(party.lease());
-    store::run(party.client(), put).await;
-    let mut watcher = Watcher::on(party.client(), WatchCreate::key(1, "w").with_prev_kv()).await;
+pub async fn expired_lease_is_told_as_a_delete(test: &TestContext) {
+    let contender = test.short_lived_contender().await;
+    let put = PutRequest::new("w", "last words").with_lease(contender.lease());
+    store::run(contender.client(), put).await;
+    let mut watcher =
+        Watcher::on(contender.client(), WatchCreate::key(1, "w").with_prev_kv()).await;
 
     let event = watcher.event().await;
 
@@ -232,8 +233,8 @@ pub async fn expired_lease_is_told_as_a_delete(lab: &Lab) {
 }
 
 /// Progress is told when asked for: up to which revision nothing was missed.
-pub async fn progress_is_told_when_asked_for(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn progress_is_told_when_asked_for(test: &TestContext) {
+    let client = test.client().await;
     let mut watcher = Watcher::on(&client, WatchCreate::key(1, "w")).await;
     let elsewhere = put(&client, "elsewhere", "").await;
 
@@ -245,8 +246,8 @@ pub async fn progress_is_told_when_asked_for(lab: &Lab) {
 }
 
 /// Closing one stream leaves another alone.
-pub async fn stream_outlives_another_of_its_client(lab: &Lab) {
-    let client = lab.client().await;
+pub async fn stream_outlives_another_of_its_client(test: &TestContext) {
+    let client = test.client().await;
     let mut first = Watcher::on(&client, WatchCreate::key(1, "w")).await;
     let second = Watcher::on(&client, WatchCreate::key(1, "w")).await;
     drop(second);

@@ -1,4 +1,4 @@
-//! Whether the small etcd's model answers as a real etcd does: sequences of steps, made up by chance, are carried out on
+//! Whether the in-memory etcd's model answers as a real etcd does: sequences of steps, made up by chance, are carried out on
 //! both, and every answer is compared.
 //!
 //! A sequence begins with both empty and all that was before compacted, so one etcd process serves for all of them.
@@ -6,13 +6,13 @@
 //! for until it has told all that the model tells. A sequence that ends differently is made smaller by proptest.
 
 mod call;
-mod feeds;
-mod large;
+mod etcd;
 mod mapping;
+mod memory;
 mod numbers;
 mod pair;
-mod small;
 mod strategy;
+mod watch_log;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -26,7 +26,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
 use self::call::{Start, Step};
-use self::large::Large;
+use self::etcd::Etcd;
 use self::pair::{Pair, Stop};
 use crate::RealEtcd;
 
@@ -97,10 +97,10 @@ impl Comparison {
     fn run_here(&self, goes_on: impl Fn(&Report) -> bool) -> Report {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let etcd = runtime.block_on(RealEtcd::of_program(&self.etcd));
-        let large = runtime.block_on(Large::connect(etcd));
-        let (name, version) = runtime.block_on(large.version());
+        let etcd = runtime.block_on(Etcd::connect(etcd));
+        let (name, version) = runtime.block_on(etcd.version());
         let version = self.model.unwrap_or(version);
-        let large = RefCell::new(large);
+        let etcd = RefCell::new(etcd);
         let mut report = Report {
             etcd: name,
             seed: self.seed,
@@ -111,7 +111,7 @@ impl Comparison {
         };
         while report.mismatch.is_none() && goes_on(&report) {
             let seed = self.seed.wrapping_add(report.sequences);
-            let (carried_out, rejected) = sequence(seed, version, &runtime, &large);
+            let (carried_out, rejected) = sequence(seed, version, &runtime, &etcd);
             match carried_out {
                 Ok(steps) => report.steps += steps,
                 Err(mismatch) => report.mismatch = Some(mismatch),
@@ -192,7 +192,7 @@ fn sequence(
     seed: u64,
     version: Version,
     runtime: &Runtime,
-    large: &RefCell<Large>,
+    etcd: &RefCell<Etcd>,
 ) -> (Result<u64, Mismatch>, u64) {
     let (count, rejected, differs) = (Cell::new(0), Cell::new(0), Cell::new(false));
     let config = Config {
@@ -204,8 +204,8 @@ fn sequence(
         ..Config::default()
     };
     let outcome = TestRunner::new(config).run(&strategy::sequence(), |(start, steps)| {
-        let large = &mut *large.borrow_mut();
-        match runtime.block_on(carry_out(version, start, large, &steps)) {
+        let etcd = &mut *etcd.borrow_mut();
+        match runtime.block_on(carry_out(version, start, etcd, &steps)) {
             Ok(steps) => {
                 count.set(steps);
                 Ok(())
@@ -244,10 +244,10 @@ fn sequence(
 async fn carry_out(
     version: Version,
     start: Start,
-    large: &mut Large,
+    etcd: &mut Etcd,
     steps: &[Step],
 ) -> Result<u64, Stop> {
-    Pair::begin(version, start, large).await?.run(steps).await
+    Pair::begin(version, start, etcd).await?.run(steps).await
 }
 
 /// Nobody reads a mebibyte of the same character.

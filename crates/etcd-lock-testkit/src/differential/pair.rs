@@ -1,7 +1,7 @@
 //! Both sides step by step, and whether they say the same.
 
 mod locks;
-mod settling;
+mod quiesce;
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use tokio::time::{Instant, sleep};
 
 use self::locks::Waiting;
 use super::call::{Answer, Call, End, Reply, Start, Step};
-use super::feeds::{FENCE, Feed, STREAMS, fence_watch};
-use super::large::{Large, Metrics};
+use super::etcd::{Etcd, Metrics};
 use super::mapping::{Mapped, Mapper};
+use super::memory::Memory;
 use super::numbers::{FromEtcd, FromSymbols, Numbers, ToEtcd};
-use super::small::Small;
+use super::watch_log::{BARRIER, STREAMS, WatchLog, barrier_watch};
 
 /// The shortest lease lives two seconds. What takes longer than this with one tells nothing.
 const HASTE: Duration = Duration::from_millis(1_500);
@@ -39,40 +39,36 @@ type Result<T = ()> = std::result::Result<T, Stop>;
 /// A model and an etcd in the same state.
 #[derive(Debug)]
 pub(super) struct Pair<'a> {
-    small: Small,
-    large: &'a mut Large,
+    memory: Memory,
+    etcd: &'a mut Etcd,
     numbers: Numbers,
     locks: Vec<Waiting>,
-    feeds: [(Feed, Feed); STREAMS],
+    watch_logs: [(WatchLog, WatchLog); STREAMS],
     steps: u64,
 }
 
 impl<'a> Pair<'a> {
     /// Brings both to the same start.
-    pub(super) async fn begin(
-        version: Version,
-        start: Start,
-        large: &'a mut Large,
-    ) -> Result<Self> {
-        let etcd = large.begin(start).await;
-        let small = Small::new(version, start);
+    pub(super) async fn begin(version: Version, start: Start, etcd: &'a mut Etcd) -> Result<Self> {
+        let header = etcd.begin(start).await;
+        let memory = Memory::new(version, start);
         let numbers = Numbers {
-            offset: etcd.revision - small.model.revision(),
-            etcd,
+            offset: header.revision - memory.model.revision(),
+            etcd: header,
             ..Numbers::default()
         };
         let mut pair = Self {
-            small,
-            large,
+            memory,
+            etcd,
             numbers,
             locks: Vec::new(),
-            feeds: Default::default(),
+            watch_logs: Default::default(),
             steps: 0,
         };
         for stream in 0..STREAMS {
-            pair.small.watch(stream, fence_watch());
+            pair.memory.watch(stream, barrier_watch());
         }
-        pair.settle().await?;
+        pair.quiesce().await?;
         Ok(pair)
     }
 
@@ -81,13 +77,13 @@ impl<'a> Pair<'a> {
         for step in steps {
             self.step(step).await?;
         }
-        let fence = pb::PutRequest {
-            key: FENCE,
+        let barrier = pb::PutRequest {
+            key: BARRIER,
             ..pb::PutRequest::default()
         };
-        self.call(Call::Put(fence)).await?;
-        self.settle().await?;
-        match self.locks.iter().find(|lock| lock.large.is_finished()) {
+        self.call(Call::Put(barrier)).await?;
+        self.quiesce().await?;
+        match self.locks.iter().find(|lock| lock.etcd.is_finished()) {
             Some(lock) => Err(Stop::Mismatch(format!(
                 "{lock:?} was answered by etcd alone"
             ))),
@@ -97,7 +93,7 @@ impl<'a> Pair<'a> {
 
     async fn step(&mut self, step: &Step) -> Result {
         self.steps += 1;
-        self.small.tick();
+        self.memory.tick();
         match step {
             Step::Call(call) => self.call(call.clone()).await?,
             Step::Watch(stream, request) => self.watch(*stream, request.clone()),
@@ -105,7 +101,7 @@ impl<'a> Pair<'a> {
             Step::GiveUp(index) => self.give_up(*index).await,
             Step::Brief { grant, steps, end } => Box::pin(self.brief(*grant, steps, *end)).await?,
         }
-        self.settle().await
+        self.quiesce().await
     }
 
     async fn call(&mut self, call: Call) -> Result {
@@ -113,24 +109,24 @@ impl<'a> Pair<'a> {
         if matches!(call, Call::Compact(_)) {
             // A watch that is still catching up may or may not be too late for what it has missed.
             let caught_up = async |metrics: &Metrics| metrics.late_watches() == 0;
-            self.large
+            self.etcd
                 .until("all watches have caught up", caught_up)
                 .await;
         }
-        let mut small = self.small.call(&call);
-        let mut large = self.large.call(self.to_etcd(call.clone())).await;
+        let mut memory = self.memory.call(&call);
+        let mut etcd = self.etcd.call(self.to_etcd(call.clone())).await;
         if let (
             Call::Grant(pb::LeaseGrantRequest { id: 0, .. }),
-            Ok(Reply::Grant(small)),
-            Ok(Reply::Grant(large)),
-        ) = (&call, &small, &large)
+            Ok(Reply::Grant(memory)),
+            Ok(Reply::Grant(etcd)),
+        ) = (&call, &memory, &etcd)
         {
-            self.numbers.picked.push((small.id, large.id));
+            self.numbers.picked.push((memory.id, etcd.id));
         }
-        large.renumber(&FromEtcd(&self.numbers));
-        forget_time_and_order(&mut small);
-        forget_time_and_order(&mut large);
-        same(&call, &small, &large)
+        etcd.renumber(&FromEtcd(&self.numbers));
+        forget_time_and_order(&mut memory);
+        forget_time_and_order(&mut etcd);
+        same(&call, &memory, &etcd)
     }
 
     fn watch(&mut self, stream: usize, mut request: pb::WatchRequest) {
@@ -140,18 +136,18 @@ impl<'a> Pair<'a> {
             }
         };
         create(&mut request, &self.symbols());
-        let (small, large) = &mut self.feeds[stream];
-        small.asked(&request);
-        large.asked(&request);
-        self.small.watch(stream, request.clone());
+        let (memory, etcd) = &mut self.watch_logs[stream];
+        memory.asked(&request);
+        etcd.asked(&request);
+        self.memory.watch(stream, request.clone());
         create(&mut request, &ToEtcd(&self.numbers));
-        self.large.watch(stream, request);
+        self.etcd.watch(stream, request);
     }
 
     async fn brief(&mut self, grant: pb::LeaseGrantRequest, steps: &[Step], end: End) -> Result {
         let since = Instant::now();
         let id = self.with_numbers(grant).id;
-        let is_new = !self.small.has_lease(id);
+        let is_new = !self.memory.has_lease(id);
         self.call(Call::Grant(grant)).await?;
         for step in steps {
             self.step(step).await?;
@@ -172,20 +168,20 @@ impl<'a> Pair<'a> {
 
     async fn expire(&mut self, id: i64) {
         let call = Call::TimeToLive(pb::LeaseTimeToLiveRequest { id, keys: false });
-        let lives = async || match self.large.call(call.clone()).await.unwrap() {
+        let lives = async || match self.etcd.call(call.clone()).await.unwrap() {
             Reply::TimeToLive(reply) => reply.ttl >= 0,
             other => unreachable!("a question for a time is not answered with {other:?}"),
         };
         while lives().await {
             sleep(Duration::from_millis(20)).await;
         }
-        self.small.expire(id);
+        self.memory.expire(id);
     }
 
     fn symbols(&self) -> FromSymbols<'_> {
         FromSymbols {
             numbers: &self.numbers,
-            revision: self.small.model.revision(),
+            revision: self.memory.model.revision(),
         }
     }
 
@@ -200,11 +196,11 @@ impl<'a> Pair<'a> {
     }
 }
 
-fn same<T: Debug + PartialEq>(asked: &dyn Debug, small: &T, large: &T) -> Result {
-    if small == large {
+fn same<T: Debug + PartialEq>(asked: &dyn Debug, memory: &T, etcd: &T) -> Result {
+    if memory == etcd {
         return Ok(());
     }
-    let text = format!("asked: {asked:?}\nmodel: {small:?}\netcd:  {large:?}");
+    let text = format!("asked: {asked:?}\nmodel: {memory:?}\netcd:  {etcd:?}");
     Err(Stop::Mismatch(text))
 }
 

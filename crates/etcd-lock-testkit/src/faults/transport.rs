@@ -44,6 +44,7 @@ struct Shared {
     ends: watch::Sender<Option<StreamFault>>,
     stalled_until: watch::Sender<Option<Instant>>,
     watches: Mutex<WatchFaults>,
+    behind: Mutex<Option<MemoryEtcd>>,
 }
 
 /// The watch streams that were opened, and the faults that befall later ones, too.
@@ -64,6 +65,7 @@ impl FaultyTransport {
             ends: watch::Sender::new(None),
             stalled_until: watch::Sender::new(None),
             watches: Mutex::default(),
+            behind: Mutex::default(),
         };
         Self {
             etcd: etcd.clone(),
@@ -90,6 +92,12 @@ impl FaultyTransport {
         if fault.is_lasting() {
             watches.lasting.push(fault);
         }
+    }
+
+    /// Has a member fall behind: reads with [`CallFault::StaleRead`] are answered as of now from here on.
+    pub fn fall_behind(&self) {
+        let model = self.etcd.with(|model| model.clone());
+        *lock(&self.shared.behind) = Some(MemoryEtcd::from(model));
     }
 
     /// Nothing has a fault from now on.
@@ -180,6 +188,13 @@ impl FaultyTransport {
                 let reply = made.await;
                 sleep(delay).await;
                 reply
+            }
+            Some(CallFault::StaleRead) => {
+                let behind = lock(&self.shared.behind).clone();
+                match behind.filter(|_| kind.is_read()) {
+                    Some(behind) => call(behind).await,
+                    None => made.await,
+                }
             }
         }
     }

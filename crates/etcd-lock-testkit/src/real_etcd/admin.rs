@@ -1,4 +1,4 @@
-//! What an operator does, with etcdctl: none of the code under test is needed for that.
+//! An operator's commands, by etcdctl: without the code under test.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ impl Admin {
         self.arguments.extend([flag.to_owned(), value.to_owned()]);
     }
 
-    /// Runs etcdctl, and returns what it prints. On failure, what it says.
+    /// Runs etcdctl, and returns its output; on failure, its error text.
     pub(super) async fn run(&self, endpoint: &str, command: &[&str]) -> Result<String, String> {
         let mut etcdctl = Command::new("etcdctl");
         etcdctl

@@ -1,6 +1,7 @@
 //! One process of an etcd.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -150,6 +151,24 @@ impl Member {
         self.restart().await;
     }
 
+    /// Starts it again on what an earlier snapshot has, as an operator does after a disaster: later writes are lost.
+    ///
+    /// # Panics
+    /// When etcdctl or etcd refuses, or it is one of several: all of them would have to be restored.
+    pub async fn restore(&mut self, snapshot: &Path) {
+        self.kill();
+        fs::remove_dir_all(&self.plan.data).unwrap();
+        let restored = Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .args(["snapshot", "restore"])
+            .arg(snapshot)
+            .args(self.plan.identity())
+            .output()
+            .unwrap();
+        assert!(restored.status.success(), "{restored:?}");
+        self.restart().await;
+    }
+
     /// Waits until it answers and has a leader.
     ///
     /// # Panics
@@ -226,25 +245,37 @@ impl Drop for Member {
 impl Plan {
     /// Timing is left at etcd's defaults: the least time to live of a lease depends on it.
     fn arguments(&self) -> Vec<String> {
-        let name = self.data.file_name().unwrap().to_string_lossy();
         let client = format!("{}://127.0.0.1:{}", self.scheme, self.ports.client);
-        let arguments = [
-            ("--name", name.into_owned()),
-            ("--data-dir", self.data.to_string_lossy().into_owned()),
+        let listening = [
             ("--listen-client-urls", client.clone()),
             ("--advertise-client-urls", client),
             ("--listen-peer-urls", plain(self.ports.peer)),
+            ("--listen-metrics-urls", plain(self.ports.metrics)),
+        ];
+        let flags = self.flags.iter().cloned();
+        let arguments = self.identity().into_iter().chain(flatten(listening));
+        arguments.chain(flags).collect()
+    }
+
+    /// Its name and its place in the cluster, which a restored member must be told, too.
+    fn identity(&self) -> Vec<String> {
+        let name = self.data.file_name().unwrap().to_string_lossy();
+        let identity = [
+            ("--name", name.into_owned()),
+            ("--data-dir", self.data.to_string_lossy().into_owned()),
             (
                 "--initial-advertise-peer-urls",
                 plain(self.advertised_peer_port),
             ),
-            ("--listen-metrics-urls", plain(self.ports.metrics)),
             ("--initial-cluster", self.initial_cluster.clone()),
         ];
-        let arguments = arguments.map(|(flag, value)| [flag.to_owned(), value]);
-        let flags = self.flags.iter().cloned();
-        arguments.into_iter().flatten().chain(flags).collect()
+        flatten(identity).collect()
     }
+}
+
+fn flatten<const N: usize>(flags: [(&str, String); N]) -> impl Iterator<Item = String> {
+    let flags = flags.map(|(flag, value)| [flag.to_owned(), value]);
+    flags.into_iter().flatten()
 }
 
 fn plain(port: u16) -> String {
@@ -264,9 +295,18 @@ fn start(plan: &Plan, log: &Path) -> Child {
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log);
+    count_start();
     command
         .spawn()
         .unwrap_or_else(|error| panic!("can't run {}: {error}", plan.program.display()))
+}
+
+/// Starts are what a run of all tests spends most of its time on: `cargo xtask test` names a file and counts its lines.
+fn count_start() {
+    if let Some(file) = std::env::var_os("ETCD_LOCK_STARTS") {
+        let file = File::options().append(true).create(true).open(file);
+        file.unwrap().write_all(b"start\n").unwrap();
+    }
 }
 
 /// A killed test process can't clean up, so the kernel is asked to.

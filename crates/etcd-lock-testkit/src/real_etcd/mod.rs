@@ -120,7 +120,7 @@ impl RealEtcd {
         links.expect("the members were started without proxies between them")
     }
 
-    /// Runs etcdctl as an operator who may do everything, on one member, and returns what it prints.
+    /// Runs etcdctl as an operator with all permissions, on one member, and returns its output.
     ///
     /// # Panics
     /// When it fails.
@@ -133,14 +133,14 @@ impl RealEtcd {
     /// As [`etcdctl`](Self::etcdctl).
     ///
     /// # Errors
-    /// With what it says when it fails.
+    /// With etcdctl's own text when it fails.
     pub async fn try_etcdctl(&self, member: usize, command: &[&str]) -> Result<String, String> {
         let endpoint = self.members[member].endpoint();
         self.admin.run(&endpoint, command).await
     }
 
-    /// Turns authentication on: a user `root` who may do everything, and the users that are given as (name, password),
-    /// who may read and write all keys that begin with `prefix`.
+    /// Turns authentication on: a user `root` with all permissions, and the users that are given as (name, password), with
+    /// permission to read and write all keys that begin with `prefix`.
     ///
     /// # Panics
     /// When etcd refuses.

@@ -1,7 +1,7 @@
 //! The connections between the members of an etcd, each through a proxy.
 //!
-//! A member has one address for all of its peers, so the proxy in front of it finds out who connects: by the process that
-//! the source port belongs to, as Linux tells it.
+//! A member has one address for all of its peers, so the proxy in front of it looks up the peer that connects: by the process
+//! that owns the source port, as Linux lists it.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -110,6 +110,7 @@ fn inode(local: SocketAddr) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
+    use std::process::Command;
 
     use super::*;
 
@@ -120,6 +121,9 @@ mod tests {
         let (_server, source) = listener.accept().unwrap();
         assert_eq!(client.local_addr().unwrap(), source);
         assert!(owns(std::process::id(), source));
-        assert!(!owns(1, source));
+        let mut other = Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(!owns(other.id(), source));
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 }

@@ -1,6 +1,6 @@
-//! A TCP proxy in front of a member: it delays, holds, cuts and refuses what passes.
+//! A TCP proxy in front of a member: it delays and holds bytes, and cuts and refuses connections.
 //!
-//! It knows nothing of what it carries, so TLS passes, too. A proxy lives for as long as its value, on the runtime that it
+//! It doesn't look into the bytes, so TLS passes, too. A proxy lives for as long as its value, on the runtime that it
 //! was started on.
 
 use std::future::pending;
@@ -296,7 +296,7 @@ async fn pump(
     tokio::try_join!(read, write).map(|_| ())
 }
 
-/// Waits for as long as the link holds or delays what arrived at an instant.
+/// Waits for as long as the link holds or delays bytes that arrived at an instant.
 async fn let_through(at: Instant, state: &mut watch::Receiver<State>, flow: fn(&State) -> Flow) {
     loop {
         let now = flow(&state.borrow_and_update());

@@ -70,14 +70,14 @@ impl Setup {
         self
     }
 
-    /// TLS for clients, who must have a certificate of this authority. Members talk to each other without it.
+    /// TLS for clients, which must present a certificate of this authority. Members talk to each other without it.
     ///
     /// The members read the files of `server` again for each connection that they accept.
     pub fn tls(mut self, authority: &Authority, server: &Pair) -> Self {
         self.tls = Some(Tls {
             authority: authority.ca_file().to_owned(),
             server: server.clone(),
-            // No common name of a user of etcd: where there is authentication, the password says who asks.
+            // The common name is no user of etcd: with authentication on, the operator logs in with a password.
             admin: authority.client(""),
         });
         self

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use etcd_lock_core::ErrorKind;
 use etcd_lock_core::kv::PutRequest;
-use etcd_lock_grpc::Options;
+use etcd_lock_grpc::{Options, TlsOptions};
+use etcd_lock_testkit::certificates::Authority;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::{PATIENCE, write_until_success};
+use crate::support::{PATIENCE, hold_through, write_until_success};
 use crate::{Fault, History, Report, Stage, Version};
 
 scenarios! {
@@ -15,6 +16,7 @@ scenarios! {
     jwt_token_ended_during_a_wait_and_a_hold_write_release_and_grant_succeed
     member_killed_that_knew_the_token_as_used_session_lives_on
     auth_enabled_under_running_clients_the_one_with_a_login_goes_on_and_the_other_is_told
+    leader_stopped_with_tls_and_a_login_session_of_10_s_lives_on
 }
 
 /// May do all that locks below "a" need.
@@ -127,9 +129,28 @@ async fn auth_enabled_under_running_clients_the_one_with_a_login_goes_on_and_the
     report.recovered(callers, recovery);
 }
 
+/// Connecting takes a handshake and a login: neither may wait for the member that never answers.
+async fn leader_stopped_with_tls_and_a_login_session_of_10_s_lives_on(version: Version) {
+    let report = Report::of("leader stopped, with TLS and a login", version);
+    let authority = Authority::new();
+    let (server, identity) = (authority.server(), authority.client(WORKER.0));
+    let setup = version.setup().tls(&authority, &server);
+    let mut stage = guard(Stage::with(setup).await).await;
+    let tls = TlsOptions::new()
+        .with_ca_file(authority.ca_file())
+        .with_identity_files(identity.certificate_file(), identity.key_file());
+    stage.options = stage.options.with_tls(tls);
+    let fault = Fault::Stop(stage.leader().await);
+    hold_through(&mut stage, fault, Duration::from_secs(12), report).await;
+}
+
 /// A cluster with authentication on, for callers that log in.
 async fn guarded(version: Version, flags: &[&str]) -> Stage {
-    let mut stage = Stage::with(version.setup().flags(flags)).await;
+    guard(Stage::with(version.setup().flags(flags)).await).await
+}
+
+/// Turns authentication on, for callers that log in.
+async fn guard(mut stage: Stage) -> Stage {
     stage.etcd.enable_auth(&[WORKER], "a").await;
     stage.options = Options::new().with_login(WORKER.0, WORKER.1);
     stage

@@ -10,6 +10,7 @@
 mod support;
 
 mod auth;
+mod certificates;
 mod connection;
 mod killed;
 mod majority;

@@ -1,4 +1,4 @@
-//! A member comes back so late that it gets a snapshot instead of what it missed.
+//! A member comes back so late that it gets a snapshot instead of the entries of the log that it missed.
 
 use etcd_lock_proto::etcdserverpb as pb;
 use futures_util::future::join_all;
@@ -8,9 +8,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::{Channel, Endpoint};
 
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, connect};
 use crate::{Fault, History, Report, Stage, Version};
 
 scenarios! {
@@ -35,7 +34,7 @@ async fn member_that_catches_up_by_snapshot_waiter_is_granted_although_its_watch
     let held = history.granted(first.lock().await.unwrap());
     let wait = tokio::spawn(async move { second.lock().await });
     stage.has_entries("a", 2).await;
-    let control = Watch::open(&stage.etcd.endpoints()[member]).await;
+    let mut control = Watch::open(&stage.etcd.endpoints()[member]).await;
 
     stage.begin(Fault::Stop(member));
     write(&stage.etcd.endpoints()[other], BEHIND).await;
@@ -100,7 +99,7 @@ impl Watch {
         }
     }
 
-    async fn is_cancelled_as_compacted(mut self) -> bool {
+    async fn is_cancelled_as_compacted(&mut self) -> bool {
         let cancelled = async {
             loop {
                 let response = self.events.message().await.unwrap().unwrap();
@@ -111,9 +110,4 @@ impl Watch {
         };
         timeout(PATIENCE, cancelled).await.unwrap()
     }
-}
-
-async fn connect(endpoint: &str) -> Channel {
-    let endpoint = Endpoint::from_shared(endpoint.to_owned()).unwrap();
-    endpoint.connect().await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! A client under measurement: a process that says on standard output what it has done.
+//! A client under measurement: a process that reports each cycle on standard output.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

@@ -1,4 +1,4 @@
-//! How long the cluster itself answers no write: what no client can be faster than.
+//! How long the cluster itself answers no write: no client can recover faster.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -39,7 +39,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs this project's own lock cycles: what is started as the first client.
+    /// Runs this project's own lock cycles: the first client.
     #[command(hide = true)]
     Cycles {
         /// Separated by commas, the one to begin with first.

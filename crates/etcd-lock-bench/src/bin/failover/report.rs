@@ -30,7 +30,7 @@ struct Line {
     election: Duration,
     gap: Duration,
     longest: Duration,
-    /// The median of what a gap had more than the election of the same round.
+    /// The median of gap minus election, round by round.
     above: Duration,
     sessions_lost: usize,
     errors: usize,

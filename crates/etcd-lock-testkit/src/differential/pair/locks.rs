@@ -8,46 +8,46 @@ use tokio::time::timeout;
 
 use super::{Pair, Result, Stop, same};
 use crate::differential::call::{Answer, Call, Reply};
-use crate::differential::large::{Metrics, PATIENCE};
+use crate::differential::etcd::{Metrics, PATIENCE};
 use crate::differential::mapping::Mapped;
 use crate::differential::numbers::{FromEtcd, OWN};
 
 /// A call of `Lock` that waits on both sides.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) small: LockCall,
-    pub(super) large: JoinHandle<Answer<v3lockpb::LockResponse>>,
+    pub(super) memory: LockCall,
+    pub(super) etcd: JoinHandle<Answer<v3lockpb::LockResponse>>,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.large.abort();
+        self.etcd.abort();
     }
 }
 
 impl Pair<'_> {
     pub(super) async fn lock(&mut self, request: v3lockpb::LockRequest) -> Result {
         let request = self.with_numbers(request);
-        let watches = self.large.metrics().await.watches();
-        let small = self.small.lock(&request);
-        let large = self.large.lock(self.to_etcd(request.clone()));
-        match small {
-            LockWait::Waiting(small) => {
-                let waiting = Waiting { small, large };
+        let watches = self.etcd.metrics().await.watches();
+        let memory = self.memory.lock(&request);
+        let etcd = self.etcd.lock(self.to_etcd(request.clone()));
+        match memory {
+            LockWait::Waiting(memory) => {
+                let waiting = Waiting { memory, etcd };
                 // Then it has put its key, and looked who is ahead.
                 let entered = async |metrics: &Metrics| {
-                    metrics.watches() > watches || waiting.large.is_finished()
+                    metrics.watches() > watches || waiting.etcd.is_finished()
                 };
-                self.large.until("a call of Lock waits", entered).await;
+                self.etcd.until("a call of Lock waits", entered).await;
                 self.locks.push(waiting);
                 self.note_hidden_lease(request.lease).await;
                 Ok(())
             }
-            LockWait::Done(small) => {
-                let mut large = answered(large).await?;
+            LockWait::Done(memory) => {
+                let mut etcd = answered(etcd).await?;
                 self.note_hidden_lease(request.lease).await;
-                large.renumber(&FromEtcd(&self.numbers));
-                same(&request, &small.map_err(Into::into), &large)
+                etcd.renumber(&FromEtcd(&self.numbers));
+                same(&request, &memory.map_err(Into::into), &etcd)
             }
         }
     }
@@ -57,25 +57,25 @@ impl Pair<'_> {
             return;
         }
         let lock = self.locks.remove(index % self.locks.len());
-        self.small.model.cancel_lock(lock.small);
+        self.memory.model.cancel_lock(lock.memory);
         drop(lock);
         // Then its key is deleted.
         let waiting = self.locks.len() as u64;
         let gone = async |metrics: &Metrics| metrics.locks() <= waiting;
-        self.large.until("a call of Lock is given up", gone).await;
+        self.etcd.until("a call of Lock is given up", gone).await;
     }
 
     /// Compares the answers of those that wait no longer.
-    pub(super) async fn settle_locks(&mut self) -> Result {
+    pub(super) async fn quiesce_locks(&mut self) -> Result {
         let (mut waiting, locks) = (Vec::new(), std::mem::take(&mut self.locks));
         for mut lock in locks {
-            let Some(small) = self.small.take_lock(lock.small) else {
+            let Some(memory) = self.memory.take_lock(lock.memory) else {
                 waiting.push(lock);
                 continue;
             };
-            let mut large = answered(&mut lock.large).await?;
-            large.renumber(&FromEtcd(&self.numbers));
-            same(&"a call of Lock that waited", &small, &large)?;
+            let mut etcd = answered(&mut lock.etcd).await?;
+            etcd.renumber(&FromEtcd(&self.numbers));
+            same(&"a call of Lock that waited", &memory, &etcd)?;
         }
         self.locks = waiting;
         Ok(())
@@ -87,8 +87,8 @@ impl Pair<'_> {
             return;
         }
         let list = Call::Leases(pb::LeaseLeasesRequest {});
-        let small = self.small.call(&list);
-        let large = self.large.call(list).await;
+        let memory = self.memory.call(&list);
+        let etcd = self.etcd.call(list).await;
         let known = |id: i64| {
             self.numbers
                 .picked
@@ -102,8 +102,8 @@ impl Pair<'_> {
             }
             _ => None,
         };
-        if let (Some(small), Some(large)) = (new(small), new(large)) {
-            self.numbers.picked.push((small, large));
+        if let (Some(memory), Some(etcd)) = (new(memory), new(etcd)) {
+            self.numbers.picked.push((memory, etcd));
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{ENUM_NUMBERS, key, lease_or_none, revision, seldom, value};
 use crate::differential::numbers::AHEAD;
 
 pub(super) fn range() -> impl Strategy<Value = pb::RangeRequest> + Clone {
-    // An order that etcd knows of a target that it doesn't ends it (`tests/left_out.rs`), so it isn't asked for.
+    // An order that etcd knows of a target that it doesn't ends it (`tests/known_differences.rs`), so it isn't asked for.
     let sort =
         (ENUM_NUMBERS, ENUM_NUMBERS).prop_map(|(order, target)| {
             match SortTarget::try_from(target) {

@@ -7,7 +7,7 @@ use proptest::prelude::{Just, Strategy};
 
 use super::{revision, seldom};
 use crate::differential::call::Step;
-use crate::differential::feeds::STREAMS;
+use crate::differential::watch_log::STREAMS;
 
 pub(super) fn step() -> impl Strategy<Value = Step> + Clone {
     let request = proptest::prop_oneof![
@@ -27,7 +27,7 @@ fn create() -> impl Strategy<Value = pb::WatchCreateRequest> + Clone {
     // From -1, etcd tells a watch nothing until it has visited it, where nothing has been compacted yet.
     let start = revision().prop_filter("starts at -1", |&start| start != -1);
     let start = proptest::prop_oneof![3 => Just(0), 2 => start];
-    // etcd 3.5 forgets the watch -1 when it refuses another (`tests/left_out.rs`).
+    // etcd 3.5 forgets the watch -1 when it refuses another (`tests/known_differences.rs`).
     let id = proptest::prop_oneof![4 => Just(0), 1 => 0_i64..4];
     let filters = vec(-1_i32..3, 0..2);
     let flags = (seldom(), seldom());

@@ -8,9 +8,9 @@ use etcd_lock_core::Error;
 use etcd_lock_core::kv::PutRequest;
 use etcd_lock_session as session;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{Caller, History};
+use super::{Caller, History, PATIENCE};
 
 /// How long a caller waits after a failure.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -65,9 +65,14 @@ impl Load {
 
     /// Waits until there were so many whole cycles.
     pub(crate) async fn reach(&self, cycles: usize) {
-        while self.cycles() < cycles {
-            sleep(Duration::from_millis(5)).await;
-        }
+        let reached = async {
+            while self.cycles() < cycles {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, reached)
+            .await
+            .expect("the load stands still");
     }
 
     /// How many whole cycles there were.

@@ -13,7 +13,7 @@ pub(crate) use fault::Fault;
 pub(crate) use history::History;
 pub(crate) use load::Load;
 pub(crate) use report::Report;
-pub(crate) use stage::{PATIENCE, Stage, Version};
+pub(crate) use stage::{PATIENCE, Stage, Version, connect};
 pub(crate) use through::{hold_through, release_through, wait_through, write_until_success};
 
 /// Makes a test of each scenario for each version of etcd. A scenario is an async function of the [`Version`].

@@ -21,7 +21,7 @@ impl Report {
         Self { fault, etcd }
     }
 
-    /// Says what happened to callers, and how long it took until they succeeded again.
+    /// Records the effect on callers, and the time until they succeeded again.
     pub(crate) fn recovered(self, callers: &str, time: Duration) {
         self.write(callers, &format!("{:.2} s", time.as_secs_f64()));
     }

@@ -1,4 +1,4 @@
-//! Three members, and what is looked at without the code under test.
+//! Three members, and observations of them without the code under test.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,10 +7,11 @@ use etcd_lock_grpc::Options;
 use etcd_lock_testkit::RealEtcd;
 use etcd_lock_testkit::real_etcd::{Setup, default_program, program_35};
 use tokio::time::{sleep, timeout};
+use tonic::transport::{Channel, Endpoint};
 
 use super::Caller;
 
-/// How long what must come may take, on a machine that does other things besides.
+/// The bound of every wait for something that must happen, on a machine that does other things besides.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An etcd that scenarios run on.
@@ -48,7 +49,7 @@ impl Stage {
 
     pub(crate) async fn with(setup: Setup) -> Self {
         let mut etcd = setup.start().await;
-        // Whoever joins an election late starts another one: wait until all agree.
+        // A member that joins an election late starts another one: wait until all agree.
         for member in etcd.members() {
             member.wait_until_healthy().await;
         }
@@ -146,4 +147,10 @@ impl Stage {
         };
         timeout(PATIENCE, read).await.expect("no member answers")
     }
+}
+
+/// A connection without the code under test.
+pub(crate) async fn connect(endpoint: &str) -> Channel {
+    let endpoint = Endpoint::from_shared(endpoint.to_owned()).unwrap();
+    endpoint.connect().await.unwrap()
 }

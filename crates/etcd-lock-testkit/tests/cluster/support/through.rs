@@ -11,7 +11,7 @@ use super::{Fault, History, PATIENCE, Report, Stage};
 /// How long a holder waits between two writes.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a lock is held after its member came back: long enough for what that member has to make up for.
+/// How long a lock is held after its member came back: that member still executes requests from before the fault.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
 /// One caller waits for the lock "a" on the member that fails. The holder, on another one, releases the lock at once.

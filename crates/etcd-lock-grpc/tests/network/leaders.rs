@@ -1,0 +1,208 @@
+//! A proposal that was on its way to a leader that died is lost, and its member answers only after etcd's own time-out.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use etcd_lock_core::kv::{PutRequest, RangeRequest, TxnRequest};
+use etcd_lock_core::{CallOptions, Result, Transport};
+use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_proto::etcdserverpb as pb;
+use pb::kv_server::{Kv, KvServer};
+use pb::maintenance_server::{Maintenance, MaintenanceServer};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+
+use crate::calls::PATIENCE;
+
+/// Longer than a test has patience: what ends a request earlier is something else.
+const FOREVER: Duration = Duration::from_secs(600);
+
+#[tokio::test]
+async fn an_idempotent_request_that_was_lost_with_the_leader_is_sent_again() {
+    let member = Member::start(First::LostWithTheLeader).await;
+    let result = timeout(PATIENCE, member.write(put().idempotent())).await;
+    result.unwrap().unwrap();
+    assert_eq!(member.txns(), 2);
+}
+
+#[tokio::test]
+async fn the_outcome_of_another_write_that_was_lost_with_the_leader_is_unknown() {
+    let member = Member::start(First::LostWithTheLeader).await;
+    let error = timeout(PATIENCE, member.write(put())).await.unwrap();
+    let error = error.unwrap_err();
+    assert!(error.is_outcome_unknown(), "{error}");
+    assert_eq!(member.txns(), 1);
+}
+
+/// The control: while the leader stays, a request may be slow.
+#[tokio::test]
+async fn a_slow_request_under_the_same_leader_is_waited_for() {
+    let member = Member::start(First::Slow).await;
+    member.write(put()).await.unwrap();
+    assert_eq!(member.txns(), 1);
+}
+
+fn put() -> TxnRequest {
+    TxnRequest::new().and_then(PutRequest::new("key", "value"))
+}
+
+/// A member of an etcd, and a transport to it that has heard of its leader.
+struct Member {
+    cluster: Arc<Cluster>,
+    transport: GrpcTransport,
+    server: JoinHandle<()>,
+}
+
+impl Member {
+    async fn start(first: First) -> Self {
+        let cluster = Arc::new(Cluster {
+            first,
+            term: AtomicU64::new(7),
+            txns: AtomicU64::new(0),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: SocketAddr = listener.local_addr().unwrap();
+        let router = tonic::transport::Server::builder()
+            .add_service(KvServer::from_arc(cluster.clone()))
+            .add_service(MaintenanceServer::from_arc(cluster.clone()));
+        let serving = router.serve_with_incoming(TcpListenerStream::new(listener));
+        let server = tokio::spawn(async move { serving.await.unwrap() });
+        let options = Options::new().with_attempt_timeout(FOREVER);
+        let transport = GrpcTransport::connect([address.to_string()], options).unwrap();
+        let read = RangeRequest::key("key");
+        transport.range(read, CallOptions::default()).await.unwrap();
+        Self {
+            cluster,
+            transport,
+            server,
+        }
+    }
+
+    async fn write(&self, txn: TxnRequest) -> Result<()> {
+        let options = CallOptions::new(FOREVER.into());
+        self.transport.txn(txn, options).await.map(|_| ())
+    }
+
+    fn txns(&self) -> u64 {
+        self.cluster.txns.load(SeqCst)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// What becomes of the first transaction.
+#[derive(Clone, Copy, PartialEq)]
+enum First {
+    /// It is never answered, and the cluster has another leader from then on.
+    LostWithTheLeader,
+    /// It is answered after a second.
+    Slow,
+}
+
+struct Cluster {
+    first: First,
+    term: AtomicU64,
+    txns: AtomicU64,
+}
+
+impl Cluster {
+    fn header(&self) -> Option<pb::ResponseHeader> {
+        Some(pb::ResponseHeader {
+            cluster_id: 1,
+            member_id: 1,
+            revision: 1,
+            raft_term: self.term.load(SeqCst),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl Kv for Cluster {
+    async fn range(
+        &self,
+        _: Request<pb::RangeRequest>,
+    ) -> Result<Response<pb::RangeResponse>, Status> {
+        Ok(Response::new(pb::RangeResponse {
+            header: self.header(),
+            ..pb::RangeResponse::default()
+        }))
+    }
+
+    async fn txn(&self, _: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
+        if self.txns.fetch_add(1, SeqCst) == 0 {
+            match self.first {
+                First::LostWithTheLeader => {
+                    self.term.fetch_add(1, SeqCst);
+                    pending::<()>().await;
+                }
+                First::Slow => sleep(Duration::from_secs(1)).await,
+            }
+        }
+        Ok(Response::new(pb::TxnResponse {
+            header: self.header(),
+            succeeded: true,
+            responses: vec![pb::ResponseOp {
+                response: Some(pb::response_op::Response::ResponsePut(
+                    pb::PutResponse::default(),
+                )),
+            }],
+        }))
+    }
+
+    async fn put(&self, _: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+
+    async fn delete_range(
+        &self,
+        _: Request<pb::DeleteRangeRequest>,
+    ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+
+    async fn compact(
+        &self,
+        _: Request<pb::CompactionRequest>,
+    ) -> Result<Response<pb::CompactionResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+}
+
+#[tonic::async_trait]
+impl Maintenance for Cluster {
+    async fn status(
+        &self,
+        _: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusResponse>, Status> {
+        Ok(Response::new(pb::StatusResponse {
+            header: self.header(),
+            leader: 1,
+            raft_term: self.term.load(SeqCst),
+            ..pb::StatusResponse::default()
+        }))
+    }
+
+    async fn alarm(
+        &self,
+        _: Request<pb::AlarmRequest>,
+    ) -> Result<Response<pb::AlarmResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+
+    async fn hash_kv(
+        &self,
+        _: Request<pb::HashKvRequest>,
+    ) -> Result<Response<pb::HashKvResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+}
