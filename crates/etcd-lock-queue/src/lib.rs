@@ -109,7 +109,8 @@
 //! | module | what is in it |
 //! | --- | --- |
 //! | `io` | [`Input`], [`Output`], and the types in them |
-//! | `machine` | [`LockQueue`]: what each input does |
+//! | `machine` | [`LockQueue`]: which input does what |
+//! | `callers` | who wants the lock |
 //! | `entry` | the states of the entry of one session |
 //! | `replies` | what replies and failures say of own entries |
 //! | `settle` | after each input: grants, reads, watches |
@@ -118,6 +119,7 @@
 //! | `request`, `value` | requests as transactions, and the value of an entry |
 
 mod admission;
+mod callers;
 mod entry;
 mod handover;
 mod io;

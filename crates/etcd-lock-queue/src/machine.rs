@@ -6,10 +6,8 @@ use etcd_lock_core::{LeaseId, LockKey, LockName, Revision};
 
 use crate::entry::{Call, OwnEntry, Stage, State};
 use crate::handover::Limits;
-use crate::io::{CallerId, Failure, Input, Mode, Output, Stamp, Timer, Validity};
+use crate::io::{CallerId, Failure, Input, Output, Stamp, Timer, Validity};
 use crate::knowledge::{EntryId, Knowledge};
-use crate::request::Request;
-use crate::value::Nonce;
 
 /// The lock of one name, as one client takes part in its queue.
 ///
@@ -169,82 +167,6 @@ impl LockQueue {
         }
     }
 
-    fn acquire(&mut self, session: LeaseId, caller: CallerId, mode: Mode, nonce: Nonce) {
-        let name = &self.name;
-        let own = self
-            .own
-            .entry(session)
-            .or_insert_with(|| OwnEntry::new(name.key(session), nonce));
-        if mode == Mode::Try && own.is_busy() {
-            let busy = Output::Failed(caller, Failure::Busy);
-            return self.outputs.push_back(busy);
-        }
-        if own.state == State::Idle && !own.in_doubt {
-            own.nonce = nonce;
-        }
-        own.callers.push_back((caller, mode));
-        self.enter_if_wanted(session);
-    }
-
-    fn cancel(&mut self, session: LeaseId, caller: CallerId, validity: &dyn Validity) {
-        self.release(session, caller, None, validity);
-        let Some(own) = self.own.get_mut(&session) else {
-            return;
-        };
-        own.callers.retain(|(other, _)| *other != caller);
-        if let State::Releasing(release) = &mut own.state {
-            release.caller = release.caller.filter(|other| *other != caller);
-        }
-        self.withdraw_if_unwanted(session);
-    }
-
-    fn count_write(&mut self, session: LeaseId, caller: CallerId, change: i32) {
-        let own = self.own.get_mut(&session);
-        if let Some(hold) = own.and_then(|own| own.hold_of(caller)) {
-            hold.unanswered = hold.unanswered.saturating_add_signed(change);
-        }
-    }
-
-    /// Creates the entry of a session that has none and whose callers want the lock.
-    pub(crate) fn enter_if_wanted(&mut self, session: LeaseId) {
-        let waiting = self.own.values().filter(|own| own.is_waiting()).count();
-        let Some(own) = self.own.get_mut(&session) else {
-            return;
-        };
-        if own.state != State::Idle || own.callers.is_empty() {
-            return;
-        }
-        own.state = State::Entering(Call::Sent);
-        self.outputs.push_back(Output::Send(Request::Enter {
-            session,
-            nonce: own.nonce,
-            reads_newest: waiting <= CROWD,
-        }));
-    }
-
-    /// Removes the entry that no caller wants any more.
-    pub(crate) fn withdraw_if_unwanted(&mut self, session: LeaseId) {
-        let Some(own) = self.own.get_mut(&session) else {
-            return;
-        };
-        if !own.callers.is_empty() {
-            return;
-        }
-        match &own.state {
-            State::Waiting(seen) => {
-                let created = seen.created;
-                self.delete(session, created, None, false);
-            }
-            State::Entering(Call::Failed) => {
-                own.state = State::Idle;
-                if own.in_doubt {
-                    self.reads.unchecked.insert(own.key.clone());
-                }
-            }
-            _ => {}
-        }
-    }
-
     fn key_deleted(&mut self, key: &LockKey, revision: Revision) {
         self.knowledge.deleted(key, revision);
         if let Some(session) = self.session_of(key) {
@@ -292,9 +214,6 @@ impl LockQueue {
         (name == self.name && self.own.contains_key(&session)).then_some(session)
     }
 }
-
-/// With more waiters of one client than this, entering reads nothing: one shared snapshot serves all of them.
-const CROWD: usize = 4;
 
 impl Reads {
     const fn new() -> Self {

@@ -13,9 +13,9 @@
 //! | [`certificates`] | a certificate authority, for servers and clients with TLS |
 //! | [`mod@conformance`] | the checks, by what they are about |
 //! | [`differential`] | whether the in-memory etcd answers as a real one does |
+//! | [`explorer`] | the state machine of the lock, explored exhaustively |
 //! | [`faults`] | what may go wrong, and a transport over the in-memory etcd where it does |
 //! | [`test_context`], [`contender`], [`store`], [`watcher`], [`poll`] | what checks are written with |
-//! | [`protocol`] | a model of the lock protocol that is checked exhaustively |
 //! | [`history`], [`checker`] | what happened, from any source, and the rules that judge it |
 //! | [`recorder`] | histories of real etcds |
 //! | [`seeds`] | where random tests begin |
@@ -33,10 +33,10 @@ pub mod checker;
 pub mod conformance;
 pub mod contender;
 pub mod differential;
+pub mod explorer;
 pub mod faults;
 pub mod history;
 pub mod poll;
-pub mod protocol;
 pub mod real_etcd;
 pub mod recorder;
 pub mod seeds;

@@ -24,6 +24,11 @@ const ABSENCES: &[Absence] = &[
         absent: &["tokio", "tonic", "prost", "hyper", "tower"],
     },
     Absence {
+        package: "etcd-lock-queue",
+        features: ALL,
+        absent: &["tokio", "tonic", "prost", "hyper", "tower"],
+    },
+    Absence {
         package: "etcd-lock-session",
         features: ALL,
         absent: &["tonic", "prost", "hyper"],
@@ -55,6 +60,7 @@ const ABSENCES: &[Absence] = &[
 const ARROWS: &[(&str, &[&str])] = &[
     ("etcd-lock-core", &[]),
     ("etcd-lock-proto", &["etcd-lock-core"]),
+    ("etcd-lock-queue", &["etcd-lock-core"]),
     ("etcd-lock-session", &["etcd-lock-core"]),
     ("etcd-lock-grpc", &["etcd-lock-core", "etcd-lock-proto"]),
     ("etcd-lock-memory", &["etcd-lock-core", "etcd-lock-proto"]),

@@ -1,14 +1,23 @@
-//! Checks the model of the lock protocol, and that it notices deliberate bugs: what `cargo xtask model` starts.
+//! Explores the state machine of the lock, and checks that deliberate bugs are noticed: what `cargo xtask model` starts.
+//! With `--long` it also explores what takes minutes.
 
 use std::process::ExitCode;
-use std::thread;
 
-use etcd_lock_testkit::protocol::{Bounds, Bug, Report, check, check_bug};
+use etcd_lock_testkit::explorer::{Bounds, Bug, coverage, explore, explore_bug};
+use tokio::time::Instant;
 
 fn main() -> ExitCode {
-    let mut good = protocol();
-    for bug in Bug::ALL {
-        good &= notices(bug);
+    let is_long = std::env::args().any(|argument| argument == "--long");
+    let mut good = are_kept(Bounds::usual());
+    // A broken property ends the exploring: what it would have covered, and what bugs break, says nothing then.
+    if good {
+        good = coverage::report();
+        for bug in Bug::ALL {
+            good &= is_noticed(bug);
+        }
+    }
+    if good && is_long {
+        good = are_kept(Bounds::long());
     }
     if good {
         ExitCode::SUCCESS
@@ -17,40 +26,39 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether the protocol is as it must be, within all bounds.
-fn protocol() -> bool {
-    thread::scope(|scope| {
-        let checks = Bounds::full().map(|bounds| {
-            let check = scope.spawn({
-                let bounds = bounds.clone();
-                || check(bounds)
-            });
-            (bounds, check)
-        });
-        let mut good = true;
-        for (bounds, check) in checks {
-            good &= check.join().is_ok_and(|report| is_good(&bounds, &report));
-        }
-        good
-    })
+fn are_kept<const N: usize>(bounds: [(&str, Bounds); N]) -> bool {
+    bounds
+        .into_iter()
+        .all(|(name, bounds)| is_kept(name, bounds))
 }
 
-fn is_good(bounds: &Bounds, report: &Report) -> bool {
-    println!("{bounds:?}");
-    println!("{} states, depth {}", report.states, report.depth);
-    for (name, good) in &report.properties {
-        println!("  {} {name}", if *good { "ok    " } else { "BROKEN" });
+/// Whether the machine is as it must be within these bounds.
+fn is_kept(name: &str, bounds: Bounds) -> bool {
+    let (faults, ticks) = (bounds.faults, bounds.ticks);
+    let began = Instant::now();
+    let report = explore(bounds);
+    println!("{name}: {faults} fault, {ticks} ticks");
+    let took = began.elapsed().as_secs_f32();
+    println!(
+        "{} states, depth {}, {took:.0} s",
+        report.states, report.depth
+    );
+    for (property, good) in &report.properties {
+        println!("  {} {property}", if *good { "ok    " } else { "BROKEN" });
     }
-    for step in report.counterexample.iter().flat_map(|(_, steps)| steps) {
-        println!("    {step}");
+    for (property, steps) in &report.counterexamples {
+        println!("  the shortest way to break \"{property}\":");
+        for step in steps {
+            println!("    {step}");
+        }
     }
     report.is_good()
 }
 
 /// Whether a deliberate bug breaks something.
-fn notices(bug: Bug) -> bool {
+fn is_noticed(bug: Bug) -> bool {
     let name = format!("{bug:?}");
-    match check_bug(Bounds::small(), bug).counterexample {
+    match explore_bug(bug).counterexamples.first() {
         Some((broken, steps)) => {
             println!("{name:<22} breaks \"{broken}\" in {} steps", steps.len());
             true

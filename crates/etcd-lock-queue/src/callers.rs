@@ -1,0 +1,90 @@
+//! Callers: they come, write and leave. The entry of their session is created for the first and withdrawn after the last.
+
+use etcd_lock_core::LeaseId;
+
+use crate::entry::{Call, OwnEntry, State};
+use crate::io::{CallerId, Failure, Mode, Output, Validity};
+use crate::machine::LockQueue;
+use crate::request::Request;
+use crate::value::Nonce;
+
+/// With more waiters of one client than this, entering reads nothing: one shared snapshot serves all of them.
+const CROWD: usize = 4;
+
+impl LockQueue {
+    pub(crate) fn acquire(&mut self, session: LeaseId, caller: CallerId, mode: Mode, nonce: Nonce) {
+        let name = &self.name;
+        let own = self
+            .own
+            .entry(session)
+            .or_insert_with(|| OwnEntry::new(name.key(session), nonce));
+        if mode == Mode::Try && own.is_busy() {
+            let busy = Output::Failed(caller, Failure::Busy);
+            return self.outputs.push_back(busy);
+        }
+        if own.state == State::Idle && !own.in_doubt {
+            own.nonce = nonce;
+        }
+        own.callers.push_back((caller, mode));
+        self.enter_if_wanted(session);
+    }
+
+    pub(crate) fn cancel(&mut self, session: LeaseId, caller: CallerId, validity: &dyn Validity) {
+        self.release(session, caller, None, validity);
+        let Some(own) = self.own.get_mut(&session) else {
+            return;
+        };
+        own.callers.retain(|(other, _)| *other != caller);
+        if let State::Releasing(release) = &mut own.state {
+            release.caller = release.caller.filter(|other| *other != caller);
+        }
+        self.withdraw_if_unwanted(session);
+    }
+
+    pub(crate) fn count_write(&mut self, session: LeaseId, caller: CallerId, change: i32) {
+        let own = self.own.get_mut(&session);
+        if let Some(hold) = own.and_then(|own| own.hold_of(caller)) {
+            hold.unanswered = hold.unanswered.saturating_add_signed(change);
+        }
+    }
+
+    /// Creates the entry of a session that has none and whose callers want the lock.
+    pub(crate) fn enter_if_wanted(&mut self, session: LeaseId) {
+        let waiting = self.own.values().filter(|own| own.is_waiting()).count();
+        let Some(own) = self.own.get_mut(&session) else {
+            return;
+        };
+        if own.state != State::Idle || own.callers.is_empty() {
+            return;
+        }
+        own.state = State::Entering(Call::Sent);
+        self.outputs.push_back(Output::Send(Request::Enter {
+            session,
+            nonce: own.nonce,
+            reads_newest: waiting <= CROWD,
+        }));
+    }
+
+    /// Removes the entry that no caller wants any more.
+    pub(crate) fn withdraw_if_unwanted(&mut self, session: LeaseId) {
+        let Some(own) = self.own.get_mut(&session) else {
+            return;
+        };
+        if !own.callers.is_empty() {
+            return;
+        }
+        match &own.state {
+            State::Waiting(seen) => {
+                let created = seen.created;
+                self.delete(session, created, None, false);
+            }
+            State::Entering(Call::Failed) => {
+                own.state = State::Idle;
+                if own.in_doubt {
+                    self.reads.unchecked.insert(own.key.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+}

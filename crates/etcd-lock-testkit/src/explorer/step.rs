@@ -1,0 +1,281 @@
+//! The steps that a world can take: what clients, network, server and strangers may do next.
+
+use etcd_lock_core::{LeaseId, LockKey};
+use etcd_lock_queue::{CallerId, EntryId, Mode, Stage, Ticket, Timer};
+
+use super::client::{Caller, Channel, Client, Phase};
+use super::world::World;
+
+/// A step of the world.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Step {
+    /// Time passes: a heartbeat and the time that its answer may take.
+    Tick,
+    /// A stranger deletes an entry.
+    Rob(EntryId),
+    /// A step of one client, or of something between it and the server.
+    Of(usize, What),
+}
+
+/// A step of one client.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum What {
+    Acquire(CallerId, Mode),
+    Cancel(CallerId),
+    Release(CallerId),
+    Write(CallerId),
+    ExecuteWrite(CallerId),
+    AnswerWrite(CallerId),
+    DoubtWrite(CallerId),
+    /// The server executes a request.
+    Execute(Ticket),
+    /// The client gets the answer.
+    Answer(Ticket),
+    Fail(Ticket, How),
+    /// A copy of a request stays under way.
+    Copy(Ticket),
+    ExecuteLate(usize),
+    DropLate(usize),
+    Fire(Timer),
+    /// The keys of a heartbeat are read, and the answer arrives at once.
+    Beat(LeaseId),
+    /// The keys of a heartbeat are read, and the answer takes a while.
+    SlowBeat(LeaseId),
+    /// It arrives.
+    Hear(LeaseId),
+    /// The client loses a session; its lease ends later.
+    EndSession(LeaseId),
+    /// The client learns that the lease of a session has ended.
+    Notice(LeaseId),
+    Expire(LeaseId),
+    /// A stranger revokes the lease.
+    Revoke(LeaseId),
+    /// The server creates the watches that were asked for.
+    Open,
+    /// A message of a watch arrives.
+    Tell(LockKey),
+    /// It is lost, and the watch goes on.
+    Swallow(LockKey),
+    /// The watch is lost or cancelled.
+    Break(LockKey),
+}
+
+/// How a request fails.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum How {
+    /// The request or its answer is lost.
+    Lost,
+    /// The caller is told so, and the request is still under way.
+    Stranded,
+    /// It is refused, and may be sent again.
+    NotExecuted,
+    /// It is refused for good.
+    Refused,
+}
+
+impl World {
+    /// What can happen next without anything going wrong.
+    pub(super) fn steps(&self, steps: &mut Vec<Step>) {
+        for (number, client) in self.clients.iter().enumerate() {
+            let mut whats = Vec::new();
+            self.steps_of(number, client, &mut whats);
+            steps.extend(whats.into_iter().map(|what| Step::Of(number, what)));
+        }
+        if steps.is_empty() {
+            self.beats_that_find(steps);
+        }
+        if self.ticks > 0 && self.clients.iter().all(|client| client.is_prompt(self.now)) {
+            steps.push(Step::Tick);
+        }
+    }
+
+    fn steps_of(&self, number: usize, client: &Client, whats: &mut Vec<What>) {
+        client.callers_steps(whats);
+        whats.retain(|what| !self.is_mirrored(number, what));
+        for (ticket, wire) in &client.wire {
+            whats.push(match wire.answer {
+                Some(_) => What::Answer(*ticket),
+                None => What::Execute(*ticket),
+            });
+        }
+        for place in 0..client.late.len() {
+            whats.extend([What::ExecuteLate(place), What::DropLate(place)]);
+        }
+        whats.extend(client.timers.iter().map(|timer| What::Fire(*timer)));
+        if client
+            .watches
+            .values()
+            .any(|channel| *channel == Channel::Opening)
+        {
+            whats.push(What::Open);
+        }
+        for (key, channel) in &client.watches {
+            if matches!(channel, Channel::On(deleted) if !deleted.is_empty()) {
+                whats.push(What::Tell(key.clone()));
+            }
+        }
+        for session in client.sessions() {
+            whats.extend(self.due(number, session).map(What::Fire));
+            self.session_steps(client, session, whats);
+        }
+    }
+
+    fn session_steps(&self, client: &Client, session: LeaseId, whats: &mut Vec<What>) {
+        if client.beats.contains_key(&session) {
+            whats.push(What::Hear(session));
+        } else if client.is_due(session, self.now) {
+            whats.push(What::Beat(session));
+        }
+        let has_ended = client.ended.contains(&session);
+        match self.server.has_lease(session) {
+            true if has_ended => whats.push(What::Expire(session)),
+            false if !has_ended => whats.push(What::Notice(session)),
+            _ => {}
+        }
+        let is_held = client.queue.stage(session) == Stage::Held;
+        let is_watched = client
+            .watches
+            .contains_key(&super::lock_name().key(session));
+        if is_held && !is_watched && client.is_due(session, self.now) {
+            whats.push(What::Fire(Timer::Aged(session)));
+        }
+    }
+
+    /// Whether a step is the first of a client, or of a session, whose twin has not begun: the twin may go first without
+    /// loss, since the two are alike.
+    fn is_mirrored(&self, number: usize, what: &What) -> bool {
+        let What::Acquire(caller, _) = what else {
+            return false;
+        };
+        let client = &self.clients[number];
+        let has_begun = |client: &Client| client.callers.iter().any(Caller::has_begun);
+        if number > 0 && !has_begun(client) {
+            let twin = &self.clients[number - 1];
+            return twin.is_twin_of(client) && !has_begun(twin);
+        }
+        let (caller, callers) = (caller.0 as usize, &client.callers);
+        caller > 0
+            && callers[caller].plan == callers[caller - 1].plan
+            && !callers[caller].has_begun()
+            && !callers[caller - 1].has_begun()
+    }
+
+    /// What can go wrong next.
+    pub(super) fn faults(&self, steps: &mut Vec<Step>) {
+        if self.faults == 0 {
+            return;
+        }
+        steps.extend(self.server.entries().into_iter().map(Step::Rob));
+        for (number, client) in self.clients.iter().enumerate() {
+            let mut whats = Vec::new();
+            client.caller_faults(&mut whats);
+            whats.retain(|what| !self.is_mirrored(number, what));
+            client.network_faults(&mut whats);
+            for session in client.sessions() {
+                if client.is_due(session, self.now) && !client.beats.contains_key(&session) {
+                    whats.push(What::SlowBeat(session));
+                }
+                if !client.ended.contains(&session) && self.server.has_lease(session) {
+                    whats.extend([What::EndSession(session), What::Revoke(session)]);
+                }
+            }
+            steps.extend(whats.into_iter().map(|what| Step::Of(number, what)));
+        }
+    }
+
+    /// Whether nothing more can happen by itself but that time passes.
+    pub(super) fn is_at_rest(&self) -> bool {
+        // Nearly always something is under way, which is quickly seen.
+        if self.clients.iter().any(|client| !client.wire.is_empty()) {
+            return false;
+        }
+        let mut steps = Vec::new();
+        self.steps(&mut steps);
+        steps.iter().all(|step| *step == Step::Tick)
+    }
+
+    /// Where nothing else can happen, the heartbeats that have a consequence. The others change nothing until time passes.
+    fn beats_that_find(&self, steps: &mut Vec<Step>) {
+        for (number, client) in self.clients.iter().enumerate() {
+            for session in client.sessions() {
+                let beat = Step::Of(number, What::Beat(session));
+                let mut next = self.clone();
+                next.take(&beat, None);
+                if next.clients[number] != *client {
+                    steps.push(beat);
+                }
+            }
+        }
+    }
+}
+
+impl Client {
+    fn callers_steps(&self, whats: &mut Vec<What>) {
+        for (number, caller) in (0..).zip(&self.callers) {
+            let caller_id = CallerId(number);
+            match caller.phase {
+                Phase::Idle if caller.wants > 0 => {
+                    whats.push(What::Acquire(caller_id, Mode::Wait));
+                }
+                Phase::Holding { may_write, .. } => {
+                    whats.push(What::Release(caller_id));
+                    if may_write && caller.write.is_none() && self.writes {
+                        whats.push(What::Write(caller_id));
+                    }
+                }
+                _ => {}
+            }
+            whats.extend(caller.write.map(|write| match write.is_answered {
+                true => What::AnswerWrite(caller_id),
+                false => What::ExecuteWrite(caller_id),
+            }));
+        }
+    }
+
+    fn caller_faults(&self, whats: &mut Vec<What>) {
+        for (number, caller) in (0..).zip(&self.callers) {
+            let caller_id = CallerId(number);
+            match caller.phase {
+                Phase::Idle if caller.wants > 0 => {
+                    whats.push(What::Acquire(caller_id, Mode::Try));
+                }
+                Phase::Waiting | Phase::Holding { .. } => whats.push(What::Cancel(caller_id)),
+                _ => {}
+            }
+            if caller
+                .write
+                .is_some_and(|write| !write.is_in_doubt && !write.is_answered)
+            {
+                whats.push(What::DoubtWrite(caller_id));
+            }
+        }
+    }
+
+    fn network_faults(&self, whats: &mut Vec<What>) {
+        for (ticket, wire) in &self.wire {
+            whats.push(What::Fail(*ticket, How::Lost));
+            if wire.answer.is_none() {
+                let hows = [How::Stranded, How::NotExecuted, How::Refused];
+                whats.extend(hows.map(|how| What::Fail(*ticket, how)));
+                if matches!(ticket, Ticket::Delete(_)) {
+                    whats.push(What::Copy(*ticket));
+                }
+            }
+        }
+        for (key, channel) in &self.watches {
+            if let Channel::On(deleted) = channel {
+                whats.push(What::Break(key.clone()));
+                if !deleted.is_empty() {
+                    whats.push(What::Swallow(key.clone()));
+                }
+            }
+        }
+    }
+
+    /// Whether nothing has been under way for longer than a heartbeat's answer may take.
+    fn is_prompt(&self, now: u64) -> bool {
+        let mut wires = self.wire.values().map(|wire| wire.sent);
+        let mut beats = self.beats.values().map(|(sent, _)| *sent);
+        wires.all(|sent| sent.0 == now) && beats.all(|sent| sent.0 == now)
+    }
+}

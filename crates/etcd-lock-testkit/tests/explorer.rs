@@ -1,0 +1,44 @@
+//! The explored state machine of the lock: nothing breaks it within small bounds, and bugs of a driver do.
+//! `cargo xtask model` explores larger ones.
+
+use etcd_lock_testkit::explorer::{Bounds, Bug, explore, explore_bug};
+
+fn assert_kept(bounds: Bounds) {
+    let report = explore(bounds);
+    assert!(report.is_good(), "{report:#?}");
+}
+
+#[test]
+fn two_clients_with_one_fault_keep_the_promises() {
+    assert_kept(Bounds::new(&[&[&[1]], &[&[1]]], 1, 0));
+}
+
+#[test]
+fn two_sessions_of_one_client_with_one_fault_keep_the_promises() {
+    assert_kept(Bounds::new(&[&[&[1], &[1]]], 1, 0));
+}
+
+#[test]
+fn two_tasks_of_one_session_with_one_fault_keep_the_promises() {
+    assert_kept(Bounds::new(&[&[&[1, 1]]], 1, 0).with_writes());
+}
+
+#[test]
+fn each_bug_of_a_driver_breaks_a_property() {
+    let broken = Bug::ALL.map(|bug| {
+        let report = explore_bug(bug);
+        let broken = report.counterexamples.first();
+        let (property, _) = broken.unwrap_or_else(|| panic!("{bug:?} was not noticed"));
+        (bug, *property)
+    });
+    let seen = "seen: a granted entry was seen of late";
+    let head = "head: a granted entry is the head";
+    let expected = [
+        (Bug::ConfirmedFromReceipt, seen),
+        (Bug::GrantWithoutOwnEntry, seen),
+        (Bug::HandOverUnconfirmed, seen),
+        (Bug::SnapshotOlderThanEntry, head),
+        (Bug::WatchAsEvidence, seen),
+    ];
+    assert_eq!(broken, expected);
+}
