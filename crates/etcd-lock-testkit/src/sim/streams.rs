@@ -33,7 +33,8 @@ impl World<'_> {
             return;
         };
         let streams = std::mem::take(&mut process.streams);
-        self.disturb(number, self.now);
+        // A request that was sent at this very instant is cut as well.
+        self.disturb(number, self.now + 1);
         self.stats.count(match how {
             StreamFault::Ended => "streams ended",
             _ => "streams broken",
