@@ -15,32 +15,32 @@ use crate::rounds::{Rounds, in_turn, median};
 /// How many reads are under way at once in the second measure.
 const AT_ONCE: usize = 64;
 
-pub(crate) async fn compare(endpoint: &str, rounds: usize, report: &mut Report) {
+pub(crate) async fn compare(endpoint: &str, count: usize, report: &mut Report) {
     let own = GrpcTransport::builder([endpoint]).build().unwrap();
     let channel = Channel::from_shared(endpoint.to_owned()).unwrap();
     let channel = channel.tcp_nodelay(true).connect_lazy();
     let tonics = GrpcTransport::builder([endpoint]).channel(channel);
     let tonics = tonics.build().unwrap();
-    for (at_once, reads) in [(1, 1000), (AT_ONCE, 50)] {
-        let mut all = Rounds::default();
-        for _ in 0..rounds {
+    for (at_once, reads) in [(1, 1_000), (AT_ONCE, 50)] {
+        let mut rounds = Rounds::default();
+        // The first round warms up.
+        for round in 0..=count {
             let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-            for turn in 0..reads {
-                let (our, their) = in_turn(
-                    turn,
-                    async || read(&own, at_once).await,
-                    async || read(&tonics, at_once).await,
-                )
-                .await;
+            for number in 0..reads {
+                let own = async || read(&own, at_once).await;
+                let (our, their) =
+                    in_turn(number, own, async || read(&tonics, at_once).await).await;
                 ours.push(our);
                 theirs.push(their);
             }
-            all.push((median(ours), median(theirs)));
+            if round > 0 {
+                rounds.push((median(ours), median(theirs)));
+            }
         }
         report.add(Row {
             measure: format!("{at_once} at a time read, own connections beside tonic's channel"),
             unit: "µs",
-            rounds: all,
+            rounds,
             must: Must::AtMost(1.0),
         });
     }

@@ -282,7 +282,7 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// A question that isn't answered yet. Dropped so, it is evidence against the endpoint, or has it asked for a sign of life.
+/// A question that isn't answered yet. Dropped so, it has the endpoint asked for a sign of life.
 #[derive(Debug)]
 pub(crate) struct Question {
     endpoint: Arc<Endpoint>,
@@ -319,13 +319,8 @@ impl Drop for Question {
             return;
         }
         let endpoint = &self.endpoint;
-        if !endpoint.ledger.close(self.number) {
-            // The monitor was faster.
-            return;
-        }
-        if self.asked.elapsed() >= endpoint.bound {
-            endpoint.overdue(self.asked);
-        } else if endpoint.ledger.heard() < self.asked {
+        // Where it isn't open any more the monitor was faster.
+        if endpoint.ledger.close(self.number) && endpoint.ledger.heard() < self.asked {
             endpoint.ledger.doubt(self.asked);
             endpoint.monitor.wake();
         }

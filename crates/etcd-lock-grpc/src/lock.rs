@@ -129,6 +129,8 @@ impl<S: Streams> Locks<S> {
         let reply = match reply {
             Ok(reply) if reply.key == key => reply,
             Ok(reply) => return Err(other_key(&reply.key, &key)),
+            // etcd takes an entry that is gone for the end of its lease.
+            Err(error) if is_session_expired(&error) => return Err(self.gone(lease, &key).await),
             Err(error) => {
                 pending.settle(&error);
                 return Err(error);
@@ -136,7 +138,8 @@ impl<S: Streams> Locks<S> {
         };
         let read = self.unary.range(own(&key), options).await?;
         let Some(kv) = read.kvs.first() else {
-            return Err(false_grant());
+            // Granted to an entry that is gone: etcd 3.4 does so where the lease ended during the wait.
+            return Err(self.gone(lease, &key).await);
         };
         pending.granted(kv.create_revision);
         Ok(LockResponse::new(reply.header, key, kv.create_revision))
@@ -265,6 +268,12 @@ fn login_ended(error: &Error) -> bool {
         .is_some_and(|text| text.contains("invalid auth token"))
 }
 
+fn is_session_expired(error: &Error) -> bool {
+    error
+        .server_text()
+        .is_some_and(|text| text.contains("session is expired"))
+}
+
 fn own(key: &LockKey) -> RangeRequest {
     RangeRequest::key(key.as_bytes().clone()).keys_only()
 }
@@ -274,13 +283,6 @@ fn guarded_delete(key: &LockKey, created: Revision) -> TxnRequest {
         .when(Compare::create_revision(key.as_bytes().clone(), created))
         .and_then(DeleteRequest::key(key.as_bytes().clone()))
         .idempotent()
-}
-
-fn false_grant() -> Error {
-    Error::new(
-        ErrorKind::LeaseNotFound,
-        "etcd granted the lock, but its key is gone: the lease ended during the wait",
-    )
 }
 
 fn other_key(got: &LockKey, expected: &LockKey) -> Error {

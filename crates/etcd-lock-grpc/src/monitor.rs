@@ -28,8 +28,9 @@ const LATE: Duration = Duration::from_secs(1);
 /// While an answer is slow, the endpoint is asked for its term so long after its last sign of life.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// After its runtime was held up for so long, a task lets the answers be read that came meanwhile.
-const HELD_UP: Duration = Duration::from_millis(250);
+/// After its runtime was held up for so long, a task lets the answers be read that came meanwhile, before it takes an endpoint
+/// for silent.
+pub(crate) const HELD_UP: Duration = Duration::from_millis(250);
 
 /// An endpoint's side of its monitor.
 #[derive(Debug)]

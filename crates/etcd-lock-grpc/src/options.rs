@@ -90,7 +90,8 @@ impl Options {
         self
     }
 
-    /// How long to wait for the answer to a ping before the connection is closed. Default: 5 s. Zero is refused.
+    /// How long to wait for the answer to a ping, and on Linux for the acknowledgement of anything sent, before the connection
+    /// is closed. Default: 5 s. Zero is refused.
     pub const fn with_keep_alive_timeout(mut self, timeout: Duration) -> Self {
         self.keep_alive_timeout = timeout;
         self

@@ -33,6 +33,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoints::Endpoints;
 use crate::info::Info;
 use crate::layers::{Call, Reply, Request, Streams};
+use crate::monitor::HELD_UP;
 use crate::pool::{Purpose, Slot};
 use crate::{status, streams};
 
@@ -166,7 +167,7 @@ impl Attempt {
         let superseded = self.endpoint.superseded(self.endpoint.term());
         let sent = send(request, channel, pass);
         tokio::pin!(sent, superseded);
-        let mut is_bounded = is_repeatable;
+        let (mut is_bounded, mut until) = (is_repeatable, self.until);
         let sent = loop {
             tokio::select! {
                 biased;
@@ -175,7 +176,11 @@ impl Attempt {
                 () = &mut superseded, if question.as_ref().is_some_and(|asked| !asked.is_closed()) => {
                     return Err(self.unanswered(is_read));
                 }
-                () = sleep_until(self.until), if is_bounded => {
+                () = sleep_until(until), if is_bounded => {
+                    if Instant::now() > until + HELD_UP {
+                        until = Instant::now() + HELD_UP;
+                        continue;
+                    }
                     if !question.as_ref().is_some_and(|asked| asked.is_closed()) {
                         self.endpoint.suspect("a request got no answer in time");
                         return Err(self.unanswered(is_read));

@@ -22,7 +22,7 @@ impl LockQueue {
                 },
             ) => {
                 if let Some(newest) = newest {
-                    self.knowledge.apply(&newest);
+                    self.apply(sent, &newest);
                 }
                 let confirmed = sent;
                 self.entered(session, Seen { created, confirmed }, nonce, revision);

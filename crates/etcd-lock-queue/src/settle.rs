@@ -143,8 +143,8 @@ impl LockQueue {
         self.watched = wanted;
     }
 
-    /// A waiting entry and its direct predecessor, and a hold that has lasted for a while. A predecessor of this client is
-    /// not watched: the machine itself deletes it.
+    /// A waiting entry and its direct predecessor, and a hold that has lasted for a while. A predecessor that is an entry of
+    /// this client is not watched: the machine itself deletes it.
     fn wanted_watches(&self) -> BTreeSet<LockKey> {
         let mut wanted = BTreeSet::new();
         for own in self.own.values() {
@@ -157,7 +157,7 @@ impl LockQueue {
                     let id = own.id();
                     let predecessor =
                         id.and_then(|id| self.knowledge.predecessors(&id).next_back());
-                    let foreign = predecessor.filter(|entry| self.session_of(&entry.key).is_none());
+                    let foreign = predecessor.filter(|entry| !self.is_own(entry));
                     wanted.extend(foreign.map(|entry| entry.key.clone()));
                 }
                 _ => {}
@@ -177,6 +177,13 @@ impl LockQueue {
             let own = self.session_of(&other.key).and_then(|of| self.own.get(&of));
             own.is_some_and(|own| own.is_over(other))
         })
+    }
+
+    /// Whether an entry is one of this client's that exist, as far as is known. An earlier entry of the same key, which a
+    /// stale snapshot shows, is not.
+    fn is_own(&self, entry: &EntryId) -> bool {
+        let own = self.session_of(&entry.key).and_then(|of| self.own.get(&of));
+        own.and_then(OwnEntry::id).as_ref() == Some(entry)
     }
 
     fn oldest_waiting(&self) -> Option<(LeaseId, EntryId)> {

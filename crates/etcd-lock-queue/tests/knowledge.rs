@@ -175,7 +175,7 @@ fn take(step: &Step, queue: &mut Queue, knowledge: &mut Knowledge) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn late_lost_and_doubled_messages_never_make_a_head(steps in proptest::collection::vec(step(), 1..60)) {

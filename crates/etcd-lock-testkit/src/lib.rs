@@ -16,8 +16,10 @@
 //! | [`faults`] | what may go wrong, and a transport over the in-memory etcd where it does |
 //! | [`test_context`], [`contender`], [`store`], [`watcher`], [`poll`] | what checks are written with |
 //! | [`protocol`] | a model of the lock protocol that is checked exhaustively |
+//! | [`history`], [`checker`] | what happened, from any source, and the rules that judge it |
+//! | [`recorder`] | histories of real etcds |
 //! | [`seeds`] | where random tests begin |
-//! | [`sim`] | a simulated world of processes, faults and a checker |
+//! | [`sim`] | a simulated world of processes and faults |
 //! | [`real_etcd`] | etcd processes of our own, to be paused, killed, restarted and cut off by proxies |
 #![allow(
     clippy::unwrap_used,
@@ -27,13 +29,16 @@
 pub mod backend;
 pub mod backends;
 pub mod certificates;
+pub mod checker;
 pub mod conformance;
 pub mod contender;
 pub mod differential;
 pub mod faults;
+pub mod history;
 pub mod poll;
 pub mod protocol;
 pub mod real_etcd;
+pub mod recorder;
 pub mod seeds;
 pub mod sim;
 pub mod store;

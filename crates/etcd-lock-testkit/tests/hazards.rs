@@ -11,8 +11,10 @@ use etcd_lock_grpc::{GrpcTransport, Options};
 use etcd_lock_proto::etcdserverpb as pb;
 use etcd_lock_proto::v3lockpb;
 use etcd_lock_session::{Mutex, Queue, Session};
+use etcd_lock_testkit::checker::Rule;
 use etcd_lock_testkit::real_etcd::Member;
 use etcd_lock_testkit::real_etcd::proxy::Proxy;
+use etcd_lock_testkit::recorder::Recorder;
 use etcd_lock_testkit::test_context::PATIENCE;
 use etcd_lock_testkit::{RealEtcd, store};
 use futures_util::future::ready;
@@ -224,22 +226,27 @@ async fn member_killed_under_wait_leaves_no_waiter() {
 #[tokio::test]
 async fn session_survives_the_death_of_its_member() {
     let mut etcd = RealEtcd::cluster(3).await;
+    let recorder = Recorder::start(&etcd.endpoints()[1..]);
+    let recorded = recorder.client(1);
     let client = client_on(&etcd.endpoints()).await;
     let session = Session::open(&client, Duration::from_secs(6))
         .await
         .unwrap();
-    let guard = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
+    recorded.note_session(&session);
+    let guard = recorded.lock(&session, "a").await.unwrap();
     let used = Naive::connect(&etcd.endpoints()[0]).await.member().await;
     assert_eq!(member(&client).await, used);
 
+    recorder.disturbed(None, "a member dies", Duration::from_secs(3));
     etcd.members()[0].kill();
 
     assert!(timeout(Duration::from_secs(9), guard.lost()).await.is_err());
     assert!(guard.is_held());
     assert_ne!(member(&client).await, used);
     let write = etcd_lock_core::kv::PutRequest::new("b", "c");
-    let written = guard.fenced_txn().and_then(write).commit().await;
+    let written = guard.guard().fenced_txn().and_then(write).commit().await;
     assert!(written.unwrap().succeeded);
+    recorder.finds_nothing().await;
 }
 
 /// A waiter is cut off, and the release that it waits for is compacted away meanwhile. A watch that is resumed at the next
@@ -253,12 +260,17 @@ async fn release_compacted_away_while_the_waiter_is_cut_off_is_noticed() {
         Session::open(&inspector, TTL).await.unwrap(),
         Session::open(&client, TTL).await.unwrap(),
     );
-    let held = Mutex::new(&first, "a").unwrap().lock().await.unwrap();
-    let mutex = Mutex::new(&second, "a").unwrap();
-    let wait = tokio::spawn(async move { mutex.lock().await });
+    let recorder = Recorder::start(&etcd.endpoints());
+    let (holder, waiter) = (recorder.client(1), recorder.client(2));
+    holder.note_session(&first);
+    waiter.note_session(&second);
+    let held = holder.lock(&first, "a").await.unwrap();
+    let wait = tokio::spawn(async move { waiter.lock(&second, "a").await });
     entries(&inspector, "a", 2).await;
     let seen = store::put(&inspector, "b", "seen").await;
 
+    recorder.disturbed(Some(2), "cut off", PATIENCE);
+    recorder.caught_up().await;
     proxy.link().refuse();
     held.unlock().await.unwrap();
     let revision = store::put(&inspector, "b", "later").await;
@@ -270,6 +282,28 @@ async fn release_compacted_away_while_the_waiter_is_cut_off_is_noticed() {
 
     let granted = timeout(PATIENCE, wait).await.unwrap().unwrap();
     assert!(granted.unwrap().is_held());
+    recorder.finds_nothing().await;
+}
+
+/// The control of the recorder: a holder that goes on when its guard says that the lock is lost is found.
+#[tokio::test]
+async fn a_holder_that_goes_on_after_its_loss_is_found() {
+    let etcd = RealEtcd::start().await;
+    let recorder = Recorder::start(&etcd.endpoints());
+    let (client, believer) = (queue(&etcd), recorder.client(1));
+    let session = Session::open(&client, Duration::from_secs(6))
+        .await
+        .unwrap();
+    believer.note_session(&session);
+    let guard = believer.lock(&session, "a").await.unwrap();
+    store::delete(&client, guard.guard().key().as_bytes().clone()).await;
+    guard.lost().await;
+    sleep(Duration::from_secs(4)).await;
+    guard.claims_all_the_same();
+    let (_, violations) = recorder.judge(&[]).await;
+    let mut rules: Vec<_> = violations.iter().map(|violation| violation.rule).collect();
+    rules.sort_unstable();
+    assert_eq!(rules, [Rule::Exclusion, Rule::Loss], "{violations:#?}");
 }
 
 /// A cluster that was restored from before the lock was taken doesn't know the lock, and one that lost its data knows

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "it is test code, helpers included")]
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use etcd_lock_core::kv::PutRequest;
 use etcd_lock_core::{Client, LockName};
 use etcd_lock_grpc::{GrpcTransport, Options};
 use etcd_lock_session::{Mutex, Queue, Session, queue};
+use etcd_lock_testkit::recorder::Recorder;
 use etcd_lock_testkit::{RealEtcd, store};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -22,18 +24,26 @@ const TTL: Duration = Duration::from_secs(10);
 #[tokio::test]
 async fn a_holder_stopped_past_its_time_to_live_is_refused() {
     let etcd = RealEtcd::start().await;
+    let recorder = Recorder::start(&etcd.endpoints());
+    let folder = tempfile::tempdir().unwrap();
+    let history = folder.path().join("history");
     let client = connect(&etcd);
-    let mut first = Contender::start(&["hold", &etcd.endpoints()[0], "job"]);
+    let endpoint = etcd.endpoints().remove(0);
+    let mut first = Contender::recorded(&["hold", &endpoint, "job"], &history);
     first.says("held");
     first.signal(Signal::SIGSTOP);
+    recorder.disturbed(Some(1), "stopped", Duration::from_secs(4));
 
     let session = Session::open(&client, TTL).await.unwrap();
-    let next = Mutex::new(&session, "job").unwrap().lock().await.unwrap();
-    let token = next.token().to_string();
+    let second = recorder.client(2);
+    second.note_session(&session);
+    let next = second.lock(&session, "job").await.unwrap();
+    let token = next.guard().token().to_string();
     for key in ["job-fenced", "job-naive"] {
         let write = PutRequest::new(key, token.clone());
         assert!(
-            next.fenced_txn()
+            next.guard()
+                .fenced_txn()
                 .and_then(write)
                 .commit()
                 .await
@@ -57,6 +67,8 @@ async fn a_holder_stopped_past_its_time_to_live_is_refused() {
         token.as_bytes(),
         "the control: without the fence it is overwritten"
     );
+    let lines = std::fs::read_to_string(&history).unwrap();
+    recorder.finds_nothing_with(&[&lines]).await;
 }
 
 /// A holder that isn't stopped believes in its lock and may write: the test above could not pass for another reason.
@@ -120,8 +132,17 @@ struct Contender(Child, BufReader<ChildStdout>, ChildStdin);
 
 impl Contender {
     fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_contender"))
-            .args(args)
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_contender")).args(args))
+    }
+
+    /// One that writes what it claims into a file.
+    fn recorded(args: &[&str], history: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_contender"));
+        Self::spawn(command.args(args).env("HISTORY", history))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use etcd_lock_core::kv::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
@@ -12,7 +13,7 @@ use etcd_lock_core::lease::{
 };
 use etcd_lock_core::watch::{WatchRequest, WatchResponse};
 use etcd_lock_core::{
-    BoxStream, CallOptions, Error, ErrorKind, LeaseId, LockRequest, LockResponse, Result,
+    BoxStream, CallOptions, Error, ErrorKind, LeaseId, LockRequest, LockResponse, Result, Timeout,
     Transport, Ttl, UnlockRequest, UnlockResponse,
 };
 use futures_util::future::BoxFuture;
@@ -212,7 +213,12 @@ impl Service<Request> for TransportService {
 
     fn call(&mut self, request: Request) -> Self::Future {
         let transport = self.0.clone();
-        let options = CallOptions::new(request.left());
+        // One that is repeated just as its time is up times out, and isn't taken for a caller's mistake.
+        let left = match request.left() {
+            Timeout::After(left) => Timeout::After(left.max(Duration::from_millis(1))),
+            Timeout::Infinity => Timeout::Infinity,
+        };
+        let options = CallOptions::new(left);
         Box::pin(async move {
             Ok(match request.call {
                 Call::LeaseGrant(call) => {

@@ -15,7 +15,7 @@ use etcd_lock_grpc::{EndpointChoice, GrpcTransport, Options};
 use etcd_lock_memory::{MemoryEtcd, Server};
 use futures_util::stream::{self, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::service::Routes;
@@ -30,11 +30,10 @@ const SHORT: Duration = Duration::from_millis(150);
 
 #[tokio::test]
 async fn nobody_listens() {
-    let address = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    // Bound, so that nobody else gets the port, and not listening.
+    let reserved = TcpSocket::new_v4().unwrap();
+    reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = reserved.local_addr().unwrap();
     let transport = connect(&endpoint(address));
     for called in every_call(&transport, AMPLE).await {
         let name = called.name;
@@ -49,6 +48,7 @@ async fn nobody_listens() {
     for error in streams(&transport).await {
         is(&error, ErrorKind::Unavailable, &endpoint(address));
     }
+    drop(reserved);
     works_with_an_etcd_at(address, &transport).await;
 }
 

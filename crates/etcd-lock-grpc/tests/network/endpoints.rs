@@ -10,7 +10,7 @@ use etcd_lock_testkit::RealEtcd;
 use futures_util::future::join_all;
 use tokio::io;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::calls::{PATIENCE, is_usable};
 use crate::proxy::Proxy;
@@ -29,7 +29,7 @@ async fn a_random_endpoint_is_asked_and_stays() {
         assert_eq!(asked[first], 3, "{asked:?}");
         firsts[first] += 1;
     }
-    // Each was left out by chance in 5 of a million runs.
+    // By chance, one is left out in 16 of a million runs.
     assert!(firsts.iter().all(|&count| count > 0), "{firsts:?}");
 }
 
@@ -105,16 +105,11 @@ async fn a_login_at_a_hung_endpoint_holds_up_nobody_for_long() {
         .with_login("user", "password")
         .with_endpoint_choice(EndpointChoice::Listed);
     let transport = GrpcTransport::connect([silent, good.endpoint()], options).unwrap();
-    let began = Instant::now();
+    // One login after the other would take longer than the calls have.
     let calls = (0..50).map(|_| range(&transport));
     for answer in join_all(calls).await {
         answer.unwrap();
     }
-    assert!(
-        began.elapsed() < Duration::from_secs(4),
-        "{:?}",
-        began.elapsed()
-    );
 }
 
 #[tokio::test]

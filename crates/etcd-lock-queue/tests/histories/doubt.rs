@@ -82,3 +82,20 @@ fn an_entry_of_another_process_at_the_key_in_doubt_is_left_alone() {
     let reply = etcd_lock_queue::Reply::Checked(vec![found]);
     assert_eq!(lock.replied(Ticket::Check, reply), []);
 }
+
+#[test]
+fn an_earlier_entry_of_this_client_that_a_stale_snapshot_shows_is_watched_and_read() {
+    let mut lock = Script::new();
+    lock.acquire(1, 0);
+    in_doubt(&mut lock);
+    lock.fired(Timer::Retry(lease(1)));
+    lock.acquire(2, 0);
+    lock.entered(1, 5, &[]);
+    lock.release(1, 0);
+    lock.entry_deleted(1, 7);
+    let outputs = lock.entered(2, 6, &[(1, 5)]);
+    assert!(outputs.contains(&Output::Watch(key(1))), "{outputs:?}");
+    let watching = etcd_lock_queue::Input::Watching(key(1), crate::script::revision(7));
+    assert_eq!(lock.input(watching), [check(1)]);
+    assert_eq!(lock.checked(8, 1, None)[0], granted(2, 0, 6, 0));
+}

@@ -190,3 +190,14 @@ fn only_a_name_and_a_lease_make_an_entry_and_its_value_is_not_looked_at() {
     let entry = |key: &str| EntryId::new(LockKey::new(key.to_owned()).unwrap(), revision(3));
     assert_eq!(snapshot.entries, [entry("a/-5"), entry("a/7")].into());
 }
+
+#[test]
+fn a_waiter_whose_deletion_another_session_sees_on_entering_is_told() {
+    let mut lock = Script::new();
+    lock.acquire(1, 0);
+    lock.entered(1, 6, &[(9, 5)]);
+    lock.acquire(2, 1);
+    let outputs = lock.entered(2, 8, &[(9, 5)]);
+    let told = Output::Failed(CallerId(0), Failure::Deleted);
+    assert_eq!(outputs[0], told);
+}

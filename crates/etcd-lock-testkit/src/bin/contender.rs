@@ -3,17 +3,20 @@
 //!
 //! ```text
 //! contender hold ENDPOINT NAME      takes the lock; then writes the key NAME-fenced under the guard, and NAME-naive as it is
+//!                                   with HISTORY set it writes what it claims into that file
 //! contender crowd ENDPOINT NAME N   waits N times for the lock, each time with a session of its own
 //! ```
 #![allow(clippy::unwrap_used, reason = "it is test code")]
 
 use std::io::stdin;
+use std::path::Path;
 use std::time::Duration;
 
 use etcd_lock_core::Client;
 use etcd_lock_core::kv::PutRequest;
 use etcd_lock_grpc::{GrpcTransport, Options};
 use etcd_lock_session::{Mutex, Queue, Session};
+use etcd_lock_testkit::recorder::{Journal, RecordedClient};
 use etcd_lock_testkit::store;
 
 /// The least that etcd grants.
@@ -38,13 +41,19 @@ fn connect(endpoint: &str) -> Client {
 }
 
 async fn hold(client: &Client, name: &str) {
+    let journal = match std::env::var_os("HISTORY") {
+        Some(path) => Journal::in_file(Path::new(&path)).unwrap(),
+        None => Journal::in_memory(),
+    };
+    let recorded = RecordedClient::new(journal, 1);
     let session = Session::open(client, TTL).await.unwrap();
-    let mutex = Mutex::new(&session, name.to_owned()).unwrap();
-    let guard = mutex.lock().await.unwrap();
+    recorded.note_session(&session);
+    let held = recorded.lock(&session, name).await.unwrap();
+    let guard = held.guard();
     println!("held");
     wait_for_a_line();
     // Asked first thing after whatever pause there was.
-    let believed = guard.is_held();
+    let believed = held.is_held();
     println!("{}", if believed { "believed" } else { "doubted" });
     let value = guard.token().to_string();
     let write = PutRequest::new(format!("{name}-fenced"), value.clone());
@@ -53,7 +62,7 @@ async fn hold(client: &Client, name: &str) {
         Err(error) => println!("{}", error.kind().as_str()),
     }
     store::put(client, &format!("{name}-naive"), &value).await;
-    println!("{}", guard.lost().await.kind().as_str());
+    println!("{}", held.lost().await.kind().as_str());
 }
 
 async fn crowd(client: &Client, name: &str, size: usize) {

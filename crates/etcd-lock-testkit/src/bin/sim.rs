@@ -1,12 +1,14 @@
 //! Runs simulated worlds, one for each seed, on all cores it is allowed: what `cargo xtask sim` starts.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 
 use clap::Parser;
-use etcd_lock_testkit::sim::{Outcome, Scenario, Stats, run, shrink, trace};
+use etcd_lock_testkit::history::{Record, to_lines};
+use etcd_lock_testkit::sim::{Outcome, Scenario, Stats, expected, run, shrink, trace, unreached};
 
 /// Simulate processes that lock, crash, stall and lose messages, and check what they do.
 #[derive(Parser)]
@@ -20,24 +22,37 @@ struct Args {
     /// How many to run at once.
     #[arg(long, default_value_t = 2)]
     threads: u64,
+    /// Go on after a violation, and print each.
+    #[arg(long)]
+    keep_going: bool,
     /// Run one seed, make it smaller if it fails, and print everything that happens in it.
     #[arg(long)]
     replay: Option<u64>,
+    /// Run the scenario of a known defect, and print everything that happens in it.
+    #[arg(long, conflicts_with = "replay")]
+    finding: Option<String>,
+    /// Where the history of a replay goes, one record a line.
+    #[arg(long, requires = "replay")]
+    history: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
     match args.replay {
-        Some(seed) => replay(seed),
-        None => simulate(&args),
+        Some(seed) => replay(seed, args.history.as_deref()),
+        None => match &args.finding {
+            Some(finding) => show(finding),
+            None => simulate(&args),
+        },
     }
 }
 
 fn simulate(args: &Args) -> ExitCode {
     let (next, failed) = (AtomicU64::new(args.start), AtomicBool::new(false));
+    let stop = |failed: &AtomicBool| failed.load(SeqCst) && !args.keep_going;
     let end = args.start.saturating_add(args.seeds);
     let results: Vec<_> = thread::scope(|scope| {
-        let worker = || work(&next, end, &failed);
+        let worker = || work(&next, end, &failed, &stop);
         let workers: Vec<_> = (0..args.threads).map(|_| scope.spawn(worker)).collect();
         workers
             .into_iter()
@@ -55,12 +70,20 @@ fn simulate(args: &Args) -> ExitCode {
         violations.extend(its_violations);
     }
     violations.sort_by_key(|(seed, _)| *seed);
-    for (seed, outcome) in violations.iter().take(1) {
-        let violation = outcome.violation.as_deref().unwrap_or_default();
-        println!("seed {seed}: {violation}\nreplay: cargo xtask sim --replay {seed}");
+    for (seed, outcome) in violations
+        .iter()
+        .take(if args.keep_going { usize::MAX } else { 1 })
+    {
+        if let Some(violation) = outcome.unexplained() {
+            println!("seed {seed}: {violation}\nreplay: cargo xtask sim --replay {seed}");
+        }
     }
     println!("{}", summary(&stats, violations.len()));
-    if violations.is_empty() {
+    let unreached = unreached(&stats);
+    if !unreached.is_empty() {
+        println!("never reached: {unreached:?}");
+    }
+    if violations.is_empty() && unreached.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -68,17 +91,22 @@ fn simulate(args: &Args) -> ExitCode {
 }
 
 /// Takes seed after seed, until the last one or the first failure of anybody.
-fn work(next: &AtomicU64, end: u64, failed: &AtomicBool) -> (Stats, Vec<(u64, Outcome)>) {
+fn work(
+    next: &AtomicU64,
+    end: u64,
+    failed: &AtomicBool,
+    stop: &impl Fn(&AtomicBool) -> bool,
+) -> (Stats, Vec<(u64, Outcome)>) {
     let mut stats = Stats::default();
     let mut violations = Vec::new();
-    while !failed.load(SeqCst) {
+    while !stop(failed) {
         let seed = next.fetch_add(1, SeqCst);
         if seed >= end {
             break;
         }
         let outcome = run(&Scenario::of(seed));
         stats.add(&outcome.stats);
-        if outcome.violation.is_some() {
+        if outcome.unexplained().is_some() {
             failed.store(true, SeqCst);
             violations.push((seed, outcome));
         }
@@ -93,22 +121,50 @@ fn summary(stats: &Stats, violations: usize) -> String {
         // Writing into a string can't fail.
         let _ = write!(text, " {kind} {count},");
     }
-    let Stats {
-        grants,
-        handovers,
-        writes,
-        ..
-    } = stats;
+    for (finding, rule, count) in explained(stats) {
+        let _ = write!(text, " {finding} ({rule}) {count},");
+    }
+    let marked = |mark| stats.marks.get(mark).copied().unwrap_or(0);
+    let (grants, handovers) = (marked("grant"), marked("hand-over"));
+    let writes = marked("fenced write");
     let _ = write!(
         text,
-        " grants {grants} ({handovers} handed on), fenced writes {writes}, violations {violations}"
+        " grants {grants} ({handovers} handed over), fenced writes {writes}, violations {violations}"
     );
     text
 }
 
-fn replay(seed: u64) -> ExitCode {
+/// Runs the scenario in which a known defect shows.
+fn show(finding: &str) -> ExitCode {
+    let mut cases = expected().into_iter();
+    let Some(case) = cases.find(|case| case.finding.to_string() == finding) else {
+        eprintln!("there is no scenario of {finding}");
+        return ExitCode::FAILURE;
+    };
+    let outcome = trace(&case.scenario);
+    for line in &outcome.trace {
+        println!("{line}");
+    }
+    println!("{}", case.scenario);
+    for violation in &outcome.violations {
+        println!("{finding}: {violation}");
+    }
+    ExitCode::SUCCESS
+}
+
+fn write_history(path: &Path, history: &[Record]) -> std::io::Result<()> {
+    std::fs::write(path, to_lines(history)?)
+}
+
+/// The violations that a known defect explains.
+fn explained(stats: &Stats) -> impl Iterator<Item = (String, &'static str, u64)> {
+    let explained = stats.explained.iter();
+    explained.map(|((finding, rule), count)| (finding.to_string(), rule.as_str(), *count))
+}
+
+fn replay(seed: u64, history: Option<&Path>) -> ExitCode {
     let scenario = Scenario::of(seed);
-    let (scenario, outcome) = if run(&scenario).violation.is_some() {
+    let (scenario, outcome) = if !run(&scenario).violations.is_empty() {
         shrink(&scenario)
     } else {
         let outcome = run(&scenario);
@@ -119,14 +175,20 @@ fn replay(seed: u64) -> ExitCode {
         println!("{line}");
     }
     println!("{scenario}");
-    match outcome.violation {
-        Some(violation) => {
-            println!("seed {seed}: {violation}");
-            ExitCode::FAILURE
-        }
-        None => {
-            println!("seed {seed}: no violation");
-            ExitCode::SUCCESS
-        }
+    if let Some(path) = history
+        && let Err(error) = write_history(path, &traced.history)
+    {
+        eprintln!("can't write {}: {error}", path.display());
+        return ExitCode::FAILURE;
+    }
+    for violation in &outcome.violations {
+        println!("seed {seed}: {violation}");
+    }
+    if outcome.violations.is_empty() {
+        println!("seed {seed}: no violation");
+    }
+    match outcome.unexplained() {
+        Some(_) => ExitCode::FAILURE,
+        None => ExitCode::SUCCESS,
     }
 }

@@ -2,7 +2,6 @@
 
 use etcd_lock_core::Error;
 
-use super::checker::Cause;
 use super::hub::Call;
 use super::process::Micros;
 use super::program::name;
@@ -10,6 +9,7 @@ use super::scenario::Foreign;
 use super::server::Who;
 use super::world::{Event, World};
 use crate::faults::{CallKind, ServerError, StreamFault};
+use crate::history::{Author, Fact};
 
 /// For how long a cluster is without a leader at the most.
 const ELECTION: Micros = 3_000_000;
@@ -22,6 +22,10 @@ impl World<'_> {
         error: ServerError,
         until: Micros,
     ) {
+        match process {
+            Some(process) => self.disturb(process, until),
+            None => self.disturb_all(until),
+        }
         self.errors.push((until, process, error));
         if error == ServerError::NoLeader {
             for process in 0..self.hosts.len() {
@@ -40,6 +44,10 @@ impl World<'_> {
             *until > self.now && of(*process) && error.concerns(kind)
         })?;
         self.stats.count(error.text());
+        self.record(Fact::Refused {
+            client: who.client(),
+            kind: error.error(kind).kind(),
+        });
         if error.may_be_executed() && kind != CallKind::Lock && self.rng.bool() {
             self.server.execute(who, call);
         }
@@ -61,6 +69,7 @@ impl World<'_> {
     pub(super) fn change_leader(&mut self, until: Micros) {
         self.stats.count("leader change");
         let until = until.min(self.now + ELECTION);
+        self.disturb_all(until);
         self.stalled_until = self.stalled_until.max(until);
         self.at(until, Event::LeaderChange);
     }
@@ -73,7 +82,7 @@ impl World<'_> {
         let ttl = i64::try_from((until - self.now) / 1_000_000).unwrap_or(i64::MAX) + 3;
         let value = foreign.value.bytes();
         self.server.enter(&name(foreign.lock), lease, ttl, value);
-        self.flush(Cause::Stranger);
+        self.flush(Author::Stranger);
         self.at(until, Event::ForeignLeaves(lease));
     }
 }

@@ -2,16 +2,13 @@
 
 use super::process::{Micros, Process};
 use super::world::World;
+use crate::checker::Rule;
 
 /// How long after the faults every wait must have ended: leases end, streams are opened again, lines are read anew.
 const PATIENCE: Micros = 120_000_000;
 
 /// How long after the last caller lost interest entries may stay: as long as the queue looks after doubtful ones.
 const WITHDRAWAL: Micros = 45_000_000;
-
-/// How long it may take, while nothing goes wrong, until who stands first holds the lock, or gives it back, or is removed:
-/// holds are shorter, and so are the lives of leases. Lines are read anew after 15 s of silence: that must not be needed.
-const STANDSTILL: Micros = 10_000_000;
 
 /// How long after its end a process may need to be gone with all its tasks, leases and streams.
 const WINDING_UP: Micros = 60_000_000;
@@ -37,18 +34,17 @@ impl World<'_> {
                     .filter(|(_, host)| !host.finished)
                     .map(|(n, _)| n)
                     .collect();
-                let queues = self.checker.queues();
-                self.checker.violated(format!(
-                    "progress: processes {waiting:?} still wait, queues are {queues}"
-                ));
+                let queues = self.records.queues();
+                let text = format!("processes {waiting:?} still wait, queues are {queues}");
+                self.records.violated(self.now, Rule::Progress, text);
             }
             Phase::Settling { since } => {
-                if self.checker.queues_are_empty() && self.on_their_way == 0 {
+                if self.records.queues_are_empty() && self.on_their_way == 0 {
                     self.close();
                 } else if self.now > since + WITHDRAWAL {
-                    let queues = self.checker.queues();
-                    self.checker
-                        .violated(format!("leak: nobody waits, and queues are {queues}"));
+                    let queues = self.records.queues();
+                    let text = format!("nobody waits, and queues are {queues}");
+                    self.records.violated(self.now, Rule::Leak, text);
                 }
             }
             Phase::Closing { since } => {
@@ -62,28 +58,13 @@ impl World<'_> {
                 if tasks == 0 && leases.is_empty() && !self.server.has_streams() {
                     self.phase = Phase::Done;
                 } else if self.now > since + WINDING_UP {
-                    self.checker.violated(format!(
-                        "leak: {tasks} tasks are left, leases {leases:?}, streams {}",
-                        self.server.has_streams()
-                    ));
+                    let streams = self.server.has_streams();
+                    let text =
+                        format!("{tasks} tasks are left, leases {leases:?}, streams {streams}");
+                    self.records.violated(self.now, Rule::Leak, text);
                 }
             }
             _ => {}
-        }
-    }
-
-    /// Nobody stands first for long without anything coming of it.
-    pub(super) fn check_progress(&mut self) {
-        let Some(before) = self.now.checked_sub(STANDSTILL) else {
-            return;
-        };
-        if self.calm_from < before
-            && let Some(lock) = self.checker.stuck_since(before)
-        {
-            let queues = self.checker.queues();
-            self.checker.violated(format!(
-                "standstill: nothing comes of who stands first for lock {lock}, queues are {queues}"
-            ));
         }
     }
 
@@ -110,13 +91,12 @@ mod tests {
     use super::*;
 
     /// How a run ends whose one process takes these steps, when somebody has made these calls before.
-    fn verdict(steps: Vec<Step>, before: &[Call]) -> Option<String> {
+    fn verdict(steps: Vec<Step>, before: &[Call]) -> Option<Rule> {
         let program = Program {
             mode: Mode::Bare,
             ttls: vec![2],
             clock_ppm: 1_000_000,
             tuning: Tuning::new(),
-            shares_lease: false,
             tasks: vec![steps],
         };
         let scenario = Scenario {
@@ -138,8 +118,11 @@ mod tests {
         for call in before {
             assert!(matches!(world.server.execute(who, call), Some(Ok(_))));
         }
-        let violation = world.run().violation?;
-        violation.split(' ').next().map(str::to_owned)
+        world
+            .run()
+            .violations
+            .first()
+            .map(|violation| violation.rule)
     }
 
     fn lease() -> LeaseId {
@@ -161,18 +144,18 @@ mod tests {
         let put = PutRequest::new("lock0/7", "").with_lease(lease());
         let enter = Call::Txn(TxnRequest::new().and_then(put));
         let verdict = verdict(Vec::new(), &[grant(), enter]);
-        assert_eq!(verdict.as_deref(), Some("standstill:"));
+        assert_eq!(verdict, Some(Rule::Standstill));
     }
 
     #[test]
     fn a_lease_that_is_left_is_found() {
         let verdict = verdict(Vec::new(), &[grant()]);
-        assert_eq!(verdict.as_deref(), Some("leak:"));
+        assert_eq!(verdict, Some(Rule::Leak));
     }
 
     #[test]
     fn a_wait_without_an_end_is_found() {
         let verdict = verdict(vec![Step::Sleep(86_400_000)], &[]);
-        assert_eq!(verdict.as_deref(), Some("progress:"));
+        assert_eq!(verdict, Some(Rule::Progress));
     }
 }

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use etcd_lock_core::watch::{Event, EventKind};
 
-use super::checker::Cause;
 use super::ending::Phase;
 use super::network::Fate;
 use super::process::Micros;
@@ -11,6 +10,7 @@ use super::scenario::{Fault, FaultKind, Net};
 use super::transport::lost;
 use super::world::{self, World};
 use crate::faults::StreamFault;
+use crate::history::{Author, Fact, Record};
 
 impl World<'_> {
     pub(super) fn fault(&mut self, fault: &Fault) {
@@ -19,7 +19,6 @@ impl World<'_> {
         }
         self.log.add(self.now, format_args!("FAULT {fault:?}"));
         let until = self.now + fault.for_ms * 1_000;
-        self.disturb(until);
         match fault.kind.clone() {
             FaultKind::Clock(process, fault) => self.clock_fault(process, fault, until),
             FaultKind::Compact => {
@@ -29,7 +28,7 @@ impl World<'_> {
             FaultKind::Crash(process) => self.crash(process, until),
             FaultKind::Cut(process) => self.cut(process),
             FaultKind::DeleteKey(lock) => {
-                let keys = self.checker.entries(lock);
+                let keys = self.records.entries(lock);
                 if let Some(key) = self.rng.choice(keys) {
                     self.delete(key);
                 }
@@ -42,6 +41,7 @@ impl World<'_> {
             FaultKind::LeaderChange => self.change_leader(until),
             FaultKind::Partition(process) => {
                 self.stats.count("partition");
+                self.disturb(process, until);
                 let host = &mut self.hosts[process];
                 host.partitioned_until = host.partitioned_until.max(until);
                 self.at(until, world::Event::Reconnect(process));
@@ -54,21 +54,26 @@ impl World<'_> {
             FaultKind::RestartAtRequest => self.restart_at_request = Some(fault.for_ms * 1_000),
             FaultKind::Revoke(process) => {
                 let alive = self.server.leases();
-                let mut leases = self.checker.leases_of(process);
+                let mut leases = self.records.leases_of(process);
                 leases.retain(|lease| alive.contains(lease));
                 if let Some(lease) = leases.first() {
                     self.stats.count("lease revoked");
                     self.server.revoke(*lease);
-                    self.flush(Cause::Stranger);
+                    self.flush(Author::Stranger);
                 }
+            }
+            FaultKind::SlowReply(process) => {
+                self.hosts[process].slow_reply = Some(fault.for_ms * 1_000);
             }
             FaultKind::StaleReads(process) => {
                 self.stats.count("member behind");
+                self.disturb(process, until);
                 self.server.fall_behind();
                 self.stale_until.insert(process, until);
             }
             FaultKind::Stall => {
                 self.stats.count("server stall");
+                self.disturb_all(until);
                 self.stalled_until = self.stalled_until.max(until);
             }
             FaultKind::Streams(process, fault) => self.stream_fault(process, fault),
@@ -87,8 +92,11 @@ impl World<'_> {
             self.at(gone_at, world::Event::StreamClose(who));
             self.at(gone_at, world::Event::Cancel(who));
         }
-        self.disturb(gone_at);
-        self.checker.died(number);
+        self.disturb(number, gone_at);
+        let (client, died) = (self.client(number), process.horizon.max(self.now));
+        let record = Record::observed(died, Fact::Died { client });
+        self.records.add(record);
+        self.holds.retain(|hold| hold.client != client);
         self.hosts[number].finished = false;
         self.hosts[number].paused = false;
         drop(process);
@@ -101,7 +109,8 @@ impl World<'_> {
             return;
         }
         self.stats.count("pause");
-        self.disturb(until);
+        self.disturb(number, until);
+        self.note_clock(number, true);
         let host = &mut self.hosts[number];
         host.paused = true;
         host.paused_until = host.paused_until.max(until);
@@ -137,16 +146,15 @@ impl World<'_> {
     pub(super) fn delete(&mut self, key: Bytes) {
         if self.phase == Phase::Chaos {
             self.stats.count("key deleted");
-            self.disturb(self.now);
             self.server.delete(key);
-            self.flush(Cause::Stranger);
+            self.flush(Author::Stranger);
         }
     }
 
     /// Where the next entry of a queue is to be deleted, its put is what a stranger has waited for.
     pub(super) fn delete_soon(&mut self, events: &[Event]) {
         for event in events.iter().filter(|event| event.kind == EventKind::Put) {
-            let lock = self.checker.lock_of(&event.kv.key);
+            let lock = self.records.lock_of(&event.kv.key);
             if lock.is_some_and(|lock| self.delete_next.remove(&lock)) {
                 let soon = self.now + self.rng.u64(..5_000);
                 self.at(soon, world::Event::Deletion(event.kv.key.clone()));
@@ -158,7 +166,7 @@ impl World<'_> {
         if self.phase != Phase::Chaos {
             return;
         }
-        self.disturb(until);
+        self.disturb_all(until);
         self.stats.count("server restart");
         self.stalled_until = self.stalled_until.max(until);
         if self.rng.bool() {
@@ -171,7 +179,7 @@ impl World<'_> {
         for who in self.server.fail_locks() {
             self.fail(who, self.now);
         }
-        self.flush(Cause::Expiry);
+        self.flush(Author::Server);
         self.lose_arrivals();
         for process in 0..self.hosts.len() {
             self.cut(process);
@@ -217,9 +225,10 @@ impl World<'_> {
             } else {
                 process.jump_to(self.now);
             }
+            self.note_clock(number, false);
             // Nothing has run since: what it claims now, it claims by looking at the clock.
             self.claims_due = true;
-            self.check_claims();
+            self.ask_holders();
         }
         self.wake(number);
     }
@@ -230,6 +239,7 @@ impl World<'_> {
             return;
         }
         self.log.add(self.now, format_args!("HEALED"));
+        self.record(Fact::Healed);
         self.phase = Phase::Healed { since: self.now };
         self.net = Net::default();
     }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use super::history::Note;
+use super::claims::Hold;
 use super::hub::Outgoing;
+use super::notes::Note;
 use super::process::{Micros, Process, Stream};
 use super::program::{self, Progress};
 use super::server::Who;
 use super::world::{Event, World};
+use crate::checker::Rule;
+use crate::history::{Fact, Record};
 
 /// A place where a process lives, one life after the other.
 #[derive(Default)]
@@ -22,6 +25,8 @@ pub(super) struct Host {
     /// For how long it is to stop at its next grant.
     pub(super) pause_at_grant: Option<Micros>,
     pub(super) partitioned_until: Micros,
+    /// By how much its next answer to a transaction or a `Lock` call is late.
+    pub(super) slow_reply: Option<Micros>,
     /// Until then nothing arrives on its streams, in either direction.
     pub(super) streams_stalled_until: Micros,
     /// Its computer sleeps, so that its clock stands still while it is paused.
@@ -44,12 +49,17 @@ impl World<'_> {
         let (progress, life) = (host.progress.clone(), u64::from(host.life));
         let first_id = (u64::try_from(number).unwrap_or(0) + 1) * 1_000_000 + life * 10_000;
         let clock_ppm = program.clock_ppm;
+        let client = self.client(number);
+        self.record(Fact::Started { client });
         let process = Process::start(self.now, clock_ppm, |hub| {
-            Box::pin(program::run(hub, program, progress, first_id))
+            Box::pin(program::run(hub, program, progress, client, first_id))
         });
         match process {
-            Ok(process) => host.process = Some(process),
-            Err(error) => self.checker.violated(format!("no runtime: {error}")),
+            Ok(process) => self.hosts[number].process = Some(process),
+            Err(error) => {
+                self.records
+                    .violated(self.now, Rule::Panic, format!("no runtime: {error}"))
+            }
         }
     }
 
@@ -113,7 +123,7 @@ impl World<'_> {
                 let who = self.who(number, id);
                 self.log
                     .add(at, format_args!("{number} says on {id}: {item:?}"));
-                let late = self.late();
+                let late = self.late(number);
                 let arrives = at + self.latency() + late;
                 if let Some(stream) = self
                     .process(who)
@@ -138,23 +148,51 @@ impl World<'_> {
 
     pub(super) fn take_note(&mut self, number: usize, at: Micros, note: Note) {
         self.log.add(at, format_args!("{number} notes {note:?}"));
-        let mut holds = false;
-        match &note {
-            Note::Finished => self.hosts[number].finished = true,
-            Note::Granted { held, .. } => {
-                self.claims_due = true;
-                let process = self.hosts[number].process.as_ref();
-                holds = held.upgrade().is_some_and(|held| {
-                    process.is_some_and(|process| process.inside(|| held.is_held()))
-                });
+        match note {
+            Note::Fact(fact) => {
+                if let Fact::Released { grant, .. } = &fact {
+                    self.holds.retain(|hold| hold.grant != *grant);
+                }
+                self.client_record(number, at, fact);
             }
-            _ => {}
+            Note::Granted { fact, grant, held } => {
+                let client = self.client(number);
+                self.holds.push(Hold {
+                    client,
+                    grant,
+                    held,
+                });
+                self.claims_due = true;
+                self.client_record(number, at, fact);
+                if let Some(length) = self.hosts[number].pause_at_grant.take() {
+                    self.pause(number, at + length);
+                }
+            }
+            Note::Finished => self.hosts[number].finished = true,
+            Note::Said(_) => {}
         }
-        let granted = matches!(note, Note::Granted { .. });
-        self.checker.note(number, at, note, holds);
-        if granted && let Some(length) = self.hosts[number].pause_at_grant.take() {
-            self.pause(number, at + length);
-        }
+    }
+
+    /// A process says something by its own clock, at a time that the world may not have come to.
+    pub(super) fn client_record(&mut self, number: usize, at: Micros, fact: Fact) {
+        let record = Record::observed(at.max(self.now), fact);
+        let clock = self.hosts[number].process.as_ref().map(Process::clock);
+        self.records.add(match clock {
+            Some(clock) => record.with_clock(clock),
+            None => record,
+        });
+    }
+
+    /// What the clock of a process shows as it stops, or as it goes on.
+    pub(super) fn note_clock(&mut self, number: usize, stops: bool) {
+        let client = self.client(number);
+        let at = self.hosts[number].process.as_ref().map(|of| of.horizon);
+        let fact = if stops {
+            Fact::Paused { client }
+        } else {
+            Fact::Resumed { client }
+        };
+        self.client_record(number, at.unwrap_or(self.now), fact);
     }
 
     /// Lets a process act on what it was just told, unless it is stopped.

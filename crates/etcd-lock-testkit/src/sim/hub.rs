@@ -12,7 +12,7 @@ use etcd_lock_core::watch::{WatchRequest, WatchResponse};
 use etcd_lock_core::{Error, LeaseId, LockRequest, LockResponse, Result};
 use tokio::sync::{mpsc, oneshot};
 
-use super::history::Note;
+use super::notes::Note;
 use crate::faults::CallKind;
 
 /// A request that has one answer.

@@ -12,31 +12,41 @@
 //! | `network`, `faults`, `ending` | what happens to requests; to everything else; how a run ends |
 //! | `streams`, `cluster` | faults of streams, watches and clocks; of the server and by strangers |
 //! | `server` | the model of etcd |
-//! | `history`, `checker`, `writes` | what happened, and what is wrong with it |
+//! | `notes`, `claims`, `records`, `log` | what processes say and claim, the history that [`checker`](crate::checker) judges, the trace |
+//! | `expected` | scenarios that break a rule today |
+//! | `coverage` | what a long run must have come through |
 //! | `shrink` | the smallest scenario that still fails |
 
-mod checker;
+mod claims;
 mod cluster;
+mod coverage;
 mod ending;
+mod expected;
 mod faults;
-mod history;
 mod hosts;
 mod hub;
+mod log;
 mod network;
+mod notes;
 mod panics;
 mod process;
 mod program;
+mod records;
 mod scenario;
 mod server;
 mod shrink;
 mod streams;
 mod transport;
 mod world;
-mod writes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::checker::{Finding, Rule, Violation};
+use crate::history::Record;
+
+pub use self::coverage::unreached;
+pub use self::expected::{Expected, expected};
 pub use self::scenario::Scenario;
 pub use self::shrink::shrink;
 use self::world::World;
@@ -45,14 +55,25 @@ use self::world::World;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// What was wrong, if anything was.
-    pub violation: Option<String>,
+    /// What was wrong, in the order in which it was noticed. The run ends at the first that no finding explains.
+    pub violations: Vec<Violation>,
     /// A hash of everything that happened.
     pub hash: u64,
     /// Everything that happened, line by line, where that was asked for.
     pub trace: Vec<String>,
+    /// The same as data, where that was asked for.
+    pub history: Vec<Record>,
     /// What there was to see.
     pub stats: Stats,
+}
+
+impl Outcome {
+    /// The violation that no finding explains, if there is one.
+    #[must_use]
+    pub fn unexplained(&self) -> Option<&Violation> {
+        let mut violations = self.violations.iter();
+        violations.find(|violation| violation.finding.is_none())
+    }
 }
 
 /// Numbers of one run, or of many.
@@ -61,14 +82,12 @@ pub struct Outcome {
 pub struct Stats {
     /// How many runs.
     pub seeds: u64,
-    /// Grants that processes were told of.
-    pub grants: u64,
-    /// Those of them that were handed on inside a process.
-    pub handovers: u64,
-    /// Fenced writes that were committed.
-    pub writes: u64,
     /// Faults, by kind.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Branches of the checker's rules, by what they are about.
+    pub marks: BTreeMap<&'static str, u64>,
+    /// Violations that a finding explains, by finding and rule.
+    pub explained: BTreeMap<(Finding, Rule), u64>,
     simulated: u64,
 }
 
@@ -82,17 +101,20 @@ impl Stats {
     /// Adds the numbers of other runs.
     pub fn add(&mut self, other: &Self) {
         self.seeds += other.seeds;
-        self.grants += other.grants;
-        self.handovers += other.handovers;
-        self.writes += other.writes;
         self.simulated += other.simulated;
-        for (kind, count) in &other.faults {
-            *self.faults.entry(kind).or_default() += count;
-        }
+        add(&mut self.faults, &other.faults);
+        add(&mut self.marks, &other.marks);
+        add(&mut self.explained, &other.explained);
     }
 
     fn count(&mut self, fault: &'static str) {
         *self.faults.entry(fault).or_default() += 1;
+    }
+}
+
+fn add<K: Copy + Ord>(to: &mut BTreeMap<K, u64>, other: &BTreeMap<K, u64>) {
+    for (kind, count) in other {
+        *to.entry(*kind).or_default() += count;
     }
 }
 

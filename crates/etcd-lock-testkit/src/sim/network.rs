@@ -1,15 +1,15 @@
 //! The network between processes and the server: what is said arrives late, twice or never.
 
-use etcd_lock_core::watch::{EventKind, WatchBody};
+use etcd_lock_core::watch::{EventKind, WatchBody, WatchRequest};
 use etcd_lock_core::{Error, ErrorKind, Result};
 
-use super::checker::Cause;
 use super::hub::{Call, Reply, StreamEnd, StreamItem};
 use super::process::Micros;
 use super::server::{Down, Who};
 use super::transport::lost;
 use super::world::{Event, World};
 use crate::faults::{CallKind, ServerError};
+use crate::history::{Author, Fact};
 
 /// What becomes of a request's answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,20 +32,34 @@ impl World<'_> {
     }
 
     /// Now and then much longer than usual.
-    pub(super) fn late(&mut self) -> Micros {
+    pub(super) fn late(&mut self, process: usize) -> Micros {
         if !self.chance(self.net.delay) {
             return 0;
         }
         self.stats.count("delay");
         let most = [50_000, 500_000, 4_000_000][self.rng.usize(..3)];
         let delay = self.rng.u64(..most);
-        self.disturb(self.now + delay);
+        self.disturb(process, self.now + delay);
         delay
     }
 
-    /// What a fault does lasts until then.
-    pub(super) fn disturb(&mut self, until: Micros) {
-        self.calm_from = self.calm_from.max(until);
+    /// What a fault does to a process lasts until then.
+    pub(super) fn disturb(&mut self, process: usize, until: Micros) {
+        self.disturbed(u32::try_from(process).ok(), until);
+    }
+
+    /// What a fault does to everybody lasts until then.
+    pub(super) fn disturb_all(&mut self, until: Micros) {
+        self.disturbed(None, until);
+    }
+
+    fn disturbed(&mut self, process: Option<u32>, until: Micros) {
+        let cause = String::new();
+        self.record(Fact::Disturbed {
+            process,
+            cause,
+            until,
+        });
     }
 
     /// Puts a request on its way, whatever becomes of it.
@@ -53,7 +67,8 @@ impl World<'_> {
         if let Call::Grant(grant) = &call
             && let Some(lease) = grant.id
         {
-            self.checker.lease(lease.get(), who.process);
+            let ttl = u64::try_from(grant.ttl.as_duration().as_micros()).unwrap_or(u64::MAX);
+            self.records.leased(at, who.client(), lease.get(), ttl);
         }
         if self.hosts[who.process].partitioned_until > at || self.chance(self.net.lose_request) {
             self.stats.count("request lost");
@@ -68,9 +83,10 @@ impl World<'_> {
             self.stats.count("request refused");
             let refused = Error::new(ErrorKind::Unavailable, "no connection");
             let arrives = at + self.latency();
+            self.disturb(who.process, arrives);
             return self.at(arrives, Event::Reply(who, Err(refused)));
         }
-        let arrives = at + self.latency() + self.late();
+        let arrives = at + self.latency() + self.late(who.process);
         let fate = if self.chance(self.net.lose_reply) {
             self.stats.count("reply lost");
             Fate::Lose
@@ -88,16 +104,16 @@ impl World<'_> {
         }
         if call.is_idempotent() && self.chance(self.net.duplicate) {
             self.stats.count("duplicate");
-            self.duplicate(who, arrives, call.clone());
+            self.duplicate(who, at, arrives, call.clone());
         }
         self.at(arrives, Event::Arrive { who, call, fate });
     }
 
     /// A second copy of a request, as a transport makes it that repeats what may be repeated: it arrives before the one
     /// that is answered, or long after.
-    fn duplicate(&mut self, who: Who, arrives: Micros, call: Call) {
+    fn duplicate(&mut self, who: Who, at: Micros, arrives: Micros, call: Call) {
         let copy = if self.rng.bool() {
-            arrives.saturating_sub(self.rng.u64(..1_000)).max(self.now)
+            arrives.saturating_sub(self.rng.u64(..1_000)).max(at)
         } else {
             arrives + self.long()
         };
@@ -111,7 +127,7 @@ impl World<'_> {
         let told = at + self.rng.u64(1_000..300_000);
         self.at(told, Event::Reply(who, Err(lost("the connection broke"))));
         let arrives = told + self.long();
-        self.disturb(arrives);
+        self.disturb(who.process, arrives);
         if matches!(call, Call::Lock(_)) {
             self.hang_up(who, arrives);
         }
@@ -128,7 +144,7 @@ impl World<'_> {
     /// The server notices by and by that nobody waits for a call any more.
     pub(super) fn hang_up(&mut self, who: Who, at: Micros) {
         let noticed = at + self.rng.u64(..2_000_000);
-        self.disturb(noticed);
+        self.disturb(who.process, noticed);
         self.at(noticed, Event::Cancel(who));
     }
 
@@ -140,7 +156,7 @@ impl World<'_> {
             self.rng.u64(300_000..12_000_000)
         };
         let reply = Err(lost("no answer came"));
-        self.disturb(at + after);
+        self.disturb(who.process, at + after);
         self.at(at + after, Event::Reply(who, reply));
         at + after
     }
@@ -162,7 +178,7 @@ impl World<'_> {
                 who.process, who.id
             ),
         );
-        self.flush(Cause::Process(who.process));
+        self.flush(who.author());
         if let Some(answer) = answer {
             self.answer(who, answer, fate);
         }
@@ -171,13 +187,20 @@ impl World<'_> {
     pub(super) fn answer(&mut self, who: Who, answer: Result<Reply>, fate: Fate) {
         match fate {
             Fate::Answer => {
-                let arrives = self.now + self.latency() + self.late();
+                if matches!(answer, Ok(Reply::Txn(_) | Reply::Lock(_)))
+                    && let Some(delay) = self.hosts[who.process].slow_reply.take()
+                {
+                    self.disturb(who.process, self.now + delay);
+                    return self.at(self.now + delay, Event::Reply(who, answer));
+                }
+                let arrives = self.now + self.latency() + self.late(who.process);
                 self.at(arrives, Event::Reply(who, answer));
             }
             Fate::Copy => {}
             // A wait that was answered later has got as far as the queue.
             Fate::TimeOut => {
                 let arrives = self.now + self.latency();
+                self.disturb(who.process, arrives);
                 let error = ServerError::RequestTimedOut.error(CallKind::TxnPut);
                 self.at(arrives, Event::Reply(who, Err(error)));
             }
@@ -224,15 +247,18 @@ impl World<'_> {
         {
             return;
         }
+        if let StreamItem::Watch(WatchRequest::Create(watch)) = &item {
+            self.watched.insert((who, watch.id), watch.key.clone());
+        }
         let reply = self.server.on_stream(who, item);
-        self.flush(Cause::Expiry);
+        self.flush(Author::Expiry);
         if let Some(reply) = reply {
             self.send_down(who, reply);
         }
     }
 
     pub(super) fn send_down(&mut self, who: Who, reply: Down) {
-        let arrives = self.now + self.latency() + self.late();
+        let arrives = self.now + self.latency() + self.late(who.process);
         let Some(stream) = self
             .process(who)
             .and_then(|process| process.streams.get_mut(&who.id))
@@ -262,14 +288,15 @@ impl World<'_> {
                 .iter()
                 .filter(|event| event.kind == EventKind::Delete)
             {
-                // One that is stopped learns of it when it goes on.
-                if !self.hosts[who.process].paused {
-                    self.checker
-                        .told(who.process, &event.kv.key, event.kv.mod_revision);
-                    self.claims_due = true;
-                }
+                self.claims_due = true;
+                self.record(Fact::Told {
+                    client: who.client(),
+                    key: String::from_utf8_lossy(&event.kv.key).into_owned(),
+                    revision: event.kv.mod_revision.get(),
+                });
             }
         }
+        self.watch_ended(who, &down);
         self.log.add(
             self.now,
             format_args!("{} hears on {}: {down:?}", who.process, who.id),
@@ -290,14 +317,16 @@ impl World<'_> {
     }
 
     /// Passes on what the server's last act has brought about.
-    pub(super) fn flush(&mut self, cause: Cause) {
+    pub(super) fn flush(&mut self, by: Author) {
         for events in self.server.changes() {
             self.log
-                .add(self.now, format_args!("changed by {cause:?}: {events:?}"));
-            self.checker.changed(self.now, &events, cause);
+                .add(self.now, format_args!("changed by {by:?}: {events:?}"));
+            self.records.changed(self.now, &events, by);
             self.claims_due = true;
             self.delete_soon(&events);
         }
+        let leases = self.server.leases();
+        self.records.leases_are(self.now, &leases, by);
         for (who, event) in self.server.lost_events() {
             self.event_lost(who, &event);
         }
@@ -311,8 +340,20 @@ impl World<'_> {
             self.answer(who, answer, fate);
         }
         for (who, down) in self.server.watch_replies() {
+            self.note_watch(who, &down);
             self.watch_ended(who, &down);
             self.send_down(who, down);
+        }
+    }
+
+    fn note_watch(&mut self, who: Who, down: &Down) {
+        if let Down::Watch(Ok(reply)) = down
+            && matches!(reply.body, WatchBody::Created)
+            && let Some(key) = self.watched.get(&(who, reply.id))
+        {
+            let key = String::from_utf8_lossy(key).into_owned();
+            let client = who.client();
+            self.record(Fact::Watched { client, key });
         }
     }
 }

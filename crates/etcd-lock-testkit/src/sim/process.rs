@@ -136,6 +136,13 @@ impl Process {
         ask()
     }
 
+    /// What its clock shows.
+    pub(super) fn clock(&self) -> Micros {
+        let shown = self.inside(Instant::now);
+        let passed = shown.saturating_duration_since(self.started).as_micros();
+        u64::try_from(passed).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn tasks(&self) -> usize {
         self.runtime.metrics().num_alive_tasks()
     }

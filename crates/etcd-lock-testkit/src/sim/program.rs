@@ -6,20 +6,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use etcd_lock_core::kv::{Compare, PutRequest, RangeRequest, TxnRequest};
 use etcd_lock_core::{
-    CallOptions, Client, Error, ErrorKind, LockName, LockRequest, LockResponse, Result, Timeout,
-    Transport, UnlockRequest,
+    CallOptions, Client, Error, ErrorKind, LockKey, LockName, LockRequest, LockResponse, Result,
+    Timeout, Transport, UnlockRequest,
 };
 use etcd_lock_grpc::Options;
 use etcd_lock_grpc::layers::Layered;
-use etcd_lock_session::{LockGuard, Mutex, Queue, Session, SessionOptions};
+use etcd_lock_session::{FencingToken, LockGuard, Mutex, Queue, Session, SessionOptions};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::sleep;
 
-use super::history::{Held, Note, WriteEnd};
 use super::hub::Hub;
+use super::notes::{Held, Note};
 use super::scenario::{Acquire, End, How, Mode, Program, Step};
 use super::transport::{PATIENCE, SimTransport};
+use crate::history::{self, Entry, Fact, WriteEnd};
 use crate::poll::at_most;
+
+/// How long a holder keeps its guard when it was told of the loss.
+const TIDYING_UP: Duration = Duration::from_millis(50);
 
 /// What a process keeps over a crash: how far its tasks have come.
 #[derive(Debug, Default)]
@@ -41,7 +45,13 @@ impl Progress {
 }
 
 /// Runs a program, waits until it is told to close, and leaves nothing behind.
-pub(super) async fn run(hub: Arc<Hub>, program: Program, progress: Arc<Progress>, first_id: u64) {
+pub(super) async fn run(
+    hub: Arc<Hub>,
+    program: Program,
+    progress: Arc<Progress>,
+    identity: history::Client,
+    first_id: u64,
+) {
     // The layers of the gRPC transport over the simulated network: its retries, and its way to use the `Lock` RPC.
     let Ok(transport) = Layered::new(SimTransport(hub.clone()), Options::new()) else {
         return hub.note(Note::Said("the default options are refused".to_owned()));
@@ -57,6 +67,7 @@ pub(super) async fn run(hub: Arc<Hub>, program: Program, progress: Arc<Progress>
     };
     let actor = Arc::new(Actor {
         hub: hub.clone(),
+        identity,
         mode: program.mode,
         ttls: program.ttls,
         client,
@@ -84,6 +95,7 @@ pub(super) async fn run(hub: Arc<Hub>, program: Program, progress: Arc<Progress>
     progress.close.notified().await;
     for session in &actor.sessions {
         if let Some(session) = session.lock().await.take() {
+            actor.note_closed(&session);
             let _ = session.close().await;
         }
     }
@@ -91,6 +103,8 @@ pub(super) async fn run(hub: Arc<Hub>, program: Program, progress: Arc<Progress>
 
 struct Actor {
     hub: Arc<Hub>,
+    /// What the history calls this life of the process.
+    identity: history::Client,
     mode: Mode,
     ttls: Vec<u64>,
     client: Client,
@@ -113,6 +127,7 @@ impl Actor {
                 };
                 let taken = self.sessions[index].lock().await.take();
                 if let Some(session) = taken {
+                    self.note_closed(&session);
                     let closed = session.close().await;
                     self.hub
                         .note(Note::Said(format!("session closed: {closed:?}")));
@@ -128,6 +143,7 @@ impl Actor {
                     let session = self.open(acquire.session, 0).await;
                     self.mutex(&session, acquire).await;
                     // The lease ends with the wait, and so does whatever a lost request may have left.
+                    self.note_closed(&session);
                     drop(session);
                 }
             },
@@ -170,35 +186,34 @@ impl Actor {
                 How::Try => mutex.try_lock().await,
             }
         };
-        let Some(guard) = self.outcome(acquire, wait).await else {
+        let Some((wait, guard)) = self.outcome(acquire, session, wait).await else {
             return;
         };
         let guard = Arc::new(guard);
-        let held: Arc<dyn Held> = guard.clone();
-        let grant = self.next_id();
-        self.hub.note(Note::Granted {
-            grant,
-            lock: acquire.lock,
-            key: guard.key().clone(),
-            token: guard.token(),
-            limit: session_limit(self.mode),
-            watched: true,
-            held: Arc::downgrade(&held),
-        });
-        drop(held);
+        let mode = history::Mode::Guard;
+        let grant = self.note_granted(wait, guard.key(), guard.token(), mode, guard.clone());
         let hold = self.hold(acquire, |id, value| {
             let guard = guard.clone();
-            async move { self.guarded_write(&guard, acquire.lock, id, value).await }
+            async move {
+                self.guarded_write(&guard, acquire.lock, grant, id, value)
+                    .await
+            }
         });
         if acquire.stops {
             if let Err(error) = guard.run(hold).await {
-                let held = guard.is_held();
-                self.hub.note(Note::Lost { grant, error, held });
+                self.note(Fact::Lost {
+                    client: self.identity,
+                    grant,
+                    kind: error.kind(),
+                    held: guard.is_held(),
+                });
+                // A program has something to tidy up when it is told.
+                sleep(TIDYING_UP).await;
             }
         } else {
             hold.await;
         }
-        self.hub.note(Note::Released { grant });
+        self.note_released(grant, guard.is_held());
         let Some(guard) = Arc::into_inner(guard) else {
             return;
         };
@@ -242,25 +257,18 @@ impl Actor {
                 How::Try => self.queue.try_lock(request, PATIENCE).await,
             }
         };
-        let Some(reply) = self.outcome(acquire, wait).await else {
+        let Some((wait, reply)) = self.outcome(acquire, &session, wait).await else {
             return;
         };
-        let held: Arc<dyn Held> = Arc::new(BareHold(session.clone()));
-        let grant = self.next_id();
-        self.hub.note(Note::Granted {
-            grant,
-            lock: acquire.lock,
-            key: reply.key.clone(),
-            token: etcd_lock_session::FencingToken::new(reply.create_revision, 0),
-            limit: 0,
-            watched: false,
-            held: Arc::downgrade(&held),
-        });
+        let held = Arc::new(BareHold(session.clone()));
+        let token = FencingToken::new(reply.create_revision, 0);
+        let mode = history::Mode::Lease;
+        let grant = self.note_granted(wait, &reply.key, token, mode, held.clone());
         self.hold(acquire, |id, value| {
-            self.bare_write(&reply, acquire.lock, id, value)
+            self.bare_write(&reply, acquire.lock, grant, id, value)
         })
         .await;
-        self.hub.note(Note::Released { grant });
+        self.note_released(grant, held.is_held());
         drop(held);
         let request =
             UnlockRequest::new(reply.key.clone()).with_create_revision(reply.create_revision);
@@ -274,9 +282,24 @@ impl Actor {
     async fn outcome<T>(
         &self,
         acquire: &Acquire,
+        session: &Session,
         wait: impl Future<Output = Result<T>>,
-    ) -> Option<T> {
-        self.hub.note(Note::Asked { lock: acquire.lock });
+    ) -> Option<(u64, T)> {
+        let client = self.identity;
+        let number = self.next_id();
+        let of = LockName::new(name(acquire.lock)).ok()?;
+        self.note(Fact::Asked {
+            client,
+            wait: number,
+            lock: name(acquire.lock),
+            key: of.key(session.lease()).to_string(),
+            lease: session.lease().get(),
+            how: match acquire.how {
+                How::Lock => history::How::Lock,
+                How::Timeout(millis) => history::How::Timeout(millis * 1_000),
+                How::Try => history::How::Try,
+            },
+        });
         let wait = at_most(wait, acquire.polls.unwrap_or(usize::MAX));
         let result = tokio::select! {
             biased;
@@ -284,16 +307,22 @@ impl Actor {
             result = wait => result,
         };
         match result {
-            Some(Ok(grant)) => Some(grant),
+            Some(Ok(grant)) => Some((number, grant)),
             Some(Err(error)) => {
-                self.hub.note(Note::Failed {
-                    lock: acquire.lock,
-                    error,
+                self.hub
+                    .note(Note::Said(format!("wait {number} fails: {error:?}")));
+                self.note(Fact::Failed {
+                    client,
+                    wait: number,
+                    kind: error.kind(),
                 });
                 None
             }
             None => {
-                self.hub.note(Note::GaveUp { lock: acquire.lock });
+                self.note(Fact::GaveUp {
+                    client,
+                    wait: number,
+                });
                 None
             }
         }
@@ -314,9 +343,15 @@ impl Actor {
         sleep(pause).await;
     }
 
-    async fn guarded_write(&self, guard: &LockGuard, lock: usize, id: u64, value: Bytes) {
-        let created = guard.token().create_revision();
-        self.hub.note(Note::Write { id, lock, created });
+    async fn guarded_write(
+        &self,
+        guard: &LockGuard,
+        lock: usize,
+        grant: u64,
+        id: u64,
+        value: Bytes,
+    ) {
+        self.note_write(id, grant);
         let put = PutRequest::new(resource(lock), value);
         let txn = guard.fenced_txn().and_then(put);
         let written = txn.with_timeout(Duration::from_secs(3)).commit().await;
@@ -325,12 +360,19 @@ impl Actor {
             Ok(_) => WriteEnd::Refused,
             Err(error) => failed(&error),
         };
-        self.hub.note(Note::WriteEnded { id, end });
+        self.note_write_end(id, end);
     }
 
-    async fn bare_write(&self, reply: &LockResponse, lock: usize, id: u64, value: Bytes) {
+    async fn bare_write(
+        &self,
+        reply: &LockResponse,
+        lock: usize,
+        grant: u64,
+        id: u64,
+        value: Bytes,
+    ) {
         let created = reply.create_revision;
-        self.hub.note(Note::Write { id, lock, created });
+        self.note_write(id, grant);
         let key = reply.key.as_bytes().clone();
         let txn = TxnRequest::new()
             .when(Compare::create_revision(key.clone(), created))
@@ -341,7 +383,64 @@ impl Actor {
             Ok(_) => WriteEnd::Refused,
             Err(error) => failed(&error),
         };
-        self.hub.note(Note::WriteEnded { id, end });
+        self.note_write_end(id, end);
+    }
+
+    fn note(&self, fact: Fact) {
+        self.hub.note(Note::Fact(fact));
+    }
+
+    fn note_granted<H: Held + 'static>(
+        &self,
+        wait: u64,
+        key: &LockKey,
+        token: FencingToken,
+        mode: history::Mode,
+        held: Arc<H>,
+    ) -> u64 {
+        let grant = self.next_id();
+        let fact = Fact::Granted {
+            client: self.identity,
+            wait,
+            grant,
+            entry: Entry::new(token.create_revision().get(), key.to_string()),
+            handover: token.handover(),
+            mode,
+            limit: session_limit(self.mode),
+            held: held.is_held(),
+        };
+        let held: Arc<dyn Held> = held;
+        let held = Arc::downgrade(&held);
+        self.hub.note(Note::Granted { fact, grant, held });
+        grant
+    }
+
+    fn note_released(&self, grant: u64, held: bool) {
+        let client = self.identity;
+        self.note(Fact::Released {
+            client,
+            grant,
+            held,
+        });
+    }
+
+    fn note_write(&self, write: u64, grant: u64) {
+        let client = self.identity;
+        self.note(Fact::WriteBegan {
+            client,
+            write,
+            grant,
+        });
+    }
+
+    fn note_write_end(&self, write: u64, end: WriteEnd) {
+        let client = self.identity;
+        self.note(Fact::WriteEnded { client, write, end });
+    }
+
+    fn note_closed(&self, session: &Session) {
+        let (client, lease) = (self.identity, session.lease().get());
+        self.note(Fact::Closed { client, lease });
     }
 
     fn next_id(&self) -> u64 {

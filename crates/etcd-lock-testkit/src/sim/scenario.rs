@@ -44,8 +44,6 @@ pub(super) struct Program {
     pub(super) clock_ppm: u64,
     /// The constants of its queue.
     pub(super) tuning: Tuning,
-    /// Whether its sessions share one lease, the first one's.
-    pub(super) shares_lease: bool,
     pub(super) tasks: Vec<Vec<Step>>,
 }
 
@@ -161,6 +159,8 @@ pub(super) enum FaultKind {
     RestartAtRequest,
     /// Somebody revokes a lease of a process.
     Revoke(usize),
+    /// The next answer to a transaction or a `Lock` call of the process takes longer by so much.
+    SlowReply(usize),
     /// Some reads of a process are answered as of now, by a member that is behind.
     StaleReads(usize),
     /// The server stops for a while, and then does what has come meanwhile.
@@ -215,16 +215,12 @@ impl fmt::Display for Scenario {
                 ttls,
                 clock_ppm,
                 tuning,
-                shares_lease,
                 ..
             } = process;
             writeln!(
                 f,
                 "process {number}: {mode:?}, sessions of {ttls:?} s, clock at {clock_ppm} ppm"
             )?;
-            if *shares_lease {
-                writeln!(f, "  its sessions share a lease")?;
-            }
             if *tuning != Tuning::new() {
                 writeln!(f, "  {tuning:?}")?;
             }

@@ -12,7 +12,9 @@ use etcd_lock_proto::{etcdserverpb as pb, v3lockpb};
 use super::hub::{Call, Reply, StreamItem};
 use super::process::Micros;
 use super::scenario::Etcd;
+use super::world::client;
 use crate::faults::WatchFault;
+use crate::history::{Author, Client};
 
 /// How often etcd looks for leases that have ended.
 const EXPIRY_CHECKS: Duration = Duration::from_millis(500);
@@ -23,6 +25,16 @@ pub(super) struct Who {
     pub(super) process: usize,
     pub(super) life: u32,
     pub(super) id: u64,
+}
+
+impl Who {
+    pub(super) fn client(self) -> Client {
+        client(self.process, self.life)
+    }
+
+    pub(super) fn author(self) -> Author {
+        Author::Client(self.client())
+    }
 }
 
 /// What a stream answers.

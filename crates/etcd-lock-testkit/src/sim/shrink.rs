@@ -2,20 +2,21 @@
 
 use super::scenario::{Net, Scenario, Step};
 use super::{Outcome, run};
+use crate::checker::{Finding, Rule};
 
 /// Leaves out processes, tasks, steps, faults and bad luck of the network for as long as a run still ends in a violation
-/// of the same sort. The smallest scenario that was found, and how it ends.
+/// of the same rule and finding. The smallest scenario that was found, and how it ends.
 #[must_use]
 pub fn shrink(scenario: &Scenario) -> (Scenario, Outcome) {
     let mut best = scenario.clone();
     let mut outcome = run(&best);
-    let Some(sort) = sort(&outcome) else {
+    let Some(kind) = kind(&outcome) else {
         return (best, outcome);
     };
     loop {
         let smaller = candidates(&best).into_iter().find_map(|candidate| {
             let outcome = run(&candidate);
-            (self::sort(&outcome) == Some(sort.clone())).then_some((candidate, outcome))
+            (self::kind(&outcome) == Some(kind)).then_some((candidate, outcome))
         });
         let Some((smaller, its_outcome)) = smaller else {
             return (best, outcome);
@@ -24,10 +25,12 @@ pub fn shrink(scenario: &Scenario) -> (Scenario, Outcome) {
     }
 }
 
-/// The first word of a violation: what follows names revisions and processes, which change.
-fn sort(outcome: &Outcome) -> Option<String> {
-    let violation = outcome.violation.as_ref()?;
-    violation.split([':', ' ']).next().map(str::to_owned)
+/// The rule that is broken and the finding that explains it: of the violation that none explains, or else of the first.
+fn kind(outcome: &Outcome) -> Option<(Rule, Option<Finding>)> {
+    let violation = outcome
+        .unexplained()
+        .or_else(|| outcome.violations.first())?;
+    Some((violation.rule, violation.finding))
 }
 
 /// All scenarios that are smaller by one thing, the greatest savings first. Numbers of processes stay what they are.

@@ -1,5 +1,6 @@
 //! Faults of streams, of the watches on them, and of clocks.
 
+use etcd_lock_core::ErrorKind;
 use etcd_lock_core::watch::{Event, WatchBody};
 
 use super::process::Micros;
@@ -7,6 +8,7 @@ use super::server::{Down, Who};
 use super::transport::lost;
 use super::world::{self, World};
 use crate::faults::{ClockFault, StreamFault, WatchFault};
+use crate::history::Fact;
 
 impl World<'_> {
     pub(super) fn stream_fault(&mut self, process: usize, fault: StreamFault) {
@@ -18,7 +20,7 @@ impl World<'_> {
             StreamFault::Stalled(length) => {
                 self.stats.count("streams stalled");
                 let until = self.now + micros(length);
-                self.disturb(until);
+                self.disturb(process, until);
                 let host = &mut self.hosts[process];
                 host.streams_stalled_until = host.streams_stalled_until.max(until);
             }
@@ -31,6 +33,7 @@ impl World<'_> {
             return;
         };
         let streams = std::mem::take(&mut process.streams);
+        self.disturb(number, self.now);
         self.stats.count(match how {
             StreamFault::Ended => "streams ended",
             _ => "streams broken",
@@ -61,13 +64,20 @@ impl World<'_> {
     /// A watch that lives was not told of an event.
     pub(super) fn event_lost(&mut self, who: Who, event: &Event) {
         self.stats.count("event lost");
+        self.record(Fact::EventLost {
+            client: who.client(),
+            key: String::from_utf8_lossy(&event.kv.key).into_owned(),
+        });
+        // A waiter reads its line anew after so much silence.
+        let silence = self.scenario.processes[who.process].tuning.silence;
+        self.disturb(who.process, self.now + micros(silence));
         self.log.add(
             self.now,
             format_args!("{}.{} is not told of {event:?}", who.process, who.id),
         );
     }
 
-    /// Notes that the server has ended a watch, where it says so.
+    /// Notes that a process hears that the server has ended a watch of its.
     pub(super) fn watch_ended(&mut self, who: Who, down: &Down) {
         let Down::Watch(Ok(reply)) = down else {
             return;
@@ -79,6 +89,15 @@ impl World<'_> {
             && (compact_revision.is_some() || !reason.is_empty())
         {
             self.stats.count("watch cancelled");
+            let kind = if reason.contains("permission denied") {
+                ErrorKind::PermissionDenied
+            } else if reason.contains("auth token") {
+                ErrorKind::Unauthenticated
+            } else {
+                ErrorKind::Server
+            };
+            let client = who.client();
+            self.record(Fact::WatchRefused { client, kind });
             self.log.add(
                 self.now,
                 format_args!("{}.{} loses a watch: {reply:?}", who.process, who.id),
@@ -90,9 +109,13 @@ impl World<'_> {
         match fault {
             ClockFault::Jumped(by) => {
                 self.stats.count("clock jumped");
+                // Its timers fire all at once.
+                self.disturb(process, self.now);
+                self.note_clock(process, true);
                 if let Some(process) = &mut self.hosts[process].process {
                     process.jump_by(micros(by));
                 }
+                self.note_clock(process, false);
                 self.claims_due = true;
                 self.wake(process);
             }
@@ -107,4 +130,56 @@ impl World<'_> {
 
 fn micros(length: std::time::Duration) -> Micros {
     u64::try_from(length.as_micros()).unwrap_or(u64::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::expected::{fault, hold, program};
+    use super::super::run;
+    use super::super::scenario::{Etcd, FaultKind, Mode, Net, Scenario, Step};
+    use super::*;
+    use crate::checker::Rule;
+
+    /// What a run breaks in which a fault befalls the holder of a lock, whose lease is of 2 s, and somebody else waits.
+    fn broken(clock_ppm: u64, kind: FaultKind) -> Vec<Rule> {
+        let mut holder = program(Mode::Mutex(0), 2, vec![vec![hold(20_000)]]);
+        holder.clock_ppm = clock_ppm;
+        let waits = vec![Step::Sleep(500), hold(10_000)];
+        let waiter = program(Mode::Mutex(0), 5, vec![waits]);
+        let scenario = Scenario {
+            seed: 0,
+            locks: 1,
+            processes: vec![holder, waiter],
+            faults: vec![fault(1_000, 6_000, kind)],
+            net: Net::default(),
+            etcd: Etcd::default(),
+            chaos_ms: 30_000,
+            ahead_ms: 5,
+        };
+        let violations = run(&scenario).violations.into_iter();
+        violations.map(|violation| violation.rule).collect()
+    }
+
+    /// A tenth of a lease is left for clocks that run at different speeds: the control shows that more would be noticed.
+    #[test]
+    fn a_clock_beyond_the_margin_is_found_and_one_within_is_not() {
+        assert_eq!(broken(800_000, FaultKind::Partition(0)), [Rule::Exclusion]);
+        assert_eq!(broken(905_000, FaultKind::Partition(0)), []);
+    }
+
+    /// Sessions count time by a clock that stands still while the computer sleeps.
+    #[test]
+    fn a_holder_whose_clock_stood_still_claims_too_long_and_a_stopped_one_does_not() {
+        let asleep = FaultKind::Clock(0, ClockFault::Suspended);
+        assert_eq!(broken(1_000_000, asleep), [Rule::Exclusion]);
+        assert_eq!(broken(1_000_000, FaultKind::Pause(0)), []);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_on_ends_claims_early_at_worst() {
+        let jump = ClockFault::Jumped(Duration::from_secs(5));
+        assert_eq!(broken(1_000_000, FaultKind::Clock(0, jump)), []);
+    }
 }

@@ -8,17 +8,20 @@ use bytes::Bytes;
 use etcd_lock_core::Result;
 use fastrand::Rng;
 
-use super::checker::{Cause, Checker};
+use super::claims::Hold;
 use super::ending::Phase;
-use super::history::Log;
 use super::hosts::Host;
 use super::hub::{Call, Reply, StreamItem};
+use super::log::Log;
 use super::network::Fate;
 use super::process::Micros;
+use super::records::Records;
 use super::scenario::{Net, Scenario};
 use super::server::{Down, Server, Who};
 use super::{Outcome, Stats};
+use crate::checker::Rule;
 use crate::faults::{ServerError, WatchFault};
+use crate::history::{Author, Client, Fact, Record};
 
 /// A hundred times more than a long run takes.
 const MANY_TURNS: u64 = 1_000_000;
@@ -48,10 +51,13 @@ pub(super) struct World<'a> {
     pub(super) stale_until: BTreeMap<usize, Micros>,
     pub(super) hosts: Vec<Host>,
     pub(super) phase: Phase,
-    /// When the last effect of any fault so far is over.
-    pub(super) calm_from: Micros,
-    pub(super) checker: Checker,
+    pub(super) records: Records,
+    pub(super) holds: Vec<Hold>,
+    /// Holders are to be asked as soon as possible, and when they were last.
     pub(super) claims_due: bool,
+    pub(super) asked_at: Micros,
+    /// The keys of watches, by stream and number.
+    pub(super) watched: BTreeMap<(Who, i64), Bytes>,
     pub(super) log: Log,
     pub(super) stats: Stats,
 }
@@ -100,9 +106,11 @@ impl<'a> World<'a> {
             stale_until: BTreeMap::new(),
             hosts: scenario.processes.iter().map(|_| Host::default()).collect(),
             phase: Phase::Chaos,
-            calm_from: 0,
-            checker: Checker::new(scenario.locks),
+            records: Records::new(scenario.locks, keep_lines),
+            holds: Vec::new(),
             claims_due: false,
+            asked_at: 0,
+            watched: BTreeMap::new(),
             log: Log::new(keep_lines),
             stats: Stats::default(),
         };
@@ -118,32 +126,65 @@ impl<'a> World<'a> {
 
     pub(super) fn run(mut self) -> Outcome {
         let mut turns = 0;
-        while self.phase != Phase::Done && self.checker.violation().is_none() {
+        let mut noticed = 0;
+        while self.phase != Phase::Done && self.records.unexplained().is_none() {
             self.turn();
             turns += 1;
             if turns == MANY_TURNS {
-                self.checker
-                    .violated("livelock: the run doesn't come to an end".to_owned());
+                let text = "the run doesn't come to an end";
+                self.records.violated(self.now, Rule::Livelock, text);
             }
+            self.log_violations(&mut noticed);
         }
-        self.checker.settle();
-        let violation = self.checker.violation().cloned();
-        if let Some(violation) = &violation {
+        let history = self.records.end(self.now);
+        self.log_violations(&mut noticed);
+        self.outcome(history)
+    }
+
+    fn log_violations(&mut self, noticed: &mut usize) {
+        let violations = self.records.checker().violations();
+        for violation in &violations[*noticed..] {
             self.log
                 .add(self.now, format_args!("VIOLATION {violation}"));
         }
-        self.stats.seeds = 1;
-        self.stats.simulated = self.now;
-        self.stats.grants = self.checker.grants;
-        self.stats.handovers = self.checker.handovers;
-        self.stats.writes = self.checker.commits;
-        let (hash, trace) = self.log.into_parts();
+        *noticed = violations.len();
+    }
+
+    fn outcome(self, history: Vec<Record>) -> Outcome {
+        let Self {
+            mut stats,
+            log,
+            records,
+            ..
+        } = self;
+        let checker = records.checker();
+        stats.seeds = 1;
+        stats.simulated = self.now;
+        stats.marks = checker.marks().clone();
+        for violation in checker.violations() {
+            if let Some(finding) = violation.finding {
+                let kind = (finding, violation.rule);
+                *stats.explained.entry(kind).or_default() += 1;
+            }
+        }
+        let (hash, trace) = log.into_parts();
         Outcome {
-            violation,
+            violations: checker.violations().to_vec(),
             hash,
             trace,
-            stats: self.stats,
+            history,
+            stats,
         }
+    }
+
+    /// Something happens now.
+    pub(super) fn record(&mut self, fact: Fact) {
+        self.records.add(Record::observed(self.now, fact));
+    }
+
+    /// One life of a process, as the history names it.
+    pub(super) fn client(&self, process: usize) -> Client {
+        client(process, self.hosts[process].life)
     }
 
     /// Lets the process that is furthest behind run, or the next thing happen.
@@ -165,11 +206,11 @@ impl<'a> World<'a> {
                 self.happen(event);
             }
         }
-        self.check_claims();
+        self.ask_holders();
+        self.records.pass(self.now);
         self.check_phase();
-        self.check_progress();
         if let Some(panic) = super::panics::take() {
-            self.checker.violated(format!("panic: {panic}"));
+            self.records.violated(self.now, Rule::Panic, panic);
         }
     }
 
@@ -214,7 +255,7 @@ impl<'a> World<'a> {
     fn pass_time(&mut self) {
         if self.stalled_until <= self.now {
             self.server.advance(self.now);
-            self.flush(Cause::Expiry);
+            self.flush(Author::Expiry);
         }
     }
 
@@ -223,14 +264,14 @@ impl<'a> World<'a> {
             Event::Arrive { who, call, fate } => self.arrive(who, call, fate),
             Event::Cancel(who) => {
                 self.server.cancel(who);
-                self.flush(Cause::Process(who.process));
+                self.flush(who.author());
             }
             Event::Deletion(key) => self.delete(key),
             Event::Down(who, down) => self.down(who, down),
             Event::Fault(number) => self.fault(&self.scenario.faults[number]),
             Event::ForeignLeaves(lease) => {
                 self.server.revoke(lease);
-                self.flush(Cause::Stranger);
+                self.flush(Author::Stranger);
             }
             Event::Heal => self.heal(),
             Event::LeaderChange => self.server.change_leader(),
@@ -254,38 +295,9 @@ impl<'a> World<'a> {
             Event::WatchFaultEnd(process, fault) => self.server.end_watch_fault(process, &fault),
         }
     }
+}
 
-    /// Compares what processes claim at this moment with what the server has.
-    pub(super) fn check_claims(&mut self) {
-        if !std::mem::take(&mut self.claims_due) {
-            return;
-        }
-        let mut wrong = None;
-        for claim in self.checker.claims(self.now) {
-            let host = &self.hosts[claim.process];
-            let Some(process) = &host.process else {
-                continue;
-            };
-            // A stopped process claims nothing: it can't act on it.
-            if host.paused {
-                continue;
-            }
-            if let Some(contradiction) = self.checker.contradiction(claim)
-                && let Some(held) = claim.held.upgrade()
-                && process.inside(|| held.is_held())
-            {
-                wrong = Some(contradiction);
-            }
-        }
-        if self
-            .checker
-            .claims(u64::MAX)
-            .any(|claim| claim.since > self.now)
-        {
-            self.claims_due = true;
-        }
-        if let Some(wrong) = wrong {
-            self.checker.violated(wrong);
-        }
-    }
+/// A life of a process as the history names it.
+pub(super) fn client(process: usize, life: u32) -> Client {
+    Client::new(u32::try_from(process).unwrap_or(u32::MAX), life)
 }

@@ -41,10 +41,7 @@ async fn majority_lost_for_3_s_sessions_live_on_and_the_waiter_is_granted(versio
     assert!(holding.is_alive() && waiting.is_alive());
     history.check();
     stage.has_entries("a", 0).await;
-    report.recovered(
-        "released and granted, counted from when it was back",
-        recovery,
-    );
+    report.recovered("released and granted, counted from its return", recovery);
 }
 
 async fn majority_lost_for_longer_than_the_session_all_are_told_and_the_lock_is_free_again(
@@ -83,8 +80,7 @@ async fn majority_lost_for_longer_than_the_session_all_are_told_and_the_lock_is_
     history.granted(granted).unlock().await.unwrap();
     history.check();
     stage.has_entries("a", 0).await;
-    let callers =
-        "holder and waiter told in time; a new caller locked, counted from when it was back";
+    let callers = "holder and waiter told in time; a new caller locked, counted from its return";
     report.recovered(callers, recovery);
 }
 

@@ -1,0 +1,28 @@
+//! What a process tells the world, beside its requests. Notes take no time and are never lost.
+
+use std::fmt;
+use std::sync::Weak;
+
+use crate::history::Fact;
+
+#[derive(Debug)]
+#[allow(dead_code, reason = "some of it is there for the trace alone")]
+pub(super) enum Note {
+    /// For the history.
+    Fact(Fact),
+    /// The same of a grant, with the holder, who can be asked.
+    Granted {
+        fact: Fact,
+        grant: u64,
+        held: Weak<dyn Held>,
+    },
+    /// All tasks have done their steps.
+    Finished,
+    Said(String),
+}
+
+/// What a holder thinks of its hold.
+pub(super) trait Held: fmt::Debug + Send + Sync {
+    /// Whether it claims to hold the lock, by its own clock.
+    fn is_held(&self) -> bool;
+}
