@@ -55,9 +55,12 @@ fn refused(response: WatchResponse) -> Error {
         WatchBody::Canceled { reason, .. } => reason,
         _ => String::new(),
     };
-    let kind = match reason.contains("permission denied") {
-        true => ErrorKind::PermissionDenied,
-        false => ErrorKind::Server,
+    let kind = if reason.contains("permission denied") {
+        ErrorKind::PermissionDenied
+    } else if reason.contains("auth token") || reason.contains("user name is empty") {
+        ErrorKind::Unauthenticated
+    } else {
+        ErrorKind::Server
     };
     Error::new(kind, "the server refused to watch the key of the lock").with_server_text(reason)
 }
