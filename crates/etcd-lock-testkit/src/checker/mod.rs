@@ -1,6 +1,6 @@
 //! The judge of histories: pure rules, one a file, that read what etcd did and what its clients claimed, and say where the two don't fit.
 //!
-//! It runs nothing and knows no clock but those of the records, so that it can judge the simulation, the explorer of the state machine and real etcds alike.
+//! It runs nothing and knows no clock but those of the records, so that it judges the simulation and real etcds alike.
 //! A rule has no exemption but those in its own file, each with the reason for which a real client would need it and a test of its bound.
 //!
 //! | rule | what must hold |

@@ -1,7 +1,7 @@
 //! What happened: what etcd did and what its clients claimed, as data that any source can write and [`checker`] judges.
 //!
-//! A history is a list of [`Record`]s in the order of one observer's clock. The simulation writes one as it runs, a
-//! [`Recorder`](crate::recorder::Recorder) writes one of real etcds, and the explorer of the state machine writes one of each path that it takes.
+//! A history is a list of [`Record`]s in the order of one observer's clock. The simulation writes one as it runs, and a
+//! [`Recorder`](crate::recorder::Recorder) writes one of real etcds.
 //! As text it is one JSON object a line: [`to_lines`] and [`from_lines`].
 //!
 //! [`checker`]: crate::checker
