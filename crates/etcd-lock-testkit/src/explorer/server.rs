@@ -196,3 +196,90 @@ fn entry(key: &Bytes, stored: &Stored) -> Option<EntryId> {
 fn number(revision: i64) -> Revision {
     Revision::new(revision).expect("revisions count up")
 }
+
+#[cfg(test)]
+mod tests {
+    use etcd_lock_core::lease::LeaseGrantRequest;
+    use etcd_lock_core::{CallOptions, ErrorKind, Transport, Ttl};
+    use etcd_lock_memory::MemoryEtcd;
+    use etcd_lock_queue::{Nonce, Request};
+    use proptest::prelude::*;
+
+    use super::super::lock_name;
+    use super::*;
+
+    fn lease(number: i64) -> LeaseId {
+        LeaseId::new(number).unwrap()
+    }
+
+    /// A request of the machine, or the end of a lease.
+    fn requests() -> impl Strategy<Value = Option<Request>> {
+        let session = (1..4_i64).prop_map(lease);
+        // 0 is no bound to etcd, and no entry was created then.
+        let revision = (1..12_i64).prop_map(number);
+        prop_oneof![
+            (session.clone(), any::<bool>()).prop_map(|(session, reads_newest)| {
+                let nonce = Nonce::new(session.get().unsigned_abs());
+                Some(Request::Enter {
+                    session,
+                    nonce,
+                    reads_newest,
+                })
+            }),
+            (session.clone(), revision.clone())
+                .prop_map(|(session, created)| Some(Request::Delete { session, created })),
+            revision.prop_map(|up_to| Some(Request::Snapshot { up_to })),
+            session.clone().prop_map(|session| {
+                let keys = vec![lock_name().key(session), lock_name().key(lease(1))];
+                Some(Request::Check { keys })
+            }),
+            session.prop_map(|session| Some(Request::Others { session })),
+            Just(None),
+        ]
+    }
+
+    async fn compare(requests: Vec<Option<Request>>) {
+        let (mut server, etcd, name) = (Server::new(), MemoryEtcd::new(), lock_name());
+        for number in 1..4 {
+            let ttl = Ttl::from_secs(60).unwrap();
+            let grant = LeaseGrantRequest::new(ttl).with_id(lease(number));
+            etcd.lease_grant(grant, CallOptions::default())
+                .await
+                .unwrap();
+        }
+        for request in requests {
+            let Some(request) = request else {
+                server.end_lease(lease(3));
+                etcd.expire_lease(lease(3));
+                continue;
+            };
+            let txn = request.txn(&name, b"owner");
+            let theirs = etcd.txn(txn.clone(), CallOptions::default()).await;
+            match (server.execute(&txn), theirs) {
+                (Ok((ours, _)), Ok(theirs)) => {
+                    let ours = request.reply(&name, &ours);
+                    assert!(ours.is_some());
+                    assert_eq!(ours, request.reply(&name, &theirs), "{request:?}");
+                }
+                (Err(LeaseNotFound), Err(error)) => {
+                    assert_eq!(error.kind(), ErrorKind::LeaseNotFound);
+                }
+                differ => panic!("{request:?}: {differ:?}"),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_answers_the_machine_as_the_in_memory_etcd_does(
+            requests in proptest::collection::vec(requests(), 1..40),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap();
+            runtime.block_on(compare(requests));
+        }
+    }
+}
