@@ -7,6 +7,7 @@
 //! that was stopped in the middle may execute its own, unguarded clean-up long after we have given up waiting for it.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,9 @@ const LOOKS: [Duration; 4] = [
 
 /// A login that was refused sooner than this was no good from the start.
 const LEAST_LOGIN: Duration = Duration::from_millis(500);
+
+/// How much earlier than by our clock the time of a call may be up by the server's.
+const MOMENT: Duration = Duration::from_millis(10);
 
 const CLEAN_UP: CallOptions = CallOptions::new(Timeout::After(Duration::from_secs(5)));
 
@@ -100,6 +104,10 @@ impl<S: Streams> Locks<S> {
     async fn attempt(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
         let (key, lease) = (request.key(), request.lease);
         let started = Instant::now();
+        let deadline = options
+            .timeout
+            .as_duration()
+            .and_then(|bound| started.checked_add(bound));
         let slot = self.slot(&key);
         let turn = slot.busy.clone().lock_owned().await;
         // It finds an endpoint that answers and a login that holds, which a stream doesn't look for.
@@ -124,7 +132,7 @@ impl<S: Streams> Locks<S> {
         let reply = tokio::select! {
             biased;
             reply = self.granted(request, options) => reply,
-            () = own_key.deleted() => return Err(self.gone(lease, &key).await),
+            () = deleted(&mut own_key, deadline) => return Err(self.gone(lease, &key).await),
         };
         let reply = match reply {
             Ok(reply) if reply.key == key => reply,
@@ -268,6 +276,15 @@ fn login_ended(error: &Error) -> bool {
         .is_some_and(|text| text.contains("invalid auth token"))
 }
 
+/// Waits until the entry is deleted, but not by the server's own clean-up: that begins when the time of the call is up by the
+/// server's clock, which may be a moment before it is by ours.
+async fn deleted(own_key: &mut OwnKey, deadline: Option<Instant>) {
+    own_key.deleted().await;
+    if deadline.is_some_and(|deadline| Instant::now() + MOMENT >= deadline) {
+        pending().await
+    }
+}
+
 fn is_session_expired(error: &Error) -> bool {
     error
         .server_text()
@@ -290,4 +307,50 @@ fn other_key(got: &LockKey, expected: &LockKey) -> Error {
         ErrorKind::Protocol,
         format!("the server granted {got}, but {expected} was asked for"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use etcd_lock_core::lease::LeaseGrantRequest;
+    use etcd_lock_core::{LockName, Transport, Ttl};
+    use etcd_lock_memory::MemoryEtcd;
+
+    use super::*;
+    use crate::Options;
+    use crate::layers::Layered;
+
+    const BOUND: Duration = Duration::from_millis(100);
+
+    /// As by the server's clean-up, whose clock may be a moment ahead of ours.
+    #[tokio::test(start_paused = true)]
+    async fn a_deletion_as_the_time_runs_out_is_a_timeout_and_an_earlier_one_a_loss() {
+        let kind = deleted_before_the_end(Duration::from_millis(5)).await;
+        assert_eq!(kind, ErrorKind::Timeout);
+        let kind = deleted_before_the_end(Duration::from_millis(50)).await;
+        assert_eq!(kind, ErrorKind::Lost);
+    }
+
+    /// How a wait ends whose entry is deleted so long before its time is up.
+    async fn deleted_before_the_end(left: Duration) -> ErrorKind {
+        let etcd = MemoryEtcd::new();
+        let transport = Layered::new(etcd.clone(), Options::new()).unwrap();
+        let (holder, waiter) = (request(&etcd).await, request(&etcd).await);
+        let options = CallOptions::default();
+        transport.lock(holder, options).await.unwrap();
+        let key = waiter.key().as_bytes().clone();
+        let delete = async {
+            sleep(BOUND - left).await;
+            let delete = TxnRequest::new().and_then(DeleteRequest::key(key));
+            etcd.txn(delete, options).await.unwrap();
+        };
+        let wait = transport.lock(waiter, CallOptions::new(BOUND.into()));
+        let (waited, ()) = tokio::join!(wait, delete);
+        waited.unwrap_err().kind()
+    }
+
+    async fn request(etcd: &MemoryEtcd) -> LockRequest {
+        let grant = LeaseGrantRequest::new(Ttl::from_secs(60).unwrap());
+        let lease = etcd.lease_grant(grant, CallOptions::default()).await;
+        LockRequest::new(LockName::new("name").unwrap(), lease.unwrap().id)
+    }
 }
