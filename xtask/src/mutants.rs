@@ -21,9 +21,12 @@ pub(crate) fn run(sh: &Shell, names: &[String], table: Option<&Path>) -> Result 
     judge(sh, patches, table)
 }
 
-/// Tries so many deliberate bugs, chosen by the commit.
+/// Tries so many deliberate bugs, chosen by the commit from those that are known to be caught: the others fail [`run`].
 pub(crate) fn some(sh: &Shell, count: usize) -> Result {
     let mut patches = patch::read(&sh.current_dir(), &[])?;
+    for patch in patches.extract_if(.., |patch| patch.escapes) {
+        println!("known not to be caught yet: {}", patch.name);
+    }
     let seed = seeds::of_commit(sh);
     patches.sort_by_key(|patch| {
         let mut hasher = DefaultHasher::new();
