@@ -17,6 +17,7 @@ use etcd_lock_core::{
     CallOptions, Error, ErrorKind, LeaseId, LockKey, LockRequest, LockResponse, Result, Revision,
     Timeout, UnlockRequest, UnlockResponse,
 };
+use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tokio::time::{Instant, sleep, timeout};
@@ -149,6 +150,10 @@ impl<S: Streams> Locks<S> {
             // Granted to an entry that is gone: etcd 3.4 does so where the lease ended during the wait.
             return Err(self.gone(lease, &key).await);
         };
+        // The watch ends here. What it told while the key was read must not be forgotten.
+        if own_key.deleted().now_or_never().is_some() {
+            return Err(self.gone(lease, &key).await);
+        }
         pending.granted(kv.create_revision);
         Ok(LockResponse::new(reply.header, key, kv.create_revision))
     }
