@@ -23,6 +23,10 @@ impl HandOvers {
             return;
         };
         report.mark("hand-over");
+        // It asks by a read whether others wait: one that is lost, or answered by a member that is behind, can't tell it.
+        if state.quiet_since(of.client.process) > state.now {
+            return;
+        }
         let lock = state.lock(&of.lock);
         // Behind an entry that is gone others come on, which the bounds of claims see to.
         if !lock.queue.contains_key(&of.entry) {
@@ -47,7 +51,7 @@ impl HandOvers {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Case;
+    use super::super::testing::{Case, SECOND};
     use super::Rule::HandOver;
 
     /// Somebody waits while a session with a limit of 2 hands over so often.
@@ -77,5 +81,26 @@ mod tests {
             case.handed_over(1, 5, handover);
         }
         case.finds(&[]);
+    }
+
+    #[test]
+    fn hand_overs_count_again_when_the_disturbance_is_over() {
+        let after = |disturbed, undisturbed| {
+            let mut case = Case::new();
+            case.enters(1, 5);
+            case.enters(2, 6);
+            case.granted(1, 5);
+            case.disturbs(SECOND);
+            for handover in 1..=disturbed {
+                case.handed_over(1, 5, handover);
+            }
+            case.passes(2 * SECOND);
+            for handover in 1..=undisturbed {
+                case.handed_over(1, 5, disturbed + handover);
+            }
+            case.rules()
+        };
+        assert_eq!(after(9, 4), []);
+        assert_eq!(after(9, 5), [HandOver]);
     }
 }
