@@ -112,7 +112,8 @@ impl LockKey {
     }
 
     /// The name and the lease that make up this key, or `None` where it isn't a queue entry: only
-    /// `<name>/<hex>` is one, with at most sixteen lower-case digits and no zero in front.
+    /// `<name>/<hex>` is one, with at most sixteen lower-case digits and no zero in front. A sign before the digits is
+    /// allowed: etcd's lock service takes a negative lease from its caller.
     ///
     /// ```
     /// use etcd_lock_core::LockKey;
@@ -155,7 +156,8 @@ impl fmt::Display for LockKey {
     }
 }
 
-/// The number of a lease: greater than zero. It prints as etcd writes it into lock keys, in lower-case hex.
+/// The number of a lease: greater than zero, or negative where it was found in a key that another client chose. It prints
+/// as etcd writes it into lock keys, in lower-case hex.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct LeaseId(i64);
 
@@ -180,7 +182,8 @@ impl LeaseId {
         self.0
     }
 
-    fn from_hex(digits: &[u8]) -> Option<Self> {
+    fn from_hex(text: &[u8]) -> Option<Self> {
+        let digits = text.strip_prefix(b"-").unwrap_or(text);
         let canonical = digits.len() <= 16
             && digits.first().is_some_and(|&first| first != b'0')
             && digits
@@ -189,8 +192,8 @@ impl LeaseId {
         if !canonical {
             return None;
         }
-        let digits = std::str::from_utf8(digits).ok()?;
-        i64::from_str_radix(digits, 16).ok().map(Self)
+        let text = std::str::from_utf8(text).ok()?;
+        i64::from_str_radix(text, 16).ok().map(Self)
     }
 }
 
@@ -202,7 +205,8 @@ impl fmt::Debug for LeaseId {
 
 impl fmt::Display for LeaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}", self.0)
+        let sign = if self.0 < 0 { "-" } else { "" };
+        write!(f, "{sign}{:x}", self.0.unsigned_abs())
     }
 }
 
@@ -341,7 +345,7 @@ mod tests {
 
     #[test]
     fn only_canonical_hex_is_a_queue_entry() {
-        for entry in ["n/1", "n/7fffffffffffffff", "/1", "a/b/c0ffee"] {
+        for entry in ["n/1", "n/7fffffffffffffff", "n/-5", "/1", "a/b/c0ffee"] {
             let is_entry = LockKey::new(entry).unwrap().parts().is_some();
             assert_eq!(is_entry, !entry.starts_with('/'), "{entry}");
         }
@@ -354,6 +358,9 @@ mod tests {
             "n/xyz",
             "n/ffffffffffffffff",
             "n/1 ",
+            "n/-",
+            "n/--1",
+            "n/+1",
         ] {
             assert_eq!(LockKey::new(other).unwrap().parts(), None, "{other}");
         }

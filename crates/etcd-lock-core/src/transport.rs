@@ -1,6 +1,5 @@
 //! What carries requests to an etcd, real or not.
 
-use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -60,7 +59,7 @@ impl From<Timeout> for CallOptions {
 /// - Clones of a handle share one transport: all methods MUST be safe to call at once, and waiting calls MUST NOT keep
 ///   others from getting through.
 #[async_trait]
-pub trait Transport: Any + fmt::Debug + Send + Sync {
+pub trait Transport: fmt::Debug + Send + Sync {
     /// Waits until the lock is held.
     ///
     /// # Errors

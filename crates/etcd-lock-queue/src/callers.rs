@@ -3,6 +3,7 @@
 use etcd_lock_core::LeaseId;
 
 use crate::entry::{Call, OwnEntry, State};
+use crate::handover::Limits;
 use crate::io::{CallerId, Failure, Mode, Output, Validity};
 use crate::machine::LockQueue;
 use crate::request::Request;
@@ -12,12 +13,19 @@ use crate::value::Nonce;
 const CROWD: usize = 4;
 
 impl LockQueue {
-    pub(crate) fn acquire(&mut self, session: LeaseId, caller: CallerId, mode: Mode, nonce: Nonce) {
+    pub(crate) fn acquire(
+        &mut self,
+        session: LeaseId,
+        (caller, mode): (CallerId, Mode),
+        nonce: Nonce,
+        limits: Limits,
+    ) {
         let name = &self.name;
         let own = self
             .own
             .entry(session)
-            .or_insert_with(|| OwnEntry::new(name.key(session), nonce));
+            .or_insert_with(|| OwnEntry::new(name.key(session), nonce, limits));
+        own.limits = limits;
         if mode == Mode::Try && own.is_busy() {
             let busy = Output::Failed(caller, Failure::Busy);
             return self.outputs.push_back(busy);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use etcd_lock_core::{LockKey, Revision};
 
-use crate::handover::Turn;
+use crate::handover::{Limits, Turn};
 use crate::io::{CallerId, Mode, Stamp};
 use crate::knowledge::EntryId;
 use crate::value::Nonce;
@@ -16,6 +16,8 @@ pub(crate) struct OwnEntry {
     pub(crate) state: State,
     /// The callers that want the lock, in the order in which they came. The holder is not among them.
     pub(crate) callers: VecDeque<(CallerId, Mode)>,
+    /// How far its tasks may go before others, as the latest caller said.
+    pub(crate) limits: Limits,
     /// The nonce of the attempt. While an older attempt may still be executed, later ones continue its nonce, so that
     /// whatever it creates is known for ours.
     pub(crate) nonce: Nonce,
@@ -105,9 +107,10 @@ pub(crate) struct Release {
 }
 
 impl OwnEntry {
-    pub(crate) const fn new(key: LockKey, nonce: Nonce) -> Self {
+    pub(crate) const fn new(key: LockKey, nonce: Nonce, limits: Limits) -> Self {
         Self {
             key,
+            limits,
             state: State::Idle,
             callers: VecDeque::new(),
             nonce,

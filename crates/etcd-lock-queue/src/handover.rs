@@ -48,10 +48,10 @@ impl LockQueue {
         hears: Option<CallerId>,
         validity: &dyn Validity,
     ) {
-        let limits = self.limits;
         let Some(own) = self.own.get_mut(&session) else {
             return;
         };
+        let limits = own.limits;
         let Some(hold) = own.hold_of(caller) else {
             return;
         };
@@ -74,8 +74,11 @@ impl LockQueue {
             .own
             .iter()
             .any(|(other, own)| *other != session && own.is_waiting());
-        let limits = self.limits;
-        let Some(State::Held(hold)) = self.own.get_mut(&session).map(|own| &mut own.state) else {
+        let Some(own) = self.own.get_mut(&session) else {
+            return;
+        };
+        let limits = own.limits;
+        let State::Held(hold) = &mut own.state else {
             return;
         };
         hold.holder = next;

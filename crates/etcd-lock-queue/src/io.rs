@@ -2,6 +2,7 @@
 
 use etcd_lock_core::{LeaseId, LockKey, Revision};
 
+use crate::handover::Limits;
 use crate::request::{Observation, Reply, Request, Ticket};
 use crate::value::Nonce;
 
@@ -93,6 +94,8 @@ pub enum Input {
         mode: Mode,
         /// Fresh randomness, used if this begins a new attempt.
         nonce: Nonce,
+        /// How far the tasks of the session may go before others.
+        limits: Limits,
     },
     /// A caller no longer wants the lock, whether it was granted meanwhile or not.
     Cancel(LeaseId, CallerId),

@@ -80,10 +80,11 @@
 //!
 //! let name = LockName::new("report")?;
 //! let (session, caller, nonce) = (LeaseId::new(1)?, CallerId(0), Nonce::new(0x5eed));
-//! let mut lock = LockQueue::new(name.clone(), Limits::new(512));
+//! let mut lock = LockQueue::new(name.clone());
 //!
 //! // A caller wants the lock: the machine enters the queue.
-//! lock.handle(Input::Acquire { session, caller, mode: Mode::Wait, nonce }, &Now);
+//! let (mode, limits) = (Mode::Wait, Limits::new(512));
+//! lock.handle(Input::Acquire { session, caller, mode, nonce, limits }, &Now);
 //! let Some(Output::Send(request)) = lock.poll_output() else { panic!() };
 //! assert!(matches!(request, Request::Enter { .. }));
 //! let txn = request.txn(&name, b"host-7"); // what the driver sends

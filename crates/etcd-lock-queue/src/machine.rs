@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use etcd_lock_core::{LeaseId, LockKey, LockName, Revision};
 
 use crate::entry::{Call, OwnEntry, Stage, State};
-use crate::handover::Limits;
 use crate::io::{CallerId, Failure, Input, Output, Stamp, Timer, Validity};
 use crate::knowledge::{EntryId, Knowledge};
 
@@ -16,7 +15,6 @@ use crate::knowledge::{EntryId, Knowledge};
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct LockQueue {
     pub(crate) name: LockName,
-    pub(crate) limits: Limits,
     /// The entries of this client's sessions.
     pub(crate) own: BTreeMap<LeaseId, OwnEntry>,
     pub(crate) knowledge: Knowledge,
@@ -40,10 +38,9 @@ pub(crate) struct Reads {
 impl LockQueue {
     /// The lock of this name, in whose queue this client has no entry.
     #[must_use]
-    pub const fn new(name: LockName, limits: Limits) -> Self {
+    pub const fn new(name: LockName) -> Self {
         Self {
             name,
-            limits,
             own: BTreeMap::new(),
             knowledge: Knowledge::new(),
             watched: BTreeSet::new(),
@@ -60,7 +57,8 @@ impl LockQueue {
                 caller,
                 mode,
                 nonce,
-            } => self.acquire(session, caller, mode, nonce),
+                limits,
+            } => self.acquire(session, (caller, mode), nonce, limits),
             Input::Cancel(session, caller) => self.cancel(session, caller, validity),
             Input::Release(session, caller) => {
                 self.release(session, caller, Some(caller), validity);
@@ -135,6 +133,20 @@ impl LockQueue {
             State::Held(hold) => Some((hold.holder, hold.seen.confirmed)),
             _ => None,
         }
+    }
+
+    /// Whether anything is left to do for a session: a caller wants the lock, an entry exists, or one may yet appear.
+    #[must_use]
+    pub fn is_involved(&self, session: LeaseId) -> bool {
+        self.own.contains_key(&session)
+    }
+
+    /// How many callers of its session are before one that wants the lock, the holder included.
+    #[must_use]
+    pub fn callers_before(&self, session: LeaseId, caller: CallerId) -> Option<usize> {
+        let own = self.own.get(&session)?;
+        let place = own.callers.iter().position(|(other, _)| *other == caller)?;
+        Some(place + usize::from(matches!(own.state, State::Held(_))))
     }
 
     /// The entry of a session that exists, as far as is known.

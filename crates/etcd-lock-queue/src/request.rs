@@ -248,19 +248,9 @@ fn nonce_of(kv: &KeyValue) -> Option<Nonce> {
     EntryValue::parse(&kv.value).map(|value| value.nonce())
 }
 
-/// The entry that a key is, if it is one: the name, a slash, and a lease in hexadecimal. etcd's lock service also takes a
-/// negative lease from its caller and prints its sign. Keys of other shapes below the name are somebody else's data.
+/// The entry that a key is, if it is one. Keys of other shapes below the name are somebody else's data.
 fn entry_id(name: &LockName, kv: &KeyValue) -> Option<EntryId> {
-    let rest = kv.key.strip_prefix(&*name.queue_prefix())?;
-    let digits = rest.strip_prefix(b"-").unwrap_or(rest);
-    let is_lease = (1..=16).contains(&digits.len())
-        && digits[0] != b'0'
-        && digits
-            .iter()
-            .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-    if !is_lease {
-        return None;
-    }
     let key = LockKey::new(kv.key.clone()).ok()?;
-    Some(EntryId::new(key, kv.create_revision))
+    let (of, _) = key.parts()?;
+    (of == *name).then(|| EntryId::new(key, kv.create_revision))
 }

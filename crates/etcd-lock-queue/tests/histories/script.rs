@@ -14,6 +14,8 @@ pub(crate) const VALID: u64 = 9;
 /// The machine of one lock `a` and a clock that the script sets.
 pub(crate) struct Script {
     pub(crate) queue: LockQueue,
+    limits: Limits,
+
     pub(crate) now: u64,
     /// The lease that is no longer valid.
     pub(crate) invalid: Option<i64>,
@@ -38,7 +40,8 @@ impl Script {
 
     pub(crate) fn with_handovers(limit: u32) -> Self {
         Self {
-            queue: LockQueue::new(name(), Limits::new(limit)),
+            queue: LockQueue::new(name()),
+            limits: Limits::new(limit),
             now: 100,
             invalid: None,
         }
@@ -63,6 +66,7 @@ impl Script {
             caller: CallerId(caller),
             mode,
             nonce: nonce(session),
+            limits: self.limits,
         })
     }
 

@@ -19,6 +19,7 @@ pub(super) const VALID: u64 = 1;
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Client {
     pub(super) queue: LockQueue,
+    pub(super) limits: Limits,
     pub(super) callers: Vec<Caller>,
     /// The requests under way.
     pub(super) wire: BTreeMap<Ticket, Wire>,
@@ -126,7 +127,8 @@ impl Client {
             })
         });
         Self {
-            queue: LockQueue::new(lock_name(), Limits::new(bounds.handovers)),
+            queue: LockQueue::new(lock_name()),
+            limits: Limits::new(bounds.handovers),
             callers: callers.collect(),
             wire: BTreeMap::new(),
             late: Vec::new(),

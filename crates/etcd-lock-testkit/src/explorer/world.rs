@@ -186,6 +186,7 @@ impl World {
             caller,
             mode,
             nonce,
+            limits: self.clients[client].limits,
         };
         self.feed(client, input, bug);
     }
