@@ -8,20 +8,35 @@ use crate::knowledge::Snapshot;
 use crate::machine::LockQueue;
 use crate::request::Request;
 
-/// How far the tasks of one session may go before others that wait in etcd's queue.
+/// How a session hands the lock over inside its client, before others that wait in etcd's queue.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
     /// How often in a row a session hands the lock over between its tasks while others wait, or may wait. With 0 it never
     /// does.
     pub handovers: u32,
+    /// Whether the session may be granted the lock while the entry of another session of this client, which has released
+    /// it, is still being deleted. A bare lease waits for the deletion: nobody here knows whether it is alive.
+    pub joins_handovers: bool,
 }
 
 impl Limits {
     /// At most this many hand-overs in a row.
     #[must_use]
     pub const fn new(handovers: u32) -> Self {
-        Self { handovers }
+        Self {
+            handovers,
+            joins_handovers: true,
+        }
+    }
+
+    /// A lease that no session keeps alive takes no part in hand-overs.
+    #[must_use]
+    pub const fn bare() -> Self {
+        Self {
+            handovers: 0,
+            joins_handovers: false,
+        }
     }
 
     /// Every so many hand-overs a session asks whether anybody else waits.

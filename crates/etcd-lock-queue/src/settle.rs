@@ -27,7 +27,7 @@ impl LockQueue {
         let Some((session, id)) = self.oldest_waiting() else {
             return;
         };
-        if self.verdict(&id) != Verdict::Head {
+        if self.verdict(session, &id) != Verdict::Head {
             return;
         }
         let Some(own) = self.own.get_mut(&session) else {
@@ -57,7 +57,7 @@ impl LockQueue {
     fn refuse_tries_behind(&mut self) {
         let behind: Vec<_> = self
             .waiting()
-            .filter(|(_, id)| matches!(self.verdict(id), Verdict::Behind(_)))
+            .filter(|(session, id)| matches!(self.verdict(*session, id), Verdict::Behind(_)))
             .map(|(session, _)| session)
             .collect();
         for session in behind {
@@ -92,7 +92,7 @@ impl LockQueue {
     /// the predecessors, and the entry itself.
     fn needs_snapshot(&self, validity: &dyn Validity) -> bool {
         let oldest = self.oldest_waiting();
-        let is_unknown = oldest.is_some_and(|(session, id)| match self.verdict(&id) {
+        let is_unknown = oldest.is_some_and(|(session, id)| match self.verdict(session, &id) {
             Verdict::Unknown => true,
             Verdict::Head => {
                 let seen = self.own.get(&session).and_then(OwnEntry::seen);
@@ -172,9 +172,12 @@ impl LockQueue {
         self.knowledge.forget_after(newest.as_ref());
     }
 
-    fn verdict(&self, id: &EntryId) -> Verdict {
+    fn verdict(&self, session: LeaseId, id: &EntryId) -> Verdict {
+        let own = self.own.get(&session);
+        let joins_handovers = own.is_some_and(|own| own.limits.joins_handovers);
         self.knowledge.verdict_without(id, |other| {
-            let own = self.session_of(&other.key).and_then(|of| self.own.get(&of));
+            let of = self.session_of(&other.key).filter(|_| joins_handovers);
+            let own = of.and_then(|of| self.own.get(&of));
             own.is_some_and(|own| own.is_over(other))
         })
     }
