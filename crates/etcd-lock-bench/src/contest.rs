@@ -109,7 +109,7 @@ impl Race {
 /// A client with connections of its own.
 pub(crate) fn connect(endpoint: &str) -> Client {
     let transport = GrpcTransport::connect([endpoint], Options::new()).unwrap();
-    Client::new(Queue::new(transport))
+    Queue::new(transport).into_client()
 }
 
 /// Hand-overs a second between our mutexes.

@@ -19,7 +19,7 @@ struct Inner {
 impl Client {
     /// A client over a transport.
     #[must_use]
-    pub fn new(transport: impl Transport + 'static) -> Self {
+    pub fn new(transport: impl Transport) -> Self {
         Self::from(Arc::new(transport) as Arc<dyn Transport>)
     }
 
@@ -43,7 +43,10 @@ impl Client {
     /// ```
     pub fn shared<T: Clone + Send + 'static>(&self, make: impl FnOnce() -> T) -> T {
         let mut shared = self.0.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(made) = shared.get(&TypeId::of::<T>()).and_then(|it| it.downcast_ref::<T>()) {
+        if let Some(made) = shared
+            .get(&TypeId::of::<T>())
+            .and_then(|it| it.downcast_ref::<T>())
+        {
             return made.clone();
         }
         let made = make();

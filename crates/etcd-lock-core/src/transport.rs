@@ -59,7 +59,7 @@ impl From<Timeout> for CallOptions {
 /// - Clones of a handle share one transport: all methods MUST be safe to call at once, and waiting calls MUST NOT keep
 ///   others from getting through.
 #[async_trait]
-pub trait Transport: fmt::Debug + Send + Sync {
+pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Waits until the lock is held.
     ///
     /// # Errors

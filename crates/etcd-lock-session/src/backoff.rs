@@ -32,10 +32,14 @@ impl Backoff {
         }
     }
 
+    /// The next pause.
+    pub(crate) fn next(&mut self) -> Duration {
+        metrics::retried();
+        self.pauses.next().unwrap_or(self.longest)
+    }
+
     /// Waits for the next pause to pass.
     pub(crate) async fn pause(&mut self) {
-        let pause = self.pauses.next().unwrap_or(self.longest);
-        metrics::retried();
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(self.next()).await;
     }
 }

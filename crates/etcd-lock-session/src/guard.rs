@@ -2,24 +2,31 @@
 
 use std::fmt;
 use std::future::Future;
+use std::time::Duration;
 
 use etcd_lock_core::kv::{Compare, Op, OpResponse, RangeRequest, TxnRequest, TxnResponse};
-use etcd_lock_core::{
-    CallOptions, Error, ErrorKind, LockKey, ResponseHeader, Result, Revision, Timeout,
-};
-
+use etcd_lock_core::{CallOptions, Error, ErrorKind, LockKey, Result, Revision, Timeout};
 use tracing::{Instrument, debug_span};
 
-use crate::grant::Held;
-use crate::{FencingToken, metrics};
+use crate::queue::{Caller, Grant, Standing};
+use crate::{FencingToken, Session, metrics};
 
 /// A lock that is held for as long as this lives, and for as long as etcd can be trusted to think so.
 ///
 /// Dropping it releases the lock in the background, on the session's runtime: also outside of any runtime.
+///
+/// # For how long a hold may be relied on
+///
+/// The session keeps its lease alive, and reads the queue entry once per heartbeat: a third of the time to live, and 5 s at
+/// most. A hold may be relied on while the lease is valid *and* its entry was seen less than nine tenths of the time to live
+/// ago, both counted from before the request was sent. So where somebody else deletes the entry, [`is_held`](Self::is_held)
+/// says so at once if a watch reports it, a heartbeat and the time of an attempt later (2 s at most) if reads are answered,
+/// and in nine tenths of the time to live if nothing is.
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct LockGuard {
-    /// Taken by `unlock` and by `drop`, and there until then.
-    held: Option<Held>,
+    /// Taken by `unlock`, and there until then.
+    caller: Option<Caller>,
+    session: Session,
     key: LockKey,
     token: FencingToken,
     granted_at: Revision,
@@ -27,16 +34,18 @@ pub struct LockGuard {
 }
 
 impl LockGuard {
-    pub(crate) fn new(held: Held) -> Self {
-        let (key, token) = (held.grant.key.clone(), held.grant.token());
-        let granted_at = held.grant.granted_at;
-        Self {
-            held: Some(held),
-            key,
-            token,
-            granted_at,
+    /// # Errors
+    /// Where the session has ended meanwhile: the hold is given up.
+    pub(crate) fn new(session: Session, caller: Caller, grant: Grant) -> Result<Self> {
+        session.check()?;
+        Ok(Self {
+            caller: Some(caller),
+            session,
+            key: grant.key,
+            token: grant.token,
+            granted_at: grant.header.revision,
             _hold: metrics::Hold::begin(),
-        }
+        })
     }
 
     /// The key that exists on etcd for as long as the lock is held.
@@ -52,20 +61,45 @@ impl LockGuard {
     }
 
     /// The newest revision of the store that was known of when the lock was granted: what `etcdctl lock` calls
-    /// `ETCD_LOCK_REV`. Where another session of this client passed the lock on it may be older than what that wrote. It is no
-    /// fencing token.
+    /// `ETCD_LOCK_REV`. Where another session of this client handed the lock over it may be older than what that wrote. It is
+    /// no fencing token.
     #[must_use]
     pub const fn revision(&self) -> Revision {
         self.granted_at
     }
 
-    /// Whether the lock is held, as far as can be known without asking: the lease can be trusted at this moment, and no
-    /// deletion of the key was seen. What is done after this answer can still come too late: that is what
-    /// [`token`](Self::token) and [`fenced_txn`](Self::fenced_txn) are for.
+    /// Whether the lock is held, as far as can be known without asking: [`remaining`](Self::remaining) is not zero. What is
+    /// done after this answer can still come too late: that is what [`token`](Self::token) and
+    /// [`fenced_txn`](Self::fenced_txn) are for.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        let held = self.held.as_ref();
-        held.is_some_and(|held| held.session.is_alive() && held.grant.is_whole())
+        !self.remaining().is_zero()
+    }
+
+    /// How long the lock may be relied on from now on if nothing is heard of the server any more. It grows again with each
+    /// renewal and each heartbeat.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        match &self.caller {
+            Some(caller) if self.session.is_alive() => caller.remaining(),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Waits until the lock may be relied on for no longer than a margin, or is lost: in time to wind up what must be done
+    /// before anybody else can hold the lock. Where a deletion of the entry is reported, there is no margin.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind.
+    pub async fn fading(&self, margin: Duration) {
+        let Some(caller) = &self.caller else {
+            return;
+        };
+        tokio::select! {
+            biased;
+            _ = self.session.lost() => {}
+            () = caller.fades(margin) => {}
+        }
     }
 
     /// Waits until the lock can no longer be relied on, and says why.
@@ -73,13 +107,21 @@ impl LockGuard {
     /// # Cancel safety
     /// Nothing is left behind.
     pub async fn lost(&self) -> Error {
-        let Some(held) = &self.held else {
+        let Some(caller) = &self.caller else {
             return key_gone(&self.key);
         };
         tokio::select! {
             biased;
-            error = held.session.lost() => error,
-            () = self.deleted(held) => key_gone(&self.key),
+            error = self.session.lost() => return error,
+            () = caller.fades(Duration::ZERO) => {}
+        }
+        match caller.standing() {
+            Standing::Lost => caller.why_lost(),
+            _ => {
+                caller.expire();
+                let text = format!("the lock's key {} could not be read in time", self.key);
+                Error::new(ErrorKind::Lost, text)
+            }
         }
     }
 
@@ -107,62 +149,20 @@ impl LockGuard {
         }
     }
 
-    /// Releases the lock: to the next task of this session, or else on etcd. Whoever comes next in this process need not wait
+    /// Releases the lock: to the next task of this session, or else on etcd. The next holder in this client need not wait
     /// for etcd's answer, unless a [`fenced_txn`](Self::fenced_txn) of this guard got none.
     ///
     /// # Errors
-    /// When etcd could not be told: the lock is then free after the session's time to live, or when it is closed.
+    /// When etcd could not be told. That is tried again in the background, for as long as the session lasts.
     ///
     /// # Cancel safety
-    /// When dropped, the release may or may not have reached etcd.
+    /// When dropped, the release goes on in the background.
     pub async fn unlock(mut self) -> Result<()> {
         let span = debug_span!("lock.release", lock.key = %self.key, lock.token = %self.token);
-        match self.held.take() {
-            Some(held) => held.release().instrument(span).await,
+        match self.caller.take() {
+            Some(caller) => caller.release().instrument(span).await,
             None => Ok(()),
         }
-    }
-
-    /// Returns when the key was deleted.
-    async fn deleted(&self, held: &Held) {
-        let mut seen = self.token.create_revision();
-        let follower = held.session.queue().follow(&self.key);
-        loop {
-            let news = follower.news(self.key.as_bytes());
-            if news.deleted > self.token.create_revision() {
-                return;
-            }
-            // A watch that began after the grant says nothing about the time between.
-            if news.since.is_some_and(|since| since > seen) {
-                match self.created_now(held).await {
-                    Ok((header, created)) if created == self.token.create_revision() => {
-                        seen = header.revision;
-                    }
-                    Ok((header, _)) => {
-                        let created = self.token.create_revision();
-                        return follower.note_gone(self.key.as_bytes(), created, header);
-                    }
-                    Err(error) => {
-                        tracing::debug!(%error, key = %self.key, "can't read the lock's key")
-                    }
-                }
-            }
-            follower.changed().await;
-        }
-    }
-
-    async fn created_now(&self, held: &Held) -> Result<(ResponseHeader, Revision)> {
-        let request = RangeRequest::key(self.key.as_bytes().clone()).keys_only();
-        let reply = held
-            .session
-            .transport()
-            .range(request, CallOptions::default())
-            .await?;
-        let created = reply
-            .kvs
-            .first()
-            .map_or(Revision::ZERO, |kv| kv.create_revision);
-        Ok((reply.header, created))
     }
 }
 
@@ -173,19 +173,6 @@ impl fmt::Debug for LockGuard {
             .field("token", &self.token)
             .field("is_held", &self.is_held())
             .finish_non_exhaustive()
-    }
-}
-
-impl Drop for LockGuard {
-    fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            let runtime = held.session.runtime().clone();
-            runtime.spawn(async move {
-                if let Err(error) = held.release().await {
-                    tracing::debug!(%error, "could not release a dropped lock");
-                }
-            });
-        }
     }
 }
 
@@ -231,17 +218,17 @@ impl FencedTxn<'_> {
             txn,
             timeout,
         } = self;
-        let held = guard.held.as_ref().ok_or_else(|| key_gone(&guard.key))?;
+        let caller = guard.caller.as_ref().ok_or_else(|| key_gone(&guard.key))?;
         let key = guard.key.as_bytes();
         let created = guard.token.create_revision();
         let txn = txn
             .when(Compare::create_revision(key.clone(), created))
             .or_else(RangeRequest::key(key.clone()).keys_only());
         let call = CallOptions::new(timeout.checked()?);
-        held.grant.note_sent();
-        let result = held.session.transport().txn(txn, call).await;
+        caller.write_sent();
+        let result = guard.session.transport().txn(txn, call).await;
         if !matches!(&result, Err(error) if error.is_outcome_unknown()) {
-            held.grant.note_answered();
+            caller.write_answered();
         }
         let mut reply = result?;
         if reply.succeeded {

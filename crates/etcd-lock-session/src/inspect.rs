@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use etcd_lock_core::kv::{RangeRequest, SortOrder, SortTarget};
+use etcd_lock_core::kv::{KeyValue, RangeRequest, SortOrder, SortTarget};
 use etcd_lock_core::lease::LeaseTimeToLiveRequest;
 use etcd_lock_core::{
     CallOptions, Context, LeaseId, LockKey, LockName, Result, Revision, Transport,
 };
+use etcd_lock_queue::EntryValue;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::Owner;
-use crate::queue::entry;
 
 /// How many leases are asked about at the same time.
 const LEASES_AT_ONCE: usize = 16;
@@ -23,16 +23,16 @@ pub struct QueueView {
     /// The store's revision at that moment.
     pub revision: Revision,
     /// The entries, oldest first: the holder, then the waiters in the order in which they will hold the lock.
-    pub places: Vec<Place>,
-    /// Keys below `<name>/` that are no entries. They hold up `etcdctl lock` and callers of etcd's `Lock` RPC, who wait
-    /// for anything that is older than themselves there, but nobody who waits by this crate's queue.
+    pub entries: Vec<QueueEntry>,
+    /// Keys below `<name>/` that are no entries. They hold up `etcdctl lock` and callers of etcd's `Lock` RPC, which wait
+    /// for anything that is older there, but no [`Queue`](crate::Queue).
     pub foreign: Vec<Bytes>,
 }
 
 /// One entry of a queue.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Place {
+pub struct QueueEntry {
     /// The entry's key.
     pub key: LockKey,
     /// Its lease.
@@ -50,18 +50,17 @@ pub struct Place {
 /// ```
 /// # use std::time::Duration;
 /// # use etcd_lock_memory::MemoryEtcd;
-/// # use etcd_lock_core::Client;
 /// # use etcd_lock_session::{Mutex, Owner, Queue, SessionOptions, queue};
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), etcd_lock_core::Error> {
-/// let client = Client::new(Queue::new(MemoryEtcd::new()));
+/// let client = Queue::new(MemoryEtcd::new()).into_client();
 /// let session = SessionOptions::new().with_owner(Owner::current()).open(&client).await?;
 /// let guard = Mutex::new(&session, "report")?.lock().await?;
 ///
 /// let view = queue(&client, "report").await?;
-/// assert_eq!(view.places[0].key, *guard.key());
-/// assert_eq!(view.places[0].owner.as_ref().unwrap().pid, std::process::id());
-/// assert_eq!(view.places[0].remaining, Some(Duration::from_secs(10)));
+/// assert_eq!(view.entries[0].key, *guard.key());
+/// assert_eq!(view.entries[0].owner.as_ref().unwrap().pid, std::process::id());
+/// assert_eq!(view.entries[0].remaining, Some(Duration::from_secs(10)));
 /// # guard.unlock().await
 /// # }
 /// ```
@@ -80,20 +79,20 @@ pub async fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<Qu
     let range = RangeRequest::prefix(name.queue_prefix())
         .sorted_by(SortTarget::CreateRevision, SortOrder::Ascending);
     let reply = transport.range(range, options).await?;
-    let (mut entries, mut foreign) = (Vec::new(), Vec::new());
+    let (mut found, mut foreign) = (Vec::new(), Vec::new());
     for kv in reply.kvs {
-        match entry(&kv.key, &name) {
-            Some((key, lease)) => entries.push((key, lease, kv)),
+        match entry(&kv, &name) {
+            Some((key, lease)) => found.push((key, lease, kv)),
             None => foreign.push(kv.key),
         }
     }
-    let places = stream::iter(entries)
+    let entries = stream::iter(found)
         .map(|(key, lease, kv)| async move {
-            Ok::<_, etcd_lock_core::Error>(Place {
+            Ok::<_, etcd_lock_core::Error>(QueueEntry {
                 key,
                 lease,
                 create_revision: kv.create_revision,
-                owner: Owner::from_bytes(&kv.value),
+                owner: owner(&kv.value),
                 remaining: remaining(transport, lease, options).await?,
             })
         })
@@ -102,9 +101,20 @@ pub async fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<Qu
         .await?;
     Ok(QueueView {
         revision: reply.header.revision,
-        places,
+        entries,
         foreign,
     })
+}
+
+/// The key and the lease of an entry: not of `<name>/something`, nor of any other key below `<name>/`.
+fn entry(kv: &KeyValue, name: &LockName) -> Option<(LockKey, LeaseId)> {
+    let key = LockKey::new(kv.key.clone()).ok()?;
+    let (of, lease) = key.parts()?;
+    (of == *name).then_some((key, lease))
+}
+
+fn owner(value: &[u8]) -> Option<Owner> {
+    Owner::from_bytes(EntryValue::parse(value)?.owner())
 }
 
 async fn remaining(

@@ -1,99 +1,97 @@
-//! The task that keeps one lease alive, and says when it can no longer be trusted.
+//! The task that keeps one lease alive, and says when it can no longer be relied on.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_lock_core::{CallOptions, Error, ErrorKind, LeaseId, Result, Timeout, Transport, Ttl};
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use etcd_lock_core::{CallOptions, Error, ErrorKind, Result, Timeout, Transport, Ttl};
+use etcd_lock_queue::Stamp;
+use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::local::Locals;
+use crate::clock::{after, until};
 use crate::metrics;
-
-/// How a kept lease is doing.
-#[derive(Clone, Debug)]
-pub(crate) enum Life {
-    /// It can be trusted until then, by this process's clock.
-    Until(Instant),
-    /// It can't be trusted any more.
-    Lost(Error),
-}
-
-impl Life {
-    /// Counts from before the request was sent, since that is before the server can have counted from.
-    pub(crate) fn counted_from(sent: Instant, ttl: Ttl, grace: Duration) -> Self {
-        Self::Until(sent + trusted(ttl).saturating_sub(grace))
-    }
-
-    /// Whether the lease can be trusted now, also when the keeper had no chance to run since.
-    pub(crate) fn is_trusted(&self) -> bool {
-        matches!(self, Self::Until(deadline) if Instant::now() < *deadline)
-    }
-}
-
-/// How much of a lease's time is trusted: a tenth is left for clocks that run at different speeds.
-fn trusted(ttl: Ttl) -> Duration {
-    ttl.as_duration() * 9 / 10
-}
+use crate::queue::Queue;
+use crate::validity::Lease;
 
 /// Keeps a lease alive until it is lost or `stop` is cancelled.
 pub(crate) struct Keeper {
-    pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) lease: LeaseId,
+    pub(crate) queue: Queue,
+    pub(crate) lease: Arc<Lease>,
     pub(crate) ttl: Ttl,
     pub(crate) grace: Duration,
-    pub(crate) life: watch::Sender<Life>,
-    /// Cancelled when the lease is lost: all who wait for that are woken in the order in which they came.
-    pub(crate) lost: CancellationToken,
+    /// The session is closed.
     pub(crate) stop: CancellationToken,
-    /// Whose waits end with the session.
-    pub(crate) locals: Arc<Locals>,
+    /// The lease was granted for the session, and ends with it.
+    pub(crate) is_owned: bool,
 }
 
 impl Keeper {
-    pub(crate) async fn keep(&self) {
+    /// Keeps the lease alive for as long as the session lasts, and then ends it if it is the session's own.
+    pub(crate) async fn run(self) -> Result<()> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => {}
             error = self.until_lost() => self.lose(error),
         }
-        self.locals.close();
+        self.end();
+        if self.is_owned {
+            self.revoke().await
+        } else {
+            Ok(())
+        }
     }
 
-    /// Ends the lease. One that is gone already is no error.
-    pub(crate) async fn revoke(&self) -> Result<()> {
+    /// A closed session has no entries any more, as far as its client is concerned. A lease that goes on without it is like
+    /// any other that nobody here keeps alive.
+    fn end(&self) {
+        let queue = self.queue.inner();
+        if self.lease.ended().is_some() {
+            return;
+        }
+        if self.is_owned {
+            queue.end(&self.lease, closed());
+        } else if self.lease.has_session() {
+            self.lease.leave_to_others();
+            queue.cancel_all(&self.lease, &closed());
+        }
+    }
+
+    /// One that is gone already is no error.
+    async fn revoke(&self) -> Result<()> {
         let bound = CallOptions::new(Timeout::After(Duration::from_secs(5)));
-        match self.transport.lease_revoke(self.lease, bound).await {
+        match self.queue.lease_revoke(self.lease.id(), bound).await {
             Err(error) if error.kind() != ErrorKind::LeaseNotFound => Err(error),
             _ => Ok(()),
         }
     }
 
     fn lose(&self, error: Error) {
-        tracing::warn!(lease.id = %self.lease, %error, "session lost");
+        tracing::warn!(lease.id = %self.lease.id(), %error, "session lost");
         metrics::session_lost(&error);
-        self.life.send_replace(Life::Lost(error));
-        self.lost.cancel();
+        self.queue.inner().end(&self.lease, error);
     }
 
     async fn until_lost(&self) -> Error {
         let mut backoff = Backoff::new();
         loop {
-            let broken = match self.stream(&mut backoff).await {
-                Ok(error) => return error,
-                Err(broken) => broken,
+            let broken = tokio::select! {
+                biased;
+                error = self.lease.over() => return error,
+                ended = self.stream(&mut backoff) => match ended {
+                    Ok(error) => return error,
+                    Err(broken) => broken,
+                },
             };
-            tracing::debug!(lease.id = %self.lease, error = %broken, "keep-alive stream ended");
-            if timeout_at(self.deadline(), backoff.pause()).await.is_err() {
-                return Error::new(
-                    ErrorKind::Lost,
-                    "the session's lease could not be renewed in time and may have ended",
-                )
-                .with_source(broken);
+            tracing::debug!(lease.id = %self.lease.id(), error = %broken, "keep-alive stream ended");
+            if self
+                .in_time(self.lease.valid_until(), backoff.pause())
+                .await
+                .is_none()
+            {
+                return too_late().with_source(broken);
             }
         }
     }
@@ -102,22 +100,21 @@ impl Keeper {
     async fn stream(&self, backoff: &mut Backoff) -> Result<Error> {
         let (requests, outgoing) = mpsc::unbounded_channel();
         let outgoing = Box::pin(UnboundedReceiverStream::new(outgoing));
-        let mut replies = self.transport.lease_keep_alive(outgoing);
-        let interval = self.ttl.as_duration() / 3;
+        let mut replies = self.queue.lease_keep_alive(outgoing);
+        let interval = self.interval();
+        let clock = &self.queue.inner().clock;
         loop {
-            let sent = Instant::now();
+            let sent = clock.now();
             // The stream holds the other end for as long as it has not failed, and then the reply says so.
-            let _ = requests.send(self.lease);
-            let patience = self.deadline().min(sent + interval);
-            let reply = match timeout_at(patience, replies.next()).await {
-                Ok(Some(reply)) => reply?,
-                Ok(None) => {
-                    return Err(Error::new(
-                        ErrorKind::Unavailable,
-                        "the keep-alive stream ended",
-                    ));
+            let _ = requests.send(self.lease.id());
+            let patience = self.lease.valid_until().min(after(sent, interval));
+            let reply = match self.in_time(patience, replies.next()).await {
+                Some(Some(reply)) => reply?,
+                Some(None) => {
+                    let text = "the keep-alive stream ended";
+                    return Err(Error::new(ErrorKind::Unavailable, text));
                 }
-                Err(_) => return Err(Error::new(ErrorKind::Timeout, "no answer to a keep-alive")),
+                None => return Err(Error::new(ErrorKind::Timeout, "no answer to a keep-alive")),
             };
             let Some(ttl) = reply.ttl else {
                 return Ok(Error::new(
@@ -125,18 +122,25 @@ impl Keeper {
                     "the session's lease has ended",
                 ));
             };
-            self.life
-                .send_replace(Life::counted_from(sent, ttl, self.grace));
-            metrics::kept_alive(sent.elapsed());
+            self.lease.renewed(ttl, self.grace, sent);
+            metrics::kept_alive(until(clock.now(), sent));
             *backoff = Backoff::new();
-            sleep_until(sent + interval).await;
+            clock.sleep_until(after(sent, interval)).await;
         }
     }
 
-    fn deadline(&self) -> Instant {
-        match *self.life.borrow() {
-            Life::Until(deadline) => deadline,
-            Life::Lost(_) => Instant::now(),
+    /// A third of the time to live; less where the grace leaves little of it.
+    fn interval(&self) -> Duration {
+        let ttl = self.ttl.as_duration();
+        let trust = (ttl * 9 / 10).saturating_sub(self.grace);
+        (ttl / 3).min(trust / 2)
+    }
+
+    async fn in_time<T>(&self, bound: Stamp, future: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            result = future => Some(result),
+            () = self.queue.inner().clock.sleep_until(bound) => None,
         }
     }
 }
@@ -144,6 +148,18 @@ impl Keeper {
 /// Also when the runtime that it ran on has ended.
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.locals.close();
+        self.end();
     }
+}
+
+/// What a lease is lost by that was not renewed in time.
+pub(crate) fn too_late() -> Error {
+    Error::new(
+        ErrorKind::Lost,
+        "the session's lease could not be renewed in time and may have ended",
+    )
+}
+
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the session is closed")
 }

@@ -1,7 +1,7 @@
 //! Keeping a bare lease alive, as `eetcd_lease:keep_alive` and `keep_alive_once` do.
 
 use etcd_lock_core::lease::LeaseKeepAliveResponse;
-use etcd_lock_core::{Context, Error, ErrorKind, LeaseId, Result, Timeout};
+use etcd_lock_core::{Context, Error, ErrorKind, LeaseId, Result, Timeout, Transport};
 use tokio_stream::StreamExt;
 
 use crate::{Session, SessionOptions};
@@ -32,13 +32,22 @@ pub async fn keep_alive_once(
     lease: LeaseId,
 ) -> Result<LeaseKeepAliveResponse> {
     let ctx = ctx.into();
+    renew(
+        &**ctx.client()?.transport(),
+        lease,
+        ctx.timeout().checked()?,
+    )
+    .await
+}
+
+pub(crate) async fn renew(
+    transport: &dyn Transport,
+    lease: LeaseId,
+    timeout: Timeout,
+) -> Result<LeaseKeepAliveResponse> {
     // The request side must stay open until the reply is there.
     let requests = tokio_stream::once(lease).chain(tokio_stream::pending());
-    let mut replies = ctx
-        .client()?
-        .transport()
-        .lease_keep_alive(Box::pin(requests));
-    let timeout = ctx.timeout().checked()?;
+    let mut replies = transport.lease_keep_alive(Box::pin(requests));
     let reply = async {
         let ended = || Error::new(ErrorKind::Unavailable, "the keep-alive stream ended");
         replies.next().await.unwrap_or_else(|| Err(ended()))

@@ -14,28 +14,30 @@
 mod backoff;
 #[cfg(feature = "blocking")]
 pub mod blocking;
-mod grant;
+mod clock;
 mod guard;
 mod inspect;
 mod keep_alives;
 mod keeper;
 pub mod lease;
-mod local;
 mod metrics;
 mod mutex;
 mod owner;
+mod place;
 mod queue;
 mod session;
 mod token;
 mod tuning;
+mod validity;
 mod watches;
 
 pub use guard::{FencedTxn, LockGuard};
-pub use inspect::{Place, QueueView, queue};
+pub use inspect::{QueueEntry, QueueView, queue};
 pub use mutex::Mutex;
 pub use owner::Owner;
+pub use place::Place;
 pub use queue::Queue;
 pub use session::{Session, SessionOptions};
 pub use token::FencingToken;
 #[doc(hidden)]
-pub use tuning::Tuning;
+pub use {clock::System, tuning::Tuning};

@@ -44,7 +44,7 @@ pub(crate) fn describe() {
         describe_counter!(
             "lock.handovers",
             Count,
-            "Locks that were handed on between tasks of one session"
+            "Locks that were handed over between tasks of one session"
         );
         describe_histogram!(
             "lock.hold.duration",
@@ -136,12 +136,12 @@ impl Drop for Hold {
     }
 }
 
-pub(crate) fn entered_queue(length: u64) {
+pub(crate) fn entered_queue(length: usize) {
     #[cfg(feature = "metrics")]
     histogram!("lock.queue.length").record(length as f64);
 }
 
-pub(crate) fn handed_on() {
+pub(crate) fn handed_over() {
     #[cfg(feature = "metrics")]
     counter!("lock.handovers").increment(1);
 }

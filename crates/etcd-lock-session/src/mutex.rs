@@ -1,22 +1,23 @@
 //! A lock for tasks.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use etcd_lock_core::{CallOptions, Error, ErrorKind, LockName, LockRequest, Result, Timeout};
+use etcd_lock_core::{LockName, Result, Timeout};
+use etcd_lock_queue::Mode;
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug_span};
 
-use crate::grant::{Grant, Held, release_unclaimed};
 use crate::guard::LockGuard;
-use crate::local::{Local, Turn};
+use crate::place::Place;
+use crate::queue::{Caller, Kind, Lock, Refusal};
 use crate::{Session, metrics};
 
 /// A lock on etcd, for the tasks of one session.
 ///
-/// Tasks of one session wait for one lock in a queue of their own, first come, first served; one of them waits in etcd's.
-/// A lock that is released while others of the session wait is handed on without asking etcd, a limited number of times
-/// in a row where other processes wait, too
+/// Tasks of one session wait for one lock in a queue of their own, first come, first served, and the session has one entry
+/// in etcd's. A lock that is released while others of the session wait is handed over without asking etcd, a limited number
+/// of times in a row where other processes wait, too
 /// ([`SessionOptions::with_handover_limit`](crate::SessionOptions::with_handover_limit)). Every grant has a greater
 /// [`FencingToken`](crate::FencingToken).
 ///
@@ -38,8 +39,7 @@ use crate::{Session, metrics};
 #[derive(Clone, Debug)]
 pub struct Mutex {
     session: Session,
-    name: LockName,
-    local: Arc<Local>,
+    lock: Lock,
 }
 
 impl Mutex {
@@ -48,132 +48,147 @@ impl Mutex {
     /// # Errors
     /// `InvalidArgument` when the name is empty or too long.
     pub fn new(session: &Session, name: impl Into<Bytes>) -> Result<Self> {
-        let name = LockName::new(name)?;
         Ok(Self {
             session: session.clone(),
-            local: session.local(&name),
-            name,
+            lock: session.queue().inner().lock(&LockName::new(name)?),
         })
     }
 
     /// The lock's name.
     #[must_use]
-    pub const fn name(&self) -> &LockName {
-        &self.name
+    pub fn name(&self) -> &LockName {
+        self.lock.name()
     }
 
     /// Waits until the lock is held, for as long as it takes. The guard borrows nothing: it may be stored, and sent to
     /// other tasks.
     ///
+    /// While no server can be reached this waits, too, until the session is lost.
+    ///
     /// # Errors
-    /// `Lost`, `LeaseNotFound` or `Closed` when the session ends before or during the wait, and the rest as their kinds say.
+    /// `Lost`, `LeaseNotFound` or `Closed` when the session ends before or during the wait, `Lost` when somebody else
+    /// deletes the queue entry, and what the server refuses as their kinds say.
     ///
     /// # Cancel safety
-    /// When dropped, the place in the queue is withdrawn in the background.
+    /// When dropped, the place in the queue is withdrawn in the background, unless another task of the session wants it.
     #[doc(alias = "lock_owned")]
     pub async fn lock(&self) -> Result<LockGuard> {
         let seen = Observed::begin(self);
-        let result = self.wait().instrument(seen.span.clone()).await;
+        let result = self
+            .wait(Mode::Wait, None)
+            .instrument(seen.span.clone())
+            .await;
         seen.end(result)
     }
 
     /// Waits until the lock is held, for a limited time.
     ///
     /// # Errors
-    /// `Timeout` when the time ran out, else as [`lock`](Self::lock).
+    /// `Timeout` when the time ran out. Where the queue could not be entered by then, the kind says why. Else as
+    /// [`lock`](Self::lock).
     ///
     /// # Cancel safety
     /// As [`lock`](Self::lock).
     pub async fn lock_timeout(&self, timeout: impl Into<Timeout>) -> Result<LockGuard> {
-        let Timeout::After(bound) = timeout.into().checked()? else {
-            return self.lock().await;
+        let bound = match timeout.into().checked()? {
+            Timeout::After(bound) => Some(bound),
+            Timeout::Infinity => None,
         };
         let seen = Observed::begin(self);
-        let wait = self.wait().instrument(seen.span.clone());
-        let late = |_| {
-            let text = format!("the lock was not free within {bound:?}");
-            Err(Error::new(ErrorKind::Timeout, text))
-        };
-        let result = tokio::time::timeout(bound, wait).await;
-        seen.end(result.unwrap_or_else(late))
+        let result = self
+            .wait(Mode::Wait, bound)
+            .instrument(seen.span.clone())
+            .await;
+        seen.end(result)
     }
 
     /// Takes the lock if nobody has it and nobody waits for it.
     ///
     /// # Errors
-    /// `Busy` when somebody does, else as [`lock`](Self::lock).
+    /// `Busy` when somebody does, what the first request fails with, else as [`lock`](Self::lock).
     ///
     /// # Cancel safety
     /// As [`lock`](Self::lock).
     pub async fn try_lock(&self) -> Result<LockGuard> {
         let seen = Observed::begin(self);
-        let result = self.take_now().instrument(seen.span.clone()).await;
+        let result = self
+            .wait(Mode::Try, None)
+            .instrument(seen.span.clone())
+            .await;
         seen.end(result)
     }
 
-    async fn take_now(&self) -> Result<LockGuard> {
-        let busy = || Error::new(ErrorKind::Busy, "another task of this session has the lock");
-        let turn = self.local.clone().turn_now();
-        self.session.check()?;
-        let turn = turn.ok_or_else(busy)?;
-        if let Some(grant) = whole(turn.take_left()) {
-            return Ok(self.guard(turn, grant));
-        }
-        let call = CallOptions::default();
-        let reply = self.session.queue().try_lock(self.request(), call).await?;
-        Ok(self.guard(turn, Grant::new(&self.session, reply)))
+    /// Takes a place in the queue, which says how many are before it and becomes a guard.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock), where the queue can't be entered.
+    ///
+    /// # Cancel safety
+    /// As [`lock`](Self::lock).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use etcd_lock_core::Client;
+    /// # use etcd_lock_memory::MemoryEtcd;
+    /// # use etcd_lock_session::{Mutex, Session};
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), etcd_lock_core::Error> {
+    /// # let client = Client::new(MemoryEtcd::new());
+    /// # let ttl = Duration::from_secs(10);
+    /// let (first, second) = (Session::open(&client, ttl).await?, Session::open(&client, ttl).await?);
+    /// let held = Mutex::new(&first, "report")?.lock().await?;
+    ///
+    /// let mut place = Mutex::new(&second, "report")?.enqueue().await?;
+    /// assert_eq!(place.changed().await?, 1);
+    /// held.unlock().await?;
+    /// let guard = place.granted().await?;
+    /// # assert!(guard.is_held());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn enqueue(&self) -> Result<Place> {
+        let seen = Observed::begin(self);
+        let caller = self.begin(Mode::Wait)?;
+        Place::entered(self.session.clone(), caller, seen).await
     }
 
-    async fn wait(&self) -> Result<LockGuard> {
-        let waiting = Waiting::new(self);
-        let turn = self.local.clone().turn().await;
-        self.session.check()?;
-        let over = || Error::new(ErrorKind::Closed, "the runtime of the session has ended");
-        let turn = turn.ok_or_else(over)?;
-        let left = turn.take_left();
-        drop(waiting);
-        match whole(left) {
-            Some(grant) => Ok(self.guard(turn, grant)),
-            // In a box, so that a task that waits for its turn costs little.
-            None => Box::pin(self.ask(turn)).await,
-        }
-    }
-
-    /// Waits in etcd's queue. Without its session that leads nowhere, and the server that would say so may be out of
-    /// reach.
-    async fn ask(&self, turn: Turn) -> Result<LockGuard> {
-        let reply = tokio::select! {
-            biased;
-            error = self.session.lost() => return Err(error),
-            reply = self.session.enqueue(self.request()) => reply?,
+    async fn wait(&self, mode: Mode, bound: Option<Duration>) -> Result<LockGuard> {
+        let mut caller = self.begin(mode)?;
+        let granted = match bound {
+            None => caller.granted().await,
+            Some(bound) => match tokio::time::timeout(bound, caller.granted()).await {
+                Ok(granted) => granted,
+                Err(_) => return Err(caller.timed_out(Timeout::After(bound))),
+            },
         };
-        let guard = self.guard(turn, Grant::new(&self.session, reply));
-        // What this process passes on itself says nothing of our own lease.
-        self.session.check()?;
-        Ok(guard)
+        match granted {
+            Ok(grant) => LockGuard::new(self.session.clone(), caller, grant),
+            Err(refusal) => Err(why(&self.session, refusal).await),
+        }
     }
 
-    fn guard(&self, turn: Turn, grant: Box<Grant>) -> LockGuard {
-        LockGuard::new(Held {
-            session: self.session.clone(),
-            turn,
-            grant,
-        })
-    }
-
-    fn request(&self) -> LockRequest {
-        LockRequest::new(self.name.clone(), self.session.lease())
-            .with_value(self.session.entry_value())
+    fn begin(&self, mode: Mode) -> Result<Caller> {
+        let session = &self.session;
+        session.check()?;
+        self.lock.begin(
+            session.validity(),
+            Kind::Guarded(mode),
+            session.limits(),
+            &session.owner_data(),
+            session.runtime(),
+        )
     }
 }
 
-/// A grant that was left is used as long as nothing was seen that ended it.
-fn whole(left: Option<Box<Grant>>) -> Option<Box<Grant>> {
-    left.filter(|grant| grant.is_whole())
+/// Why a wait has ended. What is said of an entry that was deleted depends on its lease.
+pub(crate) async fn why(session: &Session, refusal: Refusal) -> etcd_lock_core::Error {
+    // Kept apart, so that the future of a wait stays small.
+    Box::pin(session.queue().inner().why(refusal, session.lease())).await
 }
 
 /// A wait within a span, and counted.
-struct Observed {
+#[derive(Debug)]
+pub(crate) struct Observed {
     span: Span,
     counted: metrics::Wait,
 }
@@ -182,7 +197,7 @@ impl Observed {
     fn begin(mutex: &Mutex) -> Self {
         let span = debug_span!(
             "lock.acquire",
-            lock.name = %mutex.name,
+            lock.name = %mutex.name(),
             lease.id = %mutex.session.lease(),
             lock.token = Empty,
         );
@@ -192,34 +207,11 @@ impl Observed {
         }
     }
 
-    fn end(self, result: Result<LockGuard>) -> Result<LockGuard> {
+    pub(crate) fn end(self, result: Result<LockGuard>) -> Result<LockGuard> {
         if let Ok(guard) = &result {
             self.span.record("lock.token", display(guard.token()));
         }
         self.counted.end(&result);
         result
-    }
-}
-
-/// Counts a waiting task, and releases a grant that was left for it when it gives up.
-struct Waiting<'a>(&'a Mutex);
-
-impl<'a> Waiting<'a> {
-    fn new(mutex: &'a Mutex) -> Self {
-        mutex.local.join();
-        Self(mutex)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let Mutex { session, local, .. } = self.0;
-        if local.leave() {
-            let (session, local) = (session.clone(), local.clone());
-            session
-                .runtime()
-                .clone()
-                .spawn(async move { release_unclaimed(&session, local).await });
-        }
     }
 }

@@ -1,55 +1,70 @@
 //! Locks by transactions and watches, in etcd's own queue layout.
 //!
 //! An entry is a key `<name>/<lease in hex>`; the one with the least create revision holds the lock. `etcdctl lock`, Go's
-//! `concurrency.Mutex` and callers of the `Lock` RPC wait in the same queue.
+//! `concurrency.Mutex` and callers of the `Lock` RPC wait in the same queue. The protocol is in [`etcd_lock_queue`]; what is
+//! here drives it: it sends, watches, waits, and counts time.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | `lock` | one lock: its state machine, and what is done with the machine's outputs |
+//! | `caller`, `callers` | a caller's handle on a lock, and what each was told |
+//! | `requests`, `failures` | requests on their way, and what their errors mean |
+//! | `upkeep`, `heartbeat` | what happens in the background: reads that confirm entries, watches of longer holds |
+//! | `bare` | locks by a lease alone |
+//! | `cluster` | noticing a cluster that was restored |
 
-mod attempt;
-mod keys;
-mod line;
-mod lookout;
-mod roll;
-mod successors;
+mod bare;
+mod caller;
+mod callers;
+mod cluster;
+mod failures;
+mod heartbeat;
+mod lock;
+mod requests;
+mod upkeep;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use etcd_lock_core::kv::{
-    Compare, DeleteRequest, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
-};
+use etcd_lock_core::kv::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use etcd_lock_core::lease::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
     LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
 use etcd_lock_core::watch::{WatchRequest, WatchResponse};
 use etcd_lock_core::{
-    BoxStream, CallOptions, Error, ErrorKind, LeaseId, LockKey, LockName, LockRequest,
-    LockResponse, Result, Revision, Timeout, Transport, UnlockRequest, UnlockResponse,
+    BoxStream, CallOptions, Client, Error, ErrorKind, LeaseId, LockName, LockRequest, LockResponse,
+    Result, Timeout, Transport, UnlockRequest, UnlockResponse,
 };
-
+use etcd_lock_queue::{Input, Mode};
 use tracing::{Instrument, debug_span};
 
-use self::attempt::{Asked, Attempt};
-use self::keys::KeyLocks;
-use self::lookout::{Doubts, Lookout};
-use self::roll::Rolls;
-pub(crate) use self::successors::Successors;
+pub(crate) use self::caller::{Caller, Refusal, Standing};
+pub(crate) use self::callers::{Grant, Kind};
+use self::cluster::Cluster;
+pub(crate) use self::lock::Lock;
+use self::lock::Shared;
+use self::upkeep::Upkeep;
+use crate::clock::{Clock, OperatingSystem, System};
 use crate::keep_alives::KeepAlives;
 use crate::tuning::Tuning;
-use crate::watches::{Follower, Watches};
+use crate::validity::Lease;
+use crate::watches::Watches;
 
 /// A transport that takes and releases locks by transactions on the transport below it, and waits on one shared watch
 /// stream. All leases are kept alive over one stream, too; everything else is passed through.
 ///
-/// - An uncontended lock is one request.
-/// - A waiter is told of its turn by an event, and costs neither a connection nor a stream.
-/// - In a long queue a release writes into the next entry, if that is empty, whose turn it is and who comes then: one read of
-///   the queue serves some thirty hand-overs. Who needs it can read an entry's value, and nobody has to.
+/// - An uncontended lock is one request, and its release another.
+/// - A waiter is told of its grant by an event, and costs neither a connection nor a stream.
 /// - Only `<name>/<hex>` keys are queue entries: `a` does not wait for a holder of `a/b`.
+/// - No request writes into or deletes an entry of another client.
 /// - Whatever ends a wait without a grant removes the entry, in the background, guarded by its create revision.
+///
+/// [`Queue::into_client`] makes a client of it whose sessions use the same queue. What decorates a transport belongs below:
+/// `Queue::new(decorated)`.
 ///
 /// Clones share all state. Methods that wait must run inside a tokio runtime.
 #[derive(Clone)]
@@ -65,23 +80,37 @@ impl Queue {
     /// The same for a transport that is shared already.
     #[must_use]
     pub fn over(transport: Arc<dyn Transport>) -> Self {
-        Self::tuned(transport, Tuning::new())
+        Self::tuned(transport, Tuning::new(), Arc::new(OperatingSystem))
     }
 
-    /// The same with other constants.
+    /// The same with other constants and another operating system.
     #[doc(hidden)]
     #[must_use]
-    pub fn tuned(transport: Arc<dyn Transport>, tuning: Tuning) -> Self {
+    pub fn tuned(transport: Arc<dyn Transport>, tuning: Tuning, system: Arc<dyn System>) -> Self {
         Self(Arc::new(Inner {
             keep_alives: KeepAlives::new(transport.clone()),
             watches: Watches::new(transport.clone(), tuning),
+            clock: Clock::new(system),
             transport,
             tuning,
-            keys: KeyLocks::default(),
-            doubts: Doubts::default(),
-            held: Mutex::default(),
-            rolls: Rolls::default(),
+            locks: Mutex::default(),
+            leases: Mutex::default(),
+            upkeep: Upkeep::default(),
+            cluster: Cluster::default(),
         }))
+    }
+
+    /// A client whose locks are taken by this queue, by [`lock`](etcd_lock_core::lock) as well as by its sessions.
+    #[must_use]
+    pub fn into_client(self) -> Client {
+        let client = Client::new(self.clone());
+        client.shared(|| self);
+        client
+    }
+
+    /// The queue of a client's sessions. Where the client was not made of one, it gets one over its transport.
+    pub(crate) fn of(client: &Client) -> Self {
+        client.shared(|| Self::over(client.transport().clone()))
     }
 
     /// Takes the lock if nobody has it and nobody waits for it.
@@ -96,53 +125,22 @@ impl Queue {
         request: LockRequest,
         options: CallOptions,
     ) -> Result<LockResponse> {
-        within(options.timeout, async {
-            let mut attempt = Attempt::start(&self.0, request, options.timeout).await;
-            let line = attempt.enter(Asked::Newest).await?;
-            if line.is_empty() {
-                return Ok(attempt.granted(line.header));
-            }
-            attempt.withdraw().await?;
-            Err(Error::new(ErrorKind::Busy, "the lock is held by another"))
-        })
-        .await
+        self.0.lock_bare(request, Mode::Try, options.timeout).await
     }
 
-    /// Waits for the lock for a session, which keeps the lease alive, and looks at it when the lock is granted. So the end of
-    /// another session's hold in this process is a grant, before etcd has heard of it.
-    pub(crate) async fn lock_for_session(&self, request: LockRequest) -> Result<LockResponse> {
-        let infinite = CallOptions::new(Timeout::Infinity);
-        self.wait(request, infinite, Vouched::BySession).await
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.0
     }
 
-    /// A session's hold is over, and nothing that was done under it can have an effect any more. Its key may stay for a
-    /// moment: who comes next in this process need not wait for that.
-    pub(crate) fn note_over(&self, key: &LockKey, created: Revision) {
-        self.0.watches.note_over(key.as_bytes(), created);
+    /// What is below the queue.
+    pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
+        &self.0.transport
     }
+}
 
-    /// Follows the deletion of a held key.
-    pub(crate) fn follow(&self, key: &LockKey) -> Follower {
-        self.0.watches.follow([key.as_bytes().clone()], None)
-    }
-
-    async fn wait(
-        &self,
-        request: LockRequest,
-        options: CallOptions,
-        vouched: Vouched,
-    ) -> Result<LockResponse> {
-        let span = debug_span!("lock.queue", lock.name = %request.name, lease.id = %request.lease);
-        within(options.timeout, async {
-            let name = request.name.clone();
-            let mut attempt = Attempt::start(&self.0, request, options.timeout).await;
-            let _standing = self.0.rolls.stand(&name);
-            let asked = attempt.asks();
-            let line = attempt.enter(asked).await?;
-            attempt.wait(line, vouched).await
-        })
-        .instrument(span)
-        .await
+impl From<Queue> for Client {
+    fn from(queue: Queue) -> Self {
+        queue.into_client()
     }
 }
 
@@ -154,12 +152,16 @@ impl fmt::Debug for Queue {
 
 #[async_trait]
 impl Transport for Queue {
+    /// Where this lease holds the lock already, it is granted again. Concurrent calls with one lease are granted the lock as
+    /// one.
     async fn lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
-        self.wait(request, options, Vouched::ByNobody).await
+        let span = debug_span!("lock.queue", lock.name = %request.name, lease.id = %request.lease);
+        let lock = self.0.lock_bare(request, Mode::Wait, options.timeout);
+        lock.instrument(span).await
     }
 
     async fn unlock(&self, request: UnlockRequest, options: CallOptions) -> Result<UnlockResponse> {
-        within(options.timeout, self.0.unlock(request, options)).await
+        within(options.timeout, self.0.unlock_bare(request, options)).await
     }
 
     async fn range(&self, request: RangeRequest, options: CallOptions) -> Result<RangeResponse> {
@@ -210,160 +212,100 @@ impl Transport for Queue {
     }
 }
 
-/// Who sees to it that the lease of a waiter is alive.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Vouched {
-    ByNobody,
-    BySession,
-}
-
-struct Inner {
-    transport: Arc<dyn Transport>,
+/// What all clones of a queue share.
+pub(crate) struct Inner {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) keep_alives: KeepAlives,
+    pub(crate) clock: Clock,
     tuning: Tuning,
-    keep_alives: KeepAlives,
     watches: Watches,
-    keys: KeyLocks,
-    doubts: Doubts,
-    /// The grants of this queue that were not released yet, by key.
-    held: Mutex<HashMap<LockKey, Hold>>,
-    rolls: Rolls,
-}
-
-/// A grant that was not released yet.
-#[derive(Debug)]
-struct Hold {
-    created: Revision,
-    successors: Successors,
+    /// The locks that somebody has a handle on, or that something is left to do for. In order, so that a simulated process
+    /// does the same things in the same order each time.
+    locks: Mutex<BTreeMap<LockName, Arc<Shared>>>,
+    leases: Mutex<BTreeMap<LeaseId, Weak<Lease>>>,
+    upkeep: Upkeep,
+    cluster: Cluster,
 }
 
 impl Inner {
-    /// How long one request inside a longer wait may take.
-    const fn request(&self) -> CallOptions {
-        CallOptions::new(Timeout::After(self.tuning.request_timeout))
-    }
-
-    async fn unlock(
-        self: &Arc<Self>,
-        request: UnlockRequest,
-        options: CallOptions,
-    ) -> Result<UnlockResponse> {
-        let UnlockRequest {
-            key,
-            create_revision,
-            ..
-        } = request;
-        let created = match create_revision.or_else(|| self.held_at(&key)) {
-            Some(created) => created,
+    /// A handle on the lock of a name.
+    pub(crate) fn lock(self: &Arc<Self>, name: &LockName) -> Lock {
+        let mut locks = self.locks();
+        let shared = match locks.get(name) {
+            Some(shared) => shared.clone(),
             None => {
-                let reply = self
-                    .transport
-                    .range(RangeRequest::key(key.as_bytes().clone()), options)
-                    .await?;
-                match reply.kvs.first() {
-                    Some(kv) => kv.create_revision,
-                    None => return Ok(UnlockResponse::new(reply.header)),
-                }
+                let shared = Arc::new(Shared::new(name.clone(), Arc::downgrade(self)));
+                locks.insert(name.clone(), shared.clone());
+                shared
             }
         };
-        let reply = self.release(&key, created, options).await?;
-        self.look_after(&key);
-        Ok(UnlockResponse::new(reply.header))
+        Lock::new(self.clone(), shared)
     }
 
-    /// Where a request to enter may still be executed, now that our entry is gone: removes what it makes.
-    fn look_after(self: &Arc<Self>, key: &LockKey) {
-        let Some(until) = self.doubts.take(key) else {
-            return;
-        };
-        let lookout = Lookout {
-            inner: self.clone(),
-            key: key.clone(),
-            permit: None,
-        };
-        tokio::spawn(lookout.linger(until));
-    }
-
-    /// Deletes a held key, and lets who comes next know that it is its turn, where that is known.
-    async fn release(
-        &self,
-        key: &LockKey,
-        created: Revision,
-        options: CallOptions,
-    ) -> Result<TxnResponse> {
-        let telling = {
-            let held = self.held();
-            let hold = held.get(key).filter(|hold| hold.created == created);
-            hold.and_then(|hold| hold.successors.release(key, created))
-        };
-        if let Some(txn) = telling {
-            match self.transport.txn(txn, options).await {
-                Ok(reply) if reply.succeeded => {
-                    self.forget_held(key, created);
-                    return Ok(reply);
-                }
-                Err(error) if error.is_outcome_unknown() => return Err(error),
-                // Refused, perhaps for the other's sake.
-                _ => {}
-            }
+    /// What this client knows of a lease.
+    pub(crate) fn lease(&self, id: LeaseId) -> Arc<Lease> {
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lease) = leases.get(&id).and_then(Weak::upgrade)
+            && lease.ended().is_none()
+        {
+            return lease;
         }
-        self.delete(key, created, options).await
+        // As many dead ones as live ones at most, for each that is added.
+        if leases.len().is_power_of_two() {
+            leases.retain(|_, lease| lease.strong_count() > 0);
+        }
+        let lease = Arc::new(Lease::bare(id, self.clock.now()));
+        leases.insert(id, Arc::downgrade(&lease));
+        lease
     }
 
-    /// Deletes a key, but only the one that was created at `created`: a repeat that comes late can't end a later hold.
-    async fn delete(
-        &self,
-        key: &LockKey,
-        created: Revision,
-        options: CallOptions,
-    ) -> Result<TxnResponse> {
-        let bytes = key.as_bytes();
-        let txn = TxnRequest::new()
-            .when(Compare::create_revision(bytes.clone(), created))
-            .and_then(DeleteRequest::key(bytes.clone()))
-            .idempotent();
-        let reply = self.transport.txn(txn, options).await?;
-        self.forget_held(key, created);
-        Ok(reply)
-    }
-
-    fn note_held(&self, key: &LockKey, created: Revision, successors: Successors) {
-        let hold = Hold {
-            created,
-            successors,
-        };
-        self.held().insert(key.clone(), hold);
-        self.watches.note_grant(key.as_bytes(), created);
-    }
-
-    fn forget_held(&self, key: &LockKey, created: Revision) {
-        let mut held = self.held();
-        if held.get(key).is_some_and(|hold| hold.created == created) {
-            held.remove(key);
+    /// A lease has ended, or can't be relied on any more: all that it holds and waits for ends with it.
+    pub(crate) fn end(self: &Arc<Self>, lease: &Lease, error: Error) {
+        lease.end(error);
+        for lock in self.all_locks() {
+            lock.feed_all([Input::SessionEnded(lease.id())]);
         }
     }
 
-    /// The create revision of a key that is held.
-    fn held_at(&self, key: &LockKey) -> Option<Revision> {
-        self.held().get(key).map(|hold| hold.created)
+    /// Cancels all callers of a lease, which goes on without its session.
+    pub(crate) fn cancel_all(self: &Arc<Self>, lease: &Lease, error: &Error) {
+        for lock in self.all_locks() {
+            lock.refuse(lease.id(), error);
+        }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<LockKey, Hold>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nothing that was granted before can be relied on.
+    fn end_all(self: &Arc<Self>, error: &Error) {
+        let leases =
+            std::mem::take(&mut *self.leases.lock().unwrap_or_else(PoisonError::into_inner));
+        for lease in leases.values().filter_map(Weak::upgrade) {
+            tracing::warn!(lease.id = %lease.id(), %error, "the locks of a lease are lost");
+            self.end(&lease, error.clone());
+        }
+    }
+
+    fn all_locks(self: &Arc<Self>) -> Vec<Lock> {
+        let shared: Vec<_> = self.locks().values().cloned().collect();
+        let locks = shared.into_iter();
+        locks
+            .map(|shared| Lock::new(self.clone(), shared))
+            .collect()
+    }
+
+    /// The last handle on a lock is gone.
+    fn forget_if_unused(&self, name: &LockName) {
+        let mut locks = self.locks();
+        if locks.get(name).is_some_and(|shared| shared.is_unused()) {
+            locks.remove(name);
+        }
+    }
+
+    fn locks(&self) -> MutexGuard<'_, BTreeMap<LockName, Arc<Shared>>> {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The key and the lease of an entry of this queue: not one of `<name>/something`, nor any other key below `<name>/`.
-pub(crate) fn entry(key: &Bytes, name: &LockName) -> Option<(LockKey, LeaseId)> {
-    let key = LockKey::new(key.clone()).ok()?;
-    let (of, lease) = key.parts()?;
-    (of == *name).then_some((key, lease))
-}
-
-fn over() -> Error {
-    Error::new(ErrorKind::Closed, "the runtime is shutting down").with_outcome_unknown()
-}
-
-/// Ends a call in time. What it had begun is undone when its future is dropped.
+/// Ends a call in time.
 async fn within<T>(timeout: Timeout, call: impl Future<Output = Result<T>>) -> Result<T> {
     match timeout.checked()? {
         Timeout::Infinity => call.await,

@@ -7,18 +7,17 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use etcd_lock_core::lease::{LeaseGrantRequest, LeaseTimeToLiveRequest};
 use etcd_lock_core::{
-    CallOptions, Client, Error, ErrorKind, LeaseId, LockName, LockRequest, LockResponse, Result,
-    Timeout, Transport, Ttl,
+    CallOptions, Client, Error, ErrorKind, LeaseId, Result, Timeout, Transport, Ttl,
 };
+use etcd_lock_queue::{Limits, Stamp};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::keeper::{Keeper, Life};
-use crate::local::{Local, Locals};
+use crate::keeper::{Keeper, closed, too_late};
+use crate::lease::renew;
 use crate::metrics;
+use crate::validity::Lease;
 use crate::{Owner, Queue};
 
 /// How a session is opened.
@@ -65,9 +64,9 @@ impl SessionOptions {
         self
     }
 
-    /// How often in a row a lock may be handed on between tasks of this session while others wait for it on etcd; 0 for
-    /// never. 512 by default. Whether others wait is asked early, so that the answer is there when the limit is reached:
-    /// who comes just after that waits for up to twice as many.
+    /// How often in a row a lock may be handed over between tasks of this session while others wait for it on etcd; 0 for
+    /// never. 512 by default, and for a second at most once somebody else is known to wait. Whether others wait is asked
+    /// now and then, so that a client that comes just after that waits for up to twice as many hand-overs.
     pub fn with_handover_limit(mut self, limit: u32) -> Self {
         self.handover_limit = limit;
         self
@@ -87,51 +86,54 @@ impl SessionOptions {
     /// # Cancel safety
     /// When dropped, a lease may have been granted that nobody keeps alive: it ends after its time to live.
     pub async fn open(self, client: &Client) -> Result<Session> {
+        let queue = Queue::of(client);
         // A number of our own makes the grant repeatable.
-        let id = LeaseId::new(fastrand::i64(1..))?;
-        if self.grace >= self.ttl / 2 {
-            return Err(Error::invalid(
-                "the grace must be less than half of the time to live",
-            ));
-        }
-        let request = LeaseGrantRequest::new(Ttl::try_from(self.ttl)?).with_id(id);
-        let sent = Instant::now();
+        let id = random_lease(&queue)?;
+        let ttl = Ttl::try_from(self.ttl)?;
+        self.check_grace(ttl)?;
+        let request = LeaseGrantRequest::new(ttl).with_id(id);
+        let sent = queue.inner().clock.now();
         let call = CallOptions::new(self.timeout.checked()?);
         let granted = client.transport().lease_grant(request, call).await?;
-        let life = Life::counted_from(sent, granted.ttl, self.grace);
-        Ok(Session::start(
-            client,
-            self,
-            granted.id,
-            granted.ttl,
-            life,
-            true,
-        ))
+        Session::start(queue, self, granted.id, granted.ttl, sent, true)
     }
 
     /// Keeps alive a lease that somebody else granted, and that stays theirs: it is not revoked at the end.
     ///
     /// # Errors
-    /// `LeaseNotFound` when there is no such lease, and what the transport's calls can fail with.
+    /// `LeaseNotFound` when there is no such lease, `AlreadyOpen` when another session of this client keeps it alive, and
+    /// what the transport's calls can fail with.
     ///
     /// # Cancel safety
-    /// Nothing is left behind.
+    /// When dropped, the lease may have been renewed once.
     pub async fn adopt(self, client: &Client, lease: LeaseId) -> Result<Session> {
-        let sent = Instant::now();
-        let call = CallOptions::new(self.timeout.checked()?);
+        let queue = Queue::of(client);
+        let timeout = self.timeout.checked()?;
         let request = LeaseTimeToLiveRequest::new(lease);
+        let call = CallOptions::new(timeout);
         let reply = client.transport().lease_time_to_live(request, call).await?;
-        let Some(remaining) = reply.remaining else {
-            return Err(Error::new(
+        let none = || {
+            Error::new(
                 ErrorKind::LeaseNotFound,
                 format!("there is no lease {lease}"),
-            ));
+            )
         };
-        let ttl = Ttl::try_from(Duration::from_secs(reply.granted))?;
-        // Zero whole seconds left may be alive: trusted until the first renewal says more.
-        let left = Ttl::try_from(Duration::from_secs(remaining.max(1)))?;
-        let life = Life::counted_from(sent, left, self.grace);
-        Ok(Session::start(client, self, lease, ttl, life, false))
+        let ttl = Ttl::try_from(Duration::from_secs(reply.granted)).map_err(|_| none())?;
+        self.check_grace(ttl)?;
+        // How much is left is told in whole seconds, and may be next to nothing: a renewal says for how long it lives.
+        let sent = queue.inner().clock.now();
+        let renewed = renew(&queue, lease, timeout).await?;
+        let ttl = renewed.ttl.ok_or_else(none)?;
+        Session::start(queue, self, lease, ttl, sent, false)
+    }
+
+    fn check_grace(&self, ttl: Ttl) -> Result<()> {
+        if self.grace >= ttl.as_duration() / 2 {
+            return Err(Error::invalid(
+                "the grace must be less than half of the time to live",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -143,8 +145,9 @@ impl Default for SessionOptions {
 
 /// A lease that is kept alive, and what this process knows about it.
 ///
-/// It is trusted for nine tenths of its time to live from *before* the last renewal that was answered was sent: so it is
-/// lost here before it can be lost on the server, as long as the clocks of the two run within a tenth of each other.
+/// It is relied on for nine tenths of its time to live from *before* the last renewal that was answered was sent: so it is
+/// lost here before it can be lost on the server, as long as the clocks of the two run within a tenth of each other. On
+/// Linux and Android time counts while the system is suspended.
 ///
 /// Clones share one lease. When the last clone and the last guard are gone, the lease is revoked in the background.
 #[derive(Clone)]
@@ -165,7 +168,7 @@ impl Session {
     /// The lease.
     #[must_use]
     pub fn lease(&self) -> LeaseId {
-        self.0.lease
+        self.0.lease.id()
     }
 
     /// The time to live that the server granted.
@@ -174,11 +177,11 @@ impl Session {
         self.0.ttl
     }
 
-    /// Whether the lease can be trusted at this moment. After a pause of the process this says no before anything else
+    /// Whether the lease can be relied on at this moment. After a pause of the process this says no before anything else
     /// had a chance to run, and so it does from when [`close`](Self::close) is called.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        !self.0.stop.is_cancelled() && self.may_live()
+        !self.0.stop.is_cancelled() && self.0.lease.ended().is_none() && !self.is_late()
     }
 
     /// Waits until the session is lost or closed, and says why.
@@ -187,18 +190,14 @@ impl Session {
     /// Nothing is left behind.
     pub async fn lost(&self) -> Error {
         loop {
-            let deadline = match &*self.0.life.borrow() {
-                Life::Lost(error) => return error.clone(),
-                Life::Until(deadline) => *deadline,
-            };
             tokio::select! {
                 biased;
+                error = self.0.lease.over() => return error,
                 () = self.0.stop.cancelled() => return closed(),
-                () = self.0.lost.cancelled() => {}
-                () = sleep_until(deadline) => {}
+                () = self.0.queue.inner().clock.sleep_until(self.0.lease.valid_until()) => {}
             }
-            if !self.may_live() {
-                return self.why_lost();
+            if self.is_late() {
+                return too_late();
             }
         }
     }
@@ -233,29 +232,24 @@ impl Session {
         &self.0.queue
     }
 
-    /// Waits for a lock: in the client's own queue where it has one, and else as its transport does.
-    pub(crate) async fn enqueue(&self, request: LockRequest) -> Result<LockResponse> {
-        if self.0.owns_queue {
-            return self.0.queue.lock_for_session(request).await;
-        }
-        let infinite = CallOptions::new(Timeout::Infinity);
-        self.transport().lock(request, infinite).await
-    }
-
     pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
-        self.0.client.transport()
+        self.0.queue.transport()
     }
 
-    pub(crate) fn handover_limit(&self) -> u32 {
-        self.0.options.handover_limit
+    pub(crate) fn validity(&self) -> &Arc<Lease> {
+        &self.0.lease
     }
 
-    /// The value of a queue entry that is made now.
-    pub(crate) fn entry_value(&self) -> Bytes {
-        let owner = self.0.options.owner.clone();
-        owner.map_or_else(Bytes::new, |owner| {
-            owner.with_since(SystemTime::now()).to_bytes()
-        })
+    pub(crate) fn limits(&self) -> Limits {
+        Limits::new(self.0.options.handover_limit)
+    }
+
+    /// What an entry that is made now shows of its owner.
+    pub(crate) fn owner_data(&self) -> Bytes {
+        let Some(owner) = &self.0.options.owner else {
+            return Bytes::new();
+        };
+        owner.clone().with_since(SystemTime::now()).to_bytes()
     }
 
     pub(crate) fn runtime(&self) -> &Handle {
@@ -265,84 +259,58 @@ impl Session {
     /// Why the session can't be used, or nothing where it can.
     pub(crate) fn check(&self) -> Result<()> {
         if self.is_alive() {
-            Ok(())
-        } else if self.0.stop.is_cancelled() {
-            Err(closed())
-        } else {
-            Err(self.why_lost())
+            return Ok(());
         }
+        let lease = &self.0.lease;
+        Err(match lease.ended() {
+            Some(error) => error.clone(),
+            None if self.0.stop.is_cancelled() => closed(),
+            None => too_late(),
+        })
     }
 
-    /// What this session's tasks share about one lock.
-    pub(crate) fn local(&self, name: &LockName) -> Arc<Local> {
-        self.0.locals.of(name)
-    }
-
-    /// Whether the lease may be there still: other than for [`is_alive`](Self::is_alive), a closed one may.
-    pub(crate) fn may_live(&self) -> bool {
-        self.0.life.borrow().is_trusted()
-    }
-
-    fn why_lost(&self) -> Error {
-        match &*self.0.life.borrow() {
-            Life::Lost(error) => error.clone(),
-            Life::Until(_) => Error::new(
-                ErrorKind::Lost,
-                "the session's lease could not be renewed in time and may have ended",
-            ),
-        }
+    /// Nothing was heard of the lease for too long, also where its keeper had no chance to run since.
+    fn is_late(&self) -> bool {
+        self.0.queue.inner().clock.now() >= self.0.lease.valid_until()
     }
 
     fn start(
-        client: &Client,
+        queue: Queue,
         options: SessionOptions,
         lease: LeaseId,
         ttl: Ttl,
-        life: Life,
-        owned: bool,
-    ) -> Self {
+        sent: Stamp,
+        is_owned: bool,
+    ) -> Result<Self> {
         metrics::describe();
-        let (sender, life) = watch::channel(life);
-        let lost = CancellationToken::new();
+        let lease = queue.inner().lease(lease);
+        lease.adopt(ttl, options.grace, sent)?;
         let stop = CancellationToken::new();
-        let locals = Arc::new(Locals::default());
         let keeper = Keeper {
-            transport: client.transport().clone(),
-            lease,
+            queue: queue.clone(),
+            lease: lease.clone(),
             ttl,
             grace: options.grace,
-            life: sender,
-            lost: lost.clone(),
             stop: stop.clone(),
-            locals: locals.clone(),
+            is_owned,
         };
-        let keeper = tokio::spawn(async move {
-            keeper.keep().await;
-            if owned { keeper.revoke().await } else { Ok(()) }
-        });
-        let own = queue_of(client);
-        Self(Arc::new(Inner {
-            owns_queue: own.is_some(),
-            queue: own.unwrap_or_else(|| Queue::over(client.transport().clone())),
-            client: client.clone(),
+        Ok(Self(Arc::new(Inner {
+            queue,
             options,
             lease,
             ttl,
-            life,
-            lost,
-            locals,
-            keeper: Mutex::new(Some(keeper)),
+            keeper: Mutex::new(Some(tokio::spawn(keeper.run()))),
             runtime: Handle::current(),
             _stop_on_drop: stop.clone().drop_guard(),
             stop,
-        }))
+        })))
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("lease", &self.0.lease)
+            .field("lease", &self.lease())
             .field("ttl", &self.0.ttl)
             .field("is_alive", &self.is_alive())
             .finish_non_exhaustive()
@@ -350,29 +318,18 @@ impl fmt::Debug for Session {
 }
 
 struct Inner {
-    client: Client,
     queue: Queue,
-    /// Whether the queue is the client's, too.
-    owns_queue: bool,
     options: SessionOptions,
-    lease: LeaseId,
+    lease: Arc<Lease>,
     ttl: Ttl,
-    life: watch::Receiver<Life>,
-    lost: CancellationToken,
-    locals: Arc<Locals>,
     keeper: Mutex<Option<JoinHandle<Result<()>>>>,
     runtime: Handle,
     _stop_on_drop: DropGuard,
     stop: CancellationToken,
 }
 
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the session is closed")
-}
-
-/// The client's own queue where it has one, so that all sessions of a client share its watch stream.
-fn queue_of(client: &Client) -> Option<Queue> {
-    let any: Arc<dyn std::any::Any + Send + Sync> = client.transport().clone();
-    let queue = any.downcast::<Queue>().ok()?;
-    Some(queue.as_ref().clone())
+/// A lease number that nobody else draws, also where the memory of the machine was copied.
+fn random_lease(queue: &Queue) -> Result<LeaseId> {
+    let random = queue.inner().clock.random()?;
+    LeaseId::new(i64::try_from(random >> 1).unwrap_or(1).max(1))
 }

@@ -1,4 +1,4 @@
-//! The constants of the wait queue in one place, so that the simulation can draw others.
+//! The constants of the wait queue in one place, so that a simulation can draw others.
 
 use std::time::Duration;
 
@@ -7,18 +7,16 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Tuning {
-    /// How often the line is read anew although no event came: etcd versions are known that lose watch events.
-    pub silence: Duration,
-    /// How long after a request of unknown outcome its key is looked after. A request that a stalled server executes later
-    /// than that leaves an entry that only the end of its lease removes.
-    pub linger: Duration,
-    /// How long one request inside a longer wait may take before it is given up and made again.
+    /// How long one request to enter or to leave the queue may take before it is given up and sent again.
     pub request_timeout: Duration,
-    /// Up to this many entries before ours are all watched, so that the last one to go is the grant, without asking again.
-    /// In a longer queue only the predecessor is watched: nobody is woken for every hand-over.
-    pub near: usize,
-    /// How many watches without a follower are kept open.
+    /// How many watches that nobody needs at the moment are kept: the next wait is often for the same keys.
     pub idle_watches: usize,
+    /// A hold is watched once its entry is this old: most are over by then.
+    pub watched_age: Duration,
+    /// How often a session whose tasks hand the lock over asks whether anybody else waits.
+    pub ask_interval: Duration,
+    /// How long the tasks of a session may hand the lock over once somebody else is known to wait.
+    pub handover_time: Duration,
     /// The first pause between attempts to reach a server again. Each is longer than the one before.
     pub shortest_pause: Duration,
     /// The longest of them.
@@ -30,11 +28,11 @@ impl Tuning {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            silence: Duration::from_secs(15),
-            linger: Duration::from_secs(30),
             request_timeout: Duration::from_secs(10),
-            near: 4,
             idle_watches: 64,
+            watched_age: Duration::from_millis(100),
+            ask_interval: Duration::from_millis(250),
+            handover_time: Duration::from_secs(1),
             shortest_pause: Duration::from_millis(20),
             longest_pause: Duration::from_secs(2),
         }

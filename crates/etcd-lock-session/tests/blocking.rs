@@ -16,7 +16,7 @@ use etcd_lock_session::blocking::{self, Mutex, Session};
 const TTL: Duration = Duration::from_secs(10);
 
 fn client() -> Client {
-    Client::new(Queue::new(MemoryEtcd::new()))
+    Queue::new(MemoryEtcd::new()).into_client()
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn threads_of_one_session_and_of_two_exclude_each_other() {
         }
     });
     assert_eq!(count.into_inner(), 120);
-    assert_eq!(blocking::queue(&client, "a").unwrap().places, []);
+    assert_eq!(blocking::queue(&client, "a").unwrap().entries, []);
     for session in sessions {
         session.close().unwrap();
     }
@@ -80,11 +80,11 @@ fn eetcds_functions_work_without_async() {
     let ctx = new(&client).with_name("a").with_lease(lease);
     let held = blocking::lock(ctx).unwrap();
     assert_eq!(
-        blocking::queue(&client, "a").unwrap().places[0].lease,
+        blocking::queue(&client, "a").unwrap().entries[0].lease,
         lease
     );
     blocking::unlock(&client, held.key.as_bytes().clone()).unwrap();
-    assert_eq!(blocking::queue(&client, "a").unwrap().places, []);
+    assert_eq!(blocking::queue(&client, "a").unwrap().entries, []);
     blocking::lease::revoke(&client, lease).unwrap();
 }
 

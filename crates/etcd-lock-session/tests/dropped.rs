@@ -32,7 +32,7 @@ impl Stage {
         let etcd = MemoryEtcd::new();
         let faulty = FaultyTransport::new(&etcd);
         faulty.on_calls(|_| Some(CallFault::Delayed(Duration::from_millis(1))));
-        let client = Client::new(Queue::new(faulty));
+        let client = Queue::new(faulty).into_client();
         let session = Session::open(&client, TTL).await.unwrap();
         let mutex = Mutex::new(&session, "a").unwrap();
         Self {

@@ -47,7 +47,7 @@ fn recorded(scene: impl Future<Output = ()>) -> BTreeMap<String, f64> {
 #[test]
 fn waits_holds_and_handovers_are_counted() {
     let recorded = recorded(async {
-        let client = Client::new(Queue::new(MemoryEtcd::new()));
+        let client = Queue::new(MemoryEtcd::new()).into_client();
         let (first, second) = (
             Session::open(&client, TTL).await.unwrap(),
             Session::open(&client, TTL).await.unwrap(),

@@ -195,7 +195,7 @@ async fn foreign_key_under_prefix_reported() {
         .await
         .unwrap();
     assert_eq!(view.foreign, ["a/notes"]);
-    assert_eq!(view.places.len(), 1);
-    assert_eq!(view.places[0].key, held.key);
-    assert_eq!(view.places[0].owner, None);
+    assert_eq!(view.entries.len(), 1);
+    assert_eq!(view.entries[0].key, held.key);
+    assert_eq!(view.entries[0].owner, None);
 }

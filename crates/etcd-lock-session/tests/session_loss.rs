@@ -216,7 +216,7 @@ async fn a_deleted_key_is_noticed_and_fences() {
 async fn a_grant_that_was_found_gone_is_not_handed_on() {
     let etcd = MemoryEtcd::new();
     let faulty = FaultyTransport::new(&etcd);
-    let session = Session::open(&Client::new(Queue::new(faulty.clone())), TTL).await;
+    let session = Session::open(&Queue::new(faulty.clone()).into_client(), TTL).await;
     let mutex = Mutex::new(&session.unwrap(), "a").unwrap();
     let guard = mutex.lock().await.unwrap();
     let first = guard.token();

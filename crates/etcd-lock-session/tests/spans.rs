@@ -19,7 +19,7 @@ const TTL: Duration = Duration::from_secs(9);
 async fn spans_have_the_names_and_fields_of_the_docs() {
     let (mut lease, mut token, mut key) = (None, None, None);
     let said = said_in(LevelFilter::DEBUG, async {
-        let client = Client::new(Queue::new(MemoryEtcd::new()));
+        let client = Queue::new(MemoryEtcd::new()).into_client();
         let session = Session::open(&client, TTL).await.unwrap();
         let guard = Mutex::new(&session, "a").unwrap().lock().await.unwrap();
         lease = Some(session.lease());
@@ -47,7 +47,7 @@ async fn nothing_is_said_at_info_but_the_loss_of_a_session() {
     let mut lost = None;
     let said = said_in(LevelFilter::INFO, async {
         let etcd = MemoryEtcd::new();
-        let client = Client::new(Queue::new(etcd.clone()));
+        let client = Queue::new(etcd.clone()).into_client();
         let session = Session::open(&client, TTL).await.unwrap();
         let mutex = Mutex::new(&session, "a").unwrap();
         mutex.lock().await.unwrap().unlock().await.unwrap();

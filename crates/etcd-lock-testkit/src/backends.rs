@@ -219,7 +219,7 @@ impl<E: Etcd> Backend for On<E> {
             Locks::Mixed => !is_even,
         };
         match is_queue {
-            true => (Client::new(Queue::over(transport)), NestedNames::Apart),
+            true => (Queue::over(transport).into_client(), NestedNames::Apart),
             false => (transport.into(), NestedNames::Wait),
         }
     }

@@ -140,9 +140,7 @@ async fn who_may_not_is_told() {
     }
     let strangers = [
         Client::new(GrpcTransport::connect(etcd.endpoints(), Options::new()).unwrap()),
-        Client::new(Queue::new(
-            GrpcTransport::connect(etcd.endpoints(), Options::new()).unwrap(),
-        )),
+        Queue::new(GrpcTransport::connect(etcd.endpoints(), Options::new()).unwrap()).into_client(),
     ];
     for client in strangers {
         let lease = LeaseId::new(7).unwrap();
@@ -219,7 +217,7 @@ fn plain(etcd: &RealEtcd, login: (&str, &str)) -> Client {
 }
 
 fn queue(etcd: &RealEtcd, login: (&str, &str)) -> Client {
-    Client::new(Queue::new(transport(etcd, login)))
+    Queue::new(transport(etcd, login)).into_client()
 }
 
 /// Waits until the queue of "a" has so many entries.
@@ -227,7 +225,7 @@ async fn entries(client: &Client, count: usize) {
     let reached = async {
         loop {
             let view = etcd_lock_session::queue(client, "a").await.unwrap();
-            if view.places.len() == count {
+            if view.entries.len() == count {
                 return;
             }
             sleep(Duration::from_millis(20)).await;

@@ -87,7 +87,7 @@ async fn uses_of_a_session(client: &Client) -> Result<(), Error> {
     let waits = Mutex::new(&second, "a")?;
     assert_eq!(waits.try_lock().await.unwrap_err().kind(), ErrorKind::Busy);
     let waiting = tokio::spawn(async move { waits.lock_timeout(PATIENCE).await });
-    while queue(client, "a").await?.places.len() < 2 {
+    while queue(client, "a").await?.entries.len() < 2 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     held.fenced_txn().commit().await?;
@@ -130,7 +130,7 @@ async fn grant(etcd: &RealEtcd, name: &str, permission: &str, [from, to]: [&str;
 }
 
 fn queueing(etcd: &RealEtcd, login: (&str, &str)) -> Client {
-    Client::new(Queue::new(transport(etcd, login)))
+    Queue::new(transport(etcd, login)).into_client()
 }
 
 /// With etcd's own `Lock` RPC.

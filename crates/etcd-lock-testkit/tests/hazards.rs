@@ -422,7 +422,7 @@ fn transport(endpoints: &[String]) -> GrpcTransport {
 }
 
 fn client_of(endpoints: &[String]) -> Client {
-    Client::new(Queue::new(transport(endpoints)))
+    Queue::new(transport(endpoints)).into_client()
 }
 
 /// A client that may use all of these, and whose requests were seen to be answered by the first: it chooses by chance.
@@ -465,7 +465,7 @@ async fn entries(client: &Client, name: &str, count: usize) {
 
 async fn places(client: &Client, name: &str) -> usize {
     let view = etcd_lock_session::queue(client, name.to_owned()).await;
-    view.unwrap().places.len()
+    view.unwrap().entries.len()
 }
 
 /// Whether a lease's entry is there, and still there after what a member that was stopped has to make up for.

@@ -24,7 +24,7 @@ async fn interop_etcdctl_go_queue_order() {
     let etcd = RealEtcd::start().await;
     let transport = GrpcTransport::connect(etcd.endpoints(), Options::new()).unwrap();
     let plain = Client::new(transport.clone());
-    let client = Client::new(Queue::new(transport));
+    let client = Queue::new(transport).into_client();
     let session = Session::open(&client, TTL).await.unwrap();
     let first = Mutex::new(&session, "job").unwrap().lock().await.unwrap();
     let (granted, mut order) = unbounded_channel();
@@ -104,7 +104,7 @@ async fn ours(client: &Client, granted: Granted, round: usize) {
 
 async fn queued(client: &Client, places: usize) {
     let reached = async {
-        while queue(client, "job").await.unwrap().places.len() != places {
+        while queue(client, "job").await.unwrap().entries.len() != places {
             sleep(Duration::from_millis(5)).await;
         }
     };

@@ -108,7 +108,7 @@ async fn a_killed_process_leaves_an_empty_queue() {
 
 fn connect(etcd: &RealEtcd) -> Client {
     let transport = GrpcTransport::connect(etcd.endpoints(), Options::new()).unwrap();
-    Client::new(Queue::new(transport))
+    Queue::new(transport).into_client()
 }
 
 async fn places(client: &Client, name: &'static str, count: usize) {
@@ -117,7 +117,7 @@ async fn places(client: &Client, name: &'static str, count: usize) {
         while queue(client, name.as_bytes().clone())
             .await
             .unwrap()
-            .places
+            .entries
             .len()
             != count
         {

@@ -77,7 +77,7 @@ async fn endpoint_with_a_wrong_certificate_beside_a_good_one_is_left() {
         .with_tls(showing(&authority, &authority.client("worker")))
         .with_endpoint_choice(EndpointChoice::Listed);
     let transport = GrpcTransport::connect([bad, good], options).unwrap();
-    let client = Client::new(Queue::new(transport.clone()));
+    let client = Queue::new(transport.clone()).into_client();
     lock_and_unlock(&client).await.unwrap();
     let info = transport.info();
     assert_eq!(info.endpoints[0].state, EndpointState::Failed);
@@ -129,7 +129,7 @@ async fn user_of_a_client_certificate_has_the_grants_of_its_name() {
             .with_tls(showing(&authority, &authority.client("nobody")))
             .with_login("worker", "w-secret");
         let transport = GrpcTransport::connect([endpoint], options).unwrap();
-        lock_and_unlock(&Client::new(Queue::new(transport)))
+        lock_and_unlock(&Queue::new(transport).into_client())
             .await
             .unwrap();
     }
@@ -163,9 +163,7 @@ fn says(error: &Error, kind: ErrorKind, text: &str) {
 
 fn client(endpoint: &str, tls: TlsOptions) -> Client {
     let options = Options::new().with_tls(tls);
-    Client::new(Queue::new(
-        GrpcTransport::connect([endpoint], options).unwrap(),
-    ))
+    Queue::new(GrpcTransport::connect([endpoint], options).unwrap()).into_client()
 }
 
 fn trusting(authority: &Authority) -> TlsOptions {

@@ -99,7 +99,7 @@ pub fn connect(
     Ok(if options.server_side_locks {
         Client::new(transport)
     } else {
-        Client::new(Queue::new(transport))
+        Queue::new(transport).into_client()
     })
 }
 

@@ -21,11 +21,11 @@ use etcd_lock_session::Queue;
 /// let session = Session::open(&one, Duration::from_secs(10)).await?;
 /// let _guard = Mutex::new(&session, "report")?.lock().await?;
 ///
-/// assert_eq!(etcd_lock::queue(&other, "report").await?.places.len(), 1);
+/// assert_eq!(etcd_lock::queue(&other, "report").await?.entries.len(), 1);
 /// # Ok(())
 /// # }
 /// ```
 #[must_use]
 pub fn in_memory(etcd: MemoryEtcd) -> Client {
-    Client::new(Queue::new(etcd))
+    Queue::new(etcd).into_client()
 }

@@ -21,7 +21,7 @@ impl Mutex {
 
     /// The lock's name.
     #[must_use]
-    pub const fn name(&self) -> &LockName {
+    pub fn name(&self) -> &LockName {
         self.0.name()
     }
 

@@ -61,6 +61,6 @@ pub(crate) async fn unlock(transport: &impl Transport, key: LockKey) {
         .unwrap();
 }
 
-pub(crate) fn client(transport: impl Transport) -> Client {
-    Client::new(transport)
+pub(crate) fn client(queue: impl Into<Client>) -> Client {
+    queue.into()
 }

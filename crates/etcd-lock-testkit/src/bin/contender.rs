@@ -37,7 +37,7 @@ async fn main() {
 
 fn connect(endpoint: &str) -> Client {
     let transport = GrpcTransport::connect([endpoint], Options::new()).unwrap();
-    Client::new(Queue::new(transport))
+    Queue::new(transport).into_client()
 }
 
 async fn hold(client: &Client, name: &str) {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use etcd_lock_core::kv::{Op, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use etcd_lock_core::lease::{
@@ -10,6 +11,7 @@ use etcd_lock_core::lease::{
 };
 use etcd_lock_core::watch::{WatchRequest, WatchResponse};
 use etcd_lock_core::{Error, LeaseId, LockRequest, LockResponse, Result};
+use etcd_lock_session::System;
 use tokio::sync::{mpsc, oneshot};
 
 use super::notes::Note;
@@ -103,6 +105,17 @@ pub(super) enum StreamItem {
     Watch(WatchRequest),
 }
 
+/// The operating system of a process: its computer may sleep, and its random numbers follow from the seed of the world.
+impl System for Hub {
+    fn suspended(&self) -> Duration {
+        self.state().suspended
+    }
+
+    fn random(&self) -> Result<u64> {
+        Ok(fastrand::u64(..))
+    }
+}
+
 /// Something that a process says.
 #[derive(Debug)]
 pub(super) enum Outgoing {
@@ -127,6 +140,8 @@ struct State {
     idle: bool,
     main: Option<Waker>,
     dead: bool,
+    /// For how long its computer has slept.
+    suspended: Duration,
 }
 
 impl Hub {
@@ -193,6 +208,11 @@ impl Hub {
         let mut state = self.state();
         state.main = Some(waker.clone());
         state.idle
+    }
+
+    /// The computer has slept, and the clock of the runtime stood still.
+    pub(super) fn slept(&self, length: Duration) {
+        self.state().suspended += length;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

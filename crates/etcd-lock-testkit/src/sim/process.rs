@@ -121,6 +121,7 @@ impl Process {
     pub(super) fn sleep_to(&mut self, until: Micros) {
         let slept = until.saturating_sub(self.horizon) * self.clock_ppm / 1_000_000;
         self.shift -= i64::try_from(slept).unwrap_or(i64::MAX);
+        self.hub.slept(Duration::from_micros(slept));
         self.horizon = self.horizon.max(until);
     }
 

@@ -56,10 +56,10 @@ pub(super) async fn run(
     let Ok(transport) = Layered::new(SimTransport(hub.clone()), Options::new()) else {
         return hub.note(Note::Said("the default options are refused".to_owned()));
     };
-    let queue = Queue::tuned(Arc::new(transport.clone()), program.tuning);
+    let queue = Queue::tuned(Arc::new(transport.clone()), program.tuning, hub.clone());
     let client = match program.mode {
         Mode::Plain => Client::new(transport),
-        _ => Client::new(queue.clone()),
+        _ => queue.clone().into_client(),
     };
     let count = match program.mode {
         Mode::Bare => program.tasks.len(),

@@ -71,7 +71,7 @@ async fn connect_to_first(endpoints: &[String]) -> Client {
 
 fn connect(endpoints: &[String]) -> Client {
     let transport = GrpcTransport::connect(endpoints, Options::new()).unwrap();
-    Client::new(Queue::new(transport))
+    Queue::new(transport).into_client()
 }
 
 /// The member that answers a client.

@@ -104,10 +104,11 @@ fn tuning(rng: &mut Rng) -> Tuning {
         return tuning;
     }
     let millis = |millis: u64| Duration::from_millis(millis);
-    tuning.silence = millis(pick(rng, &[500, 5_000, 15_000]));
     tuning.request_timeout = millis(pick(rng, &[200, 2_000, 10_000, 30_000]));
-    tuning.near = rng.usize(1..=8);
-    tuning.idle_watches = pick(rng, &[16, 64]);
+    tuning.idle_watches = pick(rng, &[0, 4, 64]);
+    tuning.watched_age = millis(pick(rng, &[0, 10, 100, 1_000]));
+    tuning.ask_interval = millis(pick(rng, &[1, 50, 250]));
+    tuning.handover_time = millis(pick(rng, &[5, 200, 1_000]));
     tuning.shortest_pause = millis(pick(rng, &[1, 20, 200]));
     tuning.longest_pause = millis(pick(rng, &[300, 2_000]));
     tuning
@@ -210,22 +211,7 @@ fn fault(rng: &mut Rng, groups: &[Group], stage: &Stage, chaos_ms: u64) -> Fault
     Fault {
         at_ms: rng.u64(..chaos_ms),
         for_ms: rng.u64(1..6_000),
-        kind: if is_spared(&kind) {
-            FaultKind::Stall
-        } else {
-            kind
-        },
-    }
-}
-
-/// Whether sessions are known to break rules under a fault in a way that no finding of the checker explains.
-const fn is_spared(kind: &FaultKind) -> bool {
-    match kind {
-        // Time in which the clock stands still counts for nobody: `streams.rs` has it as a control.
-        FaultKind::Clock(_, ClockFault::Suspended) => true,
-        // A negative lease is taken for no lease, and a value for the word of a release.
-        FaultKind::Foreign(foreign) => foreign.negative || matches!(foreign.value, Value::Turn),
-        _ => false,
+        kind,
     }
 }
 

@@ -52,7 +52,7 @@ impl Caller {
         let mut endpoints: Vec<_> = proxies.iter().map(Proxy::endpoint).collect();
         endpoints.rotate_left(first);
         let transport = GrpcTransport::connect(&endpoints, options).unwrap();
-        let client = Client::new(Queue::new(transport));
+        let client = Queue::new(transport).into_client();
         Self { client, proxies }
     }
 

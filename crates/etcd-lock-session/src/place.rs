@@ -1,0 +1,103 @@
+//! A place in the queue of a lock.
+
+use std::fmt;
+
+use etcd_lock_core::Result;
+
+use crate::Session;
+use crate::guard::LockGuard;
+use crate::mutex::{Observed, why};
+use crate::queue::Caller;
+
+/// A place in the queue of a lock, which [`Mutex::enqueue`](crate::Mutex::enqueue) has taken.
+///
+/// Dropping it withdraws the place in the background, unless another task of the session wants it.
+#[must_use = "the place is given up when this is dropped"]
+pub struct Place {
+    session: Session,
+    caller: Caller,
+    seen: Observed,
+    /// What was last told.
+    told: Option<usize>,
+}
+
+impl Place {
+    /// Waits until the place is taken.
+    pub(crate) async fn entered(
+        session: Session,
+        mut caller: Caller,
+        seen: Observed,
+    ) -> Result<Self> {
+        if let Err(refusal) = caller.entered().await {
+            return Err(why(&session, refusal).await);
+        }
+        Ok(Self {
+            session,
+            caller,
+            seen,
+            told: None,
+        })
+    }
+
+    /// How many are before this place: entries of others in etcd's queue, and tasks of the same session. 0 once the lock is
+    /// granted. `None` where that is not known yet: it is asked for then, and [`changed`](Self::changed) tells it.
+    #[must_use]
+    pub fn position(&self) -> Option<usize> {
+        self.caller.position()
+    }
+
+    /// Waits until the [position](Self::position) is another one than what this told before, and returns it. Once the lock is
+    /// granted that is 0, each time.
+    ///
+    /// # Errors
+    /// As [`Mutex::lock`](crate::Mutex::lock), where the wait has ended without the lock.
+    ///
+    /// # Cancel safety
+    /// Nothing is missed.
+    pub async fn changed(&mut self) -> Result<usize> {
+        loop {
+            self.caller.changed(self.told).await;
+            let position = match self.caller.outcome().await {
+                Some(Err(refusal)) => return Err(why(&self.session, refusal).await),
+                Some(Ok(_)) => Some(0),
+                None => self
+                    .position()
+                    .filter(|position| Some(*position) != self.told),
+            };
+            if let Some(position) = position {
+                self.told = Some(position);
+                return Ok(position);
+            }
+        }
+    }
+
+    /// Waits for the lock.
+    ///
+    /// # Errors
+    /// As [`Mutex::lock`](crate::Mutex::lock).
+    ///
+    /// # Cancel safety
+    /// As [`Mutex::lock`](crate::Mutex::lock).
+    pub async fn granted(self) -> Result<LockGuard> {
+        let Self {
+            session,
+            mut caller,
+            seen,
+            ..
+        } = self;
+        let result = match caller.granted().await {
+            Ok(grant) => LockGuard::new(session, caller, grant),
+            Err(refusal) => Err(why(&session, refusal).await),
+        };
+        seen.end(result)
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place")
+            .field("lock", self.caller.lock())
+            .field("position", &self.told)
+            .finish_non_exhaustive()
+    }
+}

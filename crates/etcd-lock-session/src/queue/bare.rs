@@ -1,0 +1,149 @@
+//! Locks by a lease alone, as callers of etcd's `Lock` and `Unlock` take them: without a session, and without a guard.
+
+use std::sync::Arc;
+
+use etcd_lock_core::kv::{Compare, DeleteRequest, RangeRequest, TxnRequest};
+use etcd_lock_core::lease::LeaseTimeToLiveRequest;
+use etcd_lock_core::{
+    CallOptions, Error, LeaseId, LockKey, LockRequest, LockResponse, ResponseHeader, Result,
+    Revision, Timeout, UnlockRequest, UnlockResponse,
+};
+use etcd_lock_queue::{Failure, Input, Limits, Mode};
+use tokio::runtime::Handle;
+
+use super::Inner;
+use super::caller::{Caller, Refusal};
+use super::callers::{Kind, Slot};
+use super::heartbeat::lease_gone;
+use super::lock::Lock;
+use crate::validity::Lease;
+
+impl Inner {
+    pub(super) async fn lock_bare(
+        self: &Arc<Self>,
+        request: LockRequest,
+        mode: Mode,
+        timeout: Timeout,
+    ) -> Result<LockResponse> {
+        let timeout = timeout.checked()?;
+        let lock = self.lock(&request.name);
+        let lease = self.lease(request.lease);
+        if let Some(held) = lock.bare_hold(request.lease) {
+            return Ok(held);
+        }
+        let runtime = Handle::current();
+        let kind = Kind::Bare(mode);
+        let mut caller = lock.begin(&lease, kind, Limits::bare(), &request.value, &runtime)?;
+        let granted = match timeout {
+            Timeout::Infinity => caller.granted().await,
+            Timeout::After(bound) => match tokio::time::timeout(bound, caller.granted()).await {
+                Ok(granted) => granted,
+                Err(_) => return Err(caller.timed_out(timeout)),
+            },
+        };
+        match granted {
+            Ok(grant) => {
+                caller.detach();
+                Ok(grant.response())
+            }
+            Err(refusal) => Err(self.why(refusal, request.lease).await),
+        }
+    }
+
+    /// Why an entry that somebody deleted is gone: with its lease, or by somebody's hand.
+    pub(crate) async fn why(&self, refusal: Refusal, lease: LeaseId) -> Error {
+        if refusal.kind != Failure::Deleted {
+            return refusal.error;
+        }
+        let asked = LeaseTimeToLiveRequest::new(lease);
+        let call = CallOptions::new(Timeout::After(self.tuning.request_timeout));
+        match self.transport.lease_time_to_live(asked, call).await {
+            Ok(reply) if reply.remaining.is_none() => lease_gone(lease),
+            _ => refusal.error,
+        }
+    }
+
+    pub(super) async fn unlock_bare(
+        self: &Arc<Self>,
+        request: UnlockRequest,
+        options: CallOptions,
+    ) -> Result<UnlockResponse> {
+        let (name, lease) = request
+            .key
+            .parts()
+            .ok_or_else(|| not_an_entry(&request.key))?;
+        let lock = self.lock(&name);
+        let held = lock.take_bare_hold(lease, request.create_revision);
+        let header = match held {
+            Some(caller) => {
+                caller.release().await?;
+                lock.state().header
+            }
+            None => self.delete(&lock, &request, options).await?,
+        };
+        Ok(UnlockResponse::new(header))
+    }
+
+    /// Deletes an entry that no caller of this client holds by its lease, but only the one that was created then: a repeat
+    /// that comes late can't end a later hold.
+    async fn delete(
+        &self,
+        lock: &Lock,
+        request: &UnlockRequest,
+        options: CallOptions,
+    ) -> Result<ResponseHeader> {
+        let key = &request.key;
+        let created = match request.create_revision {
+            Some(created) => created,
+            None => {
+                let read = RangeRequest::key(key).keys_only();
+                let reply = self.transport.range(read, options).await?;
+                match reply.kvs.first() {
+                    Some(kv) => kv.create_revision,
+                    None => return Ok(reply.header),
+                }
+            }
+        };
+        let txn = TxnRequest::new()
+            .when(Compare::create_revision(key.as_bytes().clone(), created))
+            .and_then(DeleteRequest::key(key))
+            .idempotent();
+        let reply = self.transport.txn(txn, options).await?;
+        if reply.succeeded {
+            lock.feed_all([Input::Deleted(key.clone(), reply.header.revision)]);
+        }
+        Ok(reply.header)
+    }
+}
+
+impl Lock {
+    /// What a lease that holds the lock already was told.
+    fn bare_hold(&self, lease: LeaseId) -> Option<LockResponse> {
+        let mut state = self.state();
+        let caller = state.members.get(&lease)?.bare_hold?;
+        match state.callers.slot(caller) {
+            Some(Slot::Held(grant)) => Some(grant.response()),
+            _ => None,
+        }
+    }
+
+    /// The hold of a lease, if it is the one that was created then.
+    fn take_bare_hold(&self, lease: LeaseId, created: Option<Revision>) -> Option<Caller> {
+        let mut state = self.state();
+        let entry = state.machine.entry(lease)?;
+        if created.is_some_and(|created| created != entry.created) {
+            return None;
+        }
+        let member = state.members.get_mut(&lease)?;
+        let caller = member.bare_hold.take()?;
+        let lease: Arc<Lease> = member.lease.clone();
+        drop(state);
+        Some(Caller::attach(self, &lease, caller, Handle::current()))
+    }
+}
+
+fn not_an_entry(key: &LockKey) -> Error {
+    Error::invalid(format!(
+        "{key} is not the key of a lock: those end in a slash and a lease in hexadecimal"
+    ))
+}

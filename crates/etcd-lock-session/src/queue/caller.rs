@@ -1,0 +1,410 @@
+//! A caller's handle on a lock: from wanting it to the end of the hold.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use etcd_lock_core::{Error, ErrorKind, LeaseId, Result};
+use etcd_lock_queue::{CallerId, Failure, Input, Limits, Nonce, Request, Stamp, Ticket};
+use tokio::runtime::Handle;
+use tokio::sync::futures::Notified;
+
+use super::callers::{Grant, Kind, Slot};
+use super::lock::{Lock, none};
+use super::requests::Call;
+use crate::clock::until;
+use crate::validity::Lease;
+
+/// One caller of a lock. Dropping it gives up what it wants or holds, in the background.
+///
+/// The request that it causes runs in the caller's own task, so that an uncontended lock costs no other. When the handle is
+/// dropped in the middle of a request, that goes on in a task of its own.
+pub(crate) struct Caller {
+    lock: Lock,
+    lease: Arc<Lease>,
+    id: CallerId,
+    /// The request that runs in the caller's task. The mutex is never locked: it lets guards be shared between threads.
+    call: Mutex<Option<Call>>,
+    runtime: Handle,
+    /// Where the hold of a bare lease goes on without the handle.
+    is_detached: bool,
+}
+
+/// Why a caller did not get the lock.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) kind: Failure,
+    pub(crate) error: Error,
+}
+
+/// What a hold is worth now.
+pub(crate) enum Standing {
+    Held(Stamp),
+    /// It was not confirmed in time.
+    Expired,
+    /// Its entry is gone, or its session has ended.
+    Lost,
+}
+
+impl Lock {
+    /// A caller wants the lock. Nothing waits here.
+    ///
+    /// # Errors
+    /// When the lease has ended, and where the system has no random numbers.
+    pub(crate) fn begin(
+        &self,
+        lease: &Arc<Lease>,
+        kind: Kind,
+        limits: Limits,
+        owner: &Bytes,
+        runtime: &Handle,
+    ) -> Result<Caller> {
+        let nonce = Nonce::new(self.queue.clock.random()?);
+        self.queue.upkeep.ensure_runs(&self.queue, runtime);
+        let session = lease.id();
+        let mut id = CallerId(0);
+        let is_mine = |request: &Request| request.ticket() == Ticket::Enter(session);
+        let mut ended = None;
+        let call = self.change(is_mine, |state, todo| {
+            // Looked at under the lock, so that the end of the session comes before or after all of this.
+            if let Some(error) = lease.ended() {
+                ended = Some(error.clone());
+                return;
+            }
+            state.join(lease, owner);
+            id = state.callers.add(session, kind);
+            let input = Input::Acquire {
+                session,
+                caller: id,
+                mode: kind.mode(),
+                nonce,
+                limits,
+            };
+            self.handle(state, input, todo);
+        });
+        match ended {
+            Some(error) => Err(error),
+            None => Ok(Caller {
+                lock: self.clone(),
+                lease: lease.clone(),
+                id,
+                call: Mutex::new(call),
+                runtime: runtime.clone(),
+                is_detached: false,
+            }),
+        }
+    }
+}
+
+impl Caller {
+    pub(crate) const fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
+    /// Waits for the grant.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: the handle goes on wanting the lock.
+    pub(crate) async fn granted(&mut self) -> Result<Grant, Refusal> {
+        poll_fn(|cx| self.poll_granted(cx)).await
+    }
+
+    /// Waits until there is an entry, or the wait is over.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn entered(&mut self) -> Result<(), Refusal> {
+        let lock = self.lock.clone();
+        loop {
+            let mut changed = pin!(lock.changed());
+            changed.as_mut().enable();
+            match self.outcome().await {
+                Some(Err(refusal)) => return Err(refusal),
+                Some(Ok(_)) => return Ok(()),
+                None if lock.state().machine.entry(self.session()).is_some() => return Ok(()),
+                None => {}
+            }
+            self.until(changed).await;
+        }
+    }
+
+    /// How the wait has ended, where it has.
+    pub(crate) async fn outcome(&mut self) -> Option<Result<Grant, Refusal>> {
+        poll_fn(|cx| {
+            Poll::Ready(match self.poll_granted(cx) {
+                Poll::Ready(outcome) => Some(outcome),
+                Poll::Pending => None,
+            })
+        })
+        .await
+    }
+
+    /// Waits for a change, and goes on with the request under way.
+    async fn until(&mut self, mut changed: Pin<&mut Notified<'_>>) {
+        poll_fn(|cx| {
+            if self.poll_call(cx) {
+                return Poll::Ready(());
+            }
+            changed.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    fn poll_granted(&mut self, cx: &mut Context<'_>) -> Poll<Result<Grant, Refusal>> {
+        self.poll_call(cx);
+        let mut state = self.lock.state();
+        match state.callers.slot(self.id) {
+            Some(Slot::Waiting(waker)) => {
+                set_waker(waker, cx);
+                Poll::Pending
+            }
+            Some(Slot::Held(grant)) => Poll::Ready(Ok(grant.clone())),
+            Some(Slot::Failed(kind, error)) => Poll::Ready(Err(Refusal {
+                kind: *kind,
+                error: error.clone(),
+            })),
+            _ => Poll::Ready(Err(Refusal {
+                kind: Failure::SessionLost,
+                error: self.why_lost(),
+            })),
+        }
+    }
+
+    /// Ends the hold, and waits until the entry is known to be deleted or another task holds the lock.
+    ///
+    /// # Errors
+    /// When the deletion failed. It goes on in the background.
+    ///
+    /// # Cancel safety
+    /// The release goes on in the background.
+    pub(crate) async fn release(mut self) -> Result<()> {
+        let session = self.session();
+        let id = self.id;
+        let is_mine = |request: &Request| request.ticket() == Ticket::Delete(session);
+        let call = self.lock.change(is_mine, |state, todo| {
+            if let Some(slot @ Slot::Held(_)) = state.callers.slot(id) {
+                *slot = Slot::Releasing(None);
+                self.lock.handle(state, Input::Release(session, id), todo);
+            }
+        });
+        *self.call() = call;
+        poll_fn(|cx| {
+            self.poll_call(cx);
+            let mut state = self.lock.state();
+            match state.callers.slot(id) {
+                Some(Slot::Releasing(waker)) => {
+                    set_waker(waker, cx);
+                    Poll::Pending
+                }
+                Some(Slot::NotReleased(error)) => Poll::Ready(Err(error.clone())),
+                _ => Poll::Ready(Ok(())),
+            }
+        })
+        .await
+    }
+
+    /// What the hold is worth at this moment.
+    pub(crate) fn standing(&self) -> Standing {
+        let mut state = self.lock.state();
+        if !matches!(state.callers.slot(self.id), Some(Slot::Held(_)))
+            || self.lease.ended().is_some()
+        {
+            return Standing::Lost;
+        }
+        match state.machine.holder(self.session()) {
+            Some((holder, confirmed)) if holder == self.id => {
+                let held_until = self.lease.held_until(confirmed);
+                match self.lock.queue.clock.now() < held_until {
+                    true => Standing::Held(held_until),
+                    false => Standing::Expired,
+                }
+            }
+            _ => Standing::Lost,
+        }
+    }
+
+    /// Waits until the hold can't be relied on for longer than a margin.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn fades(&self, margin: Duration) {
+        loop {
+            let mut changed = pin!(self.lock.changed());
+            changed.as_mut().enable();
+            let Standing::Held(held_until) = self.standing() else {
+                return;
+            };
+            let clock = &self.lock.queue.clock;
+            let left = until(held_until, clock.now());
+            if left <= margin {
+                return;
+            }
+            let fades_at =
+                Stamp(held_until.0 - u64::try_from(margin.as_nanos()).unwrap_or(held_until.0));
+            tokio::select! {
+                biased;
+                () = changed => {}
+                () = clock.sleep_until(fades_at) => {}
+            }
+        }
+    }
+
+    /// How long the hold may be relied on.
+    pub(crate) fn remaining(&self) -> Duration {
+        match self.standing() {
+            Standing::Held(held_until) => until(held_until, self.lock.queue.clock.now()),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Lets the machine find that the hold was not confirmed in time.
+    pub(crate) fn expire(&self) {
+        let expired = etcd_lock_queue::Timer::Expired(self.session());
+        self.lock.feed_all([Input::Fired(expired)]);
+    }
+
+    /// A fenced write is about to be sent.
+    pub(crate) fn write_sent(&self) {
+        self.lock
+            .feed_all([Input::WriteSent(self.session(), self.id)]);
+    }
+
+    /// A fenced write was answered, or can't be executed any more.
+    pub(crate) fn write_answered(&self) {
+        self.lock
+            .feed_all([Input::WriteAnswered(self.session(), self.id)]);
+    }
+
+    /// How many are before this caller, in etcd's queue and among the tasks of its session; `None` where that is not known
+    /// yet, and is asked for now.
+    pub(crate) fn position(&self) -> Option<usize> {
+        let session = self.session();
+        let asked = Input::AskPosition(session);
+        self.lock.feed_all([asked]);
+        let mut state = self.lock.state();
+        if matches!(state.callers.slot(self.id), Some(Slot::Held(_))) {
+            return Some(0);
+        }
+        let tasks = state.machine.callers_before(session, self.id)?;
+        if state.machine.holder(session).is_some() {
+            return Some(tasks);
+        }
+        let entries = state.members.get(&session)?.position?;
+        Some(entries + tasks)
+    }
+
+    /// Waits until something may have changed for this caller.
+    pub(crate) async fn changed(&mut self, position: Option<usize>) {
+        let lock = self.lock.clone();
+        loop {
+            let mut changed = pin!(lock.changed());
+            changed.as_mut().enable();
+            let is_over = self.outcome().await.is_some();
+            if is_over || self.position() != position {
+                return;
+            }
+            self.until(changed).await;
+        }
+    }
+
+    /// The wait took too long. Where the queue could not even be entered, that is why.
+    pub(crate) fn timed_out(&self, bound: impl std::fmt::Display) -> Error {
+        let state = self.lock.state();
+        let failure = state
+            .members
+            .get(&self.session())
+            .and_then(|it| it.failure.clone());
+        let has_entry = state.machine.entry(self.session()).is_some();
+        match failure.filter(|_| !has_entry) {
+            Some(failure) => failure,
+            None => Error::new(
+                ErrorKind::Timeout,
+                format!("the lock was not free within {bound}"),
+            ),
+        }
+    }
+
+    /// Why the session, or the entry, is gone.
+    pub(crate) fn why_lost(&self) -> Error {
+        let ended = self.lease.ended().cloned();
+        ended.unwrap_or_else(|| {
+            let key = self.lock.name().key(self.session());
+            Error::new(ErrorKind::Lost, format!("the lock's key {key} is gone"))
+        })
+    }
+
+    /// The hold goes on without the handle, until it is released by its key or lost.
+    pub(super) fn detach(mut self) {
+        let session = self.session();
+        let mut state = self.lock.state();
+        let holds = state
+            .machine
+            .holder(session)
+            .is_some_and(|(holder, _)| holder == self.id);
+        if let Some(member) = state.members.get_mut(&session)
+            && holds
+        {
+            member.bare_hold = Some(self.id);
+            self.is_detached = true;
+        }
+    }
+
+    /// The handle of a hold that goes on without one.
+    pub(super) fn attach(lock: &Lock, lease: &Arc<Lease>, id: CallerId, runtime: Handle) -> Self {
+        Self {
+            lock: lock.clone(),
+            lease: lease.clone(),
+            id,
+            call: Mutex::default(),
+            runtime,
+            is_detached: false,
+        }
+    }
+
+    fn session(&self) -> LeaseId {
+        self.lease.id()
+    }
+
+    /// Goes on with the request under way, and returns whether that has ended now.
+    fn poll_call(&mut self, cx: &mut Context<'_>) -> bool {
+        let call = self.call();
+        let ends = call.as_mut().is_some_and(|call| call.as_mut().poll(cx).is_ready());
+        if ends {
+            *call = None;
+        }
+        ends
+    }
+
+    fn call(&mut self) -> &mut Option<Call> {
+        self.call.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        if let Some(call) = self.call().take() {
+            self.runtime.spawn(call);
+        }
+        if self.is_detached {
+            return;
+        }
+        let _runtime = self.runtime.enter();
+        let (session, id) = (self.session(), self.id);
+        self.lock.change(none, |state, todo| {
+            // A release that was under way goes on, and so does what nobody waits for any more.
+            self.lock.handle(state, Input::Cancel(session, id), todo);
+            state.callers.remove(id);
+            state.leave(session);
+        });
+    }
+}
+
+fn set_waker(slot: &mut Option<Waker>, cx: &Context<'_>) {
+    match slot {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *slot = Some(cx.waker().clone()),
+    }
+}

@@ -1,0 +1,163 @@
+//! The callers of one lock: what each was told, and whom to wake.
+
+use std::task::Waker;
+
+use etcd_lock_core::{Error, LeaseId, LockKey, LockResponse, ResponseHeader, Revision};
+use etcd_lock_queue::{CallerId, Failure, Mode};
+
+use super::lock::Todo;
+use crate::FencingToken;
+
+/// The lock, as it was granted to one caller.
+#[derive(Clone, Debug)]
+pub(crate) struct Grant {
+    pub(crate) key: LockKey,
+    pub(crate) token: FencingToken,
+    /// Of the newest answer or event when the lock was granted.
+    pub(crate) header: ResponseHeader,
+}
+
+impl Grant {
+    pub(super) const fn new(
+        key: LockKey,
+        created: Revision,
+        handover: u64,
+        header: ResponseHeader,
+    ) -> Self {
+        let token = FencingToken::new(created, handover);
+        Self { key, token, header }
+    }
+
+    /// The answer to a caller without a guard.
+    pub(super) fn response(&self) -> LockResponse {
+        LockResponse::new(self.header, self.key.clone(), self.token.create_revision())
+    }
+}
+
+/// How a caller came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    /// For a session, which will have a guard.
+    Guarded(Mode),
+    /// With a lease alone.
+    Bare(Mode),
+}
+
+impl Kind {
+    pub(crate) const fn mode(self) -> Mode {
+        match self {
+            Self::Bare(mode) | Self::Guarded(mode) => mode,
+        }
+    }
+}
+
+/// How far a caller has come.
+#[derive(Debug)]
+pub(super) enum Slot {
+    Waiting(Option<Waker>),
+    Held(Grant),
+    Failed(Failure, Error),
+    /// The hold is lost.
+    Lost,
+    /// It waits for the deletion of its entry.
+    Releasing(Option<Waker>),
+    Released,
+    /// Its entry could not be deleted yet: that goes on without the caller.
+    NotReleased(Error),
+}
+
+#[derive(Debug)]
+struct Caller {
+    session: LeaseId,
+    kind: Kind,
+    slot: Slot,
+}
+
+/// All callers, by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Callers {
+    places: Vec<Option<Caller>>,
+    free: Vec<u32>,
+}
+
+impl Callers {
+    pub(super) fn add(&mut self, session: LeaseId, kind: Kind) -> CallerId {
+        let caller = Some(Caller {
+            session,
+            kind,
+            slot: Slot::Waiting(None),
+        });
+        if let Some(free) = self.free.pop() {
+            self.places[free as usize] = caller;
+            return CallerId(free);
+        }
+        self.places.push(caller);
+        CallerId(u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn remove(&mut self, id: CallerId) {
+        if let Some(place) = self.places.get_mut(id.0 as usize)
+            && place.take().is_some()
+        {
+            self.free.push(id.0);
+        }
+    }
+
+    pub(super) fn slot(&mut self, id: CallerId) -> Option<&mut Slot> {
+        let caller = self.places.get_mut(id.0 as usize)?.as_mut()?;
+        Some(&mut caller.slot)
+    }
+
+    /// Changes the slot of a caller, which is woken where it waits.
+    pub(super) fn resolve(&mut self, id: CallerId, slot: Slot, todo: &mut Todo) {
+        let Some(old) = self.slot(id) else {
+            return;
+        };
+        if let Slot::Waiting(waker) | Slot::Releasing(waker) = std::mem::replace(old, slot) {
+            todo.wakers.extend(waker);
+        }
+    }
+
+    pub(super) fn session_of(&self, id: CallerId) -> Option<LeaseId> {
+        self.get(id).map(|caller| caller.session)
+    }
+
+    pub(super) fn is_bare(&self, id: CallerId) -> bool {
+        self.get(id)
+            .is_some_and(|caller| matches!(caller.kind, Kind::Bare(_)))
+    }
+
+    pub(super) fn has_any_of(&self, session: LeaseId) -> bool {
+        self.of(session).next().is_some()
+    }
+
+    pub(super) fn bare_waiters_of(&self, session: LeaseId) -> Vec<CallerId> {
+        self.waiters_of(session, |kind| matches!(kind, Kind::Bare(_)))
+    }
+
+    /// Those of a session that wait for the lock, if their kind is one of these.
+    pub(super) fn waiters_of(&self, session: LeaseId, is: impl Fn(Kind) -> bool) -> Vec<CallerId> {
+        let waiting = |caller: &Caller| matches!(caller.slot, Slot::Waiting(_)) && is(caller.kind);
+        let waiters = self.of(session).filter(|(_, caller)| waiting(caller));
+        waiters.map(|(id, _)| id).collect()
+    }
+
+    /// The caller of a session that waits for the deletion of its entry.
+    pub(super) fn releasing_of(&self, session: LeaseId) -> Option<CallerId> {
+        let mut callers = self.of(session);
+        let found = callers.find(|(_, caller)| matches!(caller.slot, Slot::Releasing(_)));
+        found.map(|(id, _)| id)
+    }
+
+    fn of(&self, session: LeaseId) -> impl Iterator<Item = (CallerId, &Caller)> {
+        let ids = (0..).map(CallerId);
+        let callers = ids
+            .zip(&self.places)
+            .filter_map(|(id, caller)| Some((id, caller.as_ref()?)));
+        callers.filter(move |(_, caller)| caller.session == session)
+    }
+
+    fn get(&self, id: CallerId) -> Option<&Caller> {
+        self.places.get(id.0 as usize)?.as_ref()
+    }
+}

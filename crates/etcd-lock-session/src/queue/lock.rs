@@ -1,0 +1,443 @@
+//! One lock of a client: its state machine, the callers that want it, and what is done with the machine's outputs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::Bytes;
+use etcd_lock_core::{Error, LeaseId, LockKey, LockName, ResponseHeader, Revision};
+use etcd_lock_queue::{
+    CallerId, Failure, Input, LockQueue, Observation, Output, Request, Stamp, Timer, Validity,
+};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use super::Inner;
+use super::callers::{Callers, Grant, Slot};
+use super::failures::failure;
+use super::requests::{Call, Flight};
+use crate::backoff::Backoff;
+use crate::clock::until;
+use crate::metrics;
+use crate::tuning::Tuning;
+use crate::validity::Lease;
+use crate::watches::{News, Subscriber};
+
+/// A handle on one lock of a client. The lock is forgotten when the last handle is gone and nothing is left to do.
+pub(crate) struct Lock {
+    pub(crate) queue: Arc<Inner>,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What all handles on a lock share.
+pub(super) struct Shared {
+    name: LockName,
+    queue: Weak<Inner>,
+    /// How many handles there are.
+    users: AtomicUsize,
+    state: Mutex<State>,
+    /// A hold was granted or lost, or a position has changed.
+    changed: Notify,
+}
+
+/// The machine, and what the driver keeps beside it.
+pub(super) struct State {
+    pub(super) machine: LockQueue,
+    pub(super) callers: Callers,
+    pub(super) members: BTreeMap<LeaseId, Member>,
+    /// Of the newest answer or event.
+    pub(super) header: ResponseHeader,
+    reads_backoff: Option<Backoff>,
+}
+
+/// A session, or a bare lease, that takes part.
+pub(super) struct Member {
+    pub(super) lease: Arc<Lease>,
+    /// What its next entry shows of its owner.
+    pub(super) owner: Bytes,
+    /// Why its last request to enter failed.
+    pub(super) failure: Option<Error>,
+    backoff: Option<Backoff>,
+    /// The entries before its own, where somebody asked.
+    pub(super) position: Option<usize>,
+    /// The hold of a bare lease, which no guard stands for.
+    pub(super) bare_hold: Option<CallerId>,
+}
+
+impl Lock {
+    pub(super) fn new(queue: Arc<Inner>, shared: Arc<Shared>) -> Self {
+        shared.users.fetch_add(1, SeqCst);
+        Self { queue, shared }
+    }
+
+    pub(crate) fn name(&self) -> &LockName {
+        &self.shared.name
+    }
+
+    /// Gives the machine an input and does what it asks for. A request that `is_inline` names is not sent in a task of its
+    /// own but returned, for the caller to run.
+    pub(super) fn feed(&self, input: Input, is_inline: impl Fn(&Request) -> bool) -> Option<Call> {
+        self.change(is_inline, |state, todo| self.handle(state, input, todo))
+    }
+
+    /// The same for several inputs, and without a request that a caller would run.
+    pub(super) fn feed_all(&self, inputs: impl IntoIterator<Item = Input>) {
+        self.change(none, |state, todo| {
+            for input in inputs {
+                self.handle(state, input, todo);
+            }
+        });
+    }
+
+    /// Changes the state, and does what is to be done when it is no longer locked.
+    pub(super) fn change(
+        &self,
+        is_inline: impl Fn(&Request) -> bool,
+        change: impl FnOnce(&mut State, &mut Todo),
+    ) -> Option<Call> {
+        let mut todo = Todo::default();
+        change(&mut self.state(), &mut todo);
+        self.perform(todo, is_inline)
+    }
+
+    /// One input, and the outputs that follow.
+    pub(super) fn handle(&self, state: &mut State, input: Input, todo: &mut Todo) {
+        let now = Now {
+            members: &state.members,
+            now: self.queue.clock.now(),
+        };
+        state.machine.handle(input, &now);
+        while let Some(output) = state.machine.poll_output() {
+            self.take_output(state, output, todo);
+        }
+        if let Some((key, revision)) = todo.watched.pop() {
+            self.handle(state, Input::Watching(key, revision), todo);
+        }
+        if let Some(cancelled) = todo.cancelled.pop() {
+            self.handle(state, cancelled, todo);
+        }
+    }
+
+    fn take_output(&self, state: &mut State, output: Output, todo: &mut Todo) {
+        match output {
+            Output::Send(request) => todo.requests.push(request),
+            Output::Watch(key) => {
+                let watches = &self.queue.watches;
+                if let Some(since) = watches.watch(key.as_bytes(), self.shared.clone()) {
+                    todo.watched.push((key, since));
+                }
+            }
+            Output::Unwatch(key) => self.queue.watches.unwatch(key.as_bytes()),
+            Output::Granted {
+                session,
+                caller,
+                created,
+                handover,
+            } => {
+                if handover > 0 {
+                    metrics::handed_over();
+                } else {
+                    todo.granted = Some((session, created));
+                }
+                let grant = Grant::new(self.name().key(session), created, handover, state.header);
+                state.granted(session, caller, &grant, todo);
+            }
+            Output::Failed(caller, kind) => state.failed(caller, kind, todo),
+            Output::Released(caller) => state.callers.resolve(caller, Slot::Released, todo),
+            Output::Lost(caller) => state.lost(caller, todo),
+            Output::Position(session, position) => {
+                if let Some(member) = state.members.get_mut(&session) {
+                    member.position = Some(position);
+                }
+                todo.is_changed = true;
+            }
+            Output::Start(timer) => todo.timers.push(timer),
+            _ => {}
+        }
+    }
+
+    fn perform(&self, todo: Todo, is_inline: impl Fn(&Request) -> bool) -> Option<Call> {
+        for waker in todo.wakers {
+            waker.wake();
+        }
+        if todo.is_changed {
+            self.shared.changed.notify_waiters();
+        }
+        if let Some((session, created)) = todo.granted {
+            self.queue.upkeep.watch_when_aged(self, session, created);
+        }
+        let mut inline = None;
+        for request in todo.requests {
+            let is_inline = inline.is_none() && is_inline(&request);
+            let call = Flight::new(self.clone(), request).run();
+            if is_inline {
+                inline = Some(call);
+            } else {
+                self.spawn(call);
+            }
+        }
+        for timer in todo.timers {
+            self.start(timer);
+        }
+        inline
+    }
+
+    fn start(&self, timer: Timer) {
+        let tuning = &self.queue.tuning;
+        let pause = match timer {
+            Timer::Ask(_) => tuning.ask_interval,
+            Timer::Turn(_) => tuning.handover_time,
+            Timer::Retry(session) => {
+                let mut state = self.state();
+                let Some(member) = state.members.get_mut(&session) else {
+                    return;
+                };
+                next_pause(&mut member.backoff, tuning)
+            }
+            _ => next_pause(&mut self.state().reads_backoff, tuning),
+        };
+        let lock = self.clone();
+        self.spawn(Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            lock.feed(Input::Fired(timer), none);
+        }));
+    }
+
+    /// Runs a future in a task of its own. Outside of any runtime, and where the runtime is ending, the upkeep sees to it
+    /// that what is lost so is made up for.
+    fn spawn(&self, future: Call) {
+        let runtime = Handle::try_current()
+            .ok()
+            .or_else(|| self.queue.upkeep.runtime());
+        if let Some(runtime) = runtime {
+            runtime.spawn(future);
+        }
+    }
+
+    /// The waits of a session end with this error, and its entry is withdrawn.
+    pub(super) fn refuse(&self, session: LeaseId, error: &Error) {
+        self.change(none, |state, todo| {
+            for caller in state.callers.waiters_of(session, |_| true) {
+                let slot = Slot::Failed(Failure::Refused, error.clone());
+                state.callers.resolve(caller, slot, todo);
+                self.handle(state, Input::Cancel(session, caller), todo);
+            }
+        });
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state()
+    }
+
+    /// Completes when a hold is granted or lost, or a position changes, from the first poll on.
+    pub(super) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.shared.changed.notified()
+    }
+
+    /// What a read of the keys of a session has shown.
+    pub(super) fn observe(
+        &self,
+        sent: Stamp,
+        observations: Vec<Observation>,
+        header: ResponseHeader,
+    ) {
+        self.change(none, |state, todo| {
+            state.saw(header);
+            self.handle(state, Input::Observed { sent, observations }, todo);
+        });
+    }
+}
+
+impl Clone for Lock {
+    fn clone(&self) -> Self {
+        Self::new(self.queue.clone(), self.shared.clone())
+    }
+}
+
+impl fmt::Debug for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lock").field(self.name()).finish()
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.shared.users.fetch_sub(1, SeqCst) == 1 {
+            self.queue.forget_if_unused(self.name());
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(name: LockName, queue: Weak<Inner>) -> Self {
+        Self {
+            state: Mutex::new(State {
+                machine: LockQueue::new(name.clone()),
+                callers: Callers::default(),
+                members: BTreeMap::new(),
+                header: ResponseHeader::default(),
+                reads_backoff: None,
+            }),
+            name,
+            queue,
+            users: AtomicUsize::new(0),
+            changed: Notify::new(),
+        }
+    }
+
+    /// No handle is left, and nothing to do.
+    pub(super) fn is_unused(&self) -> bool {
+        self.users.load(SeqCst) == 0 && self.state().machine.is_idle()
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shared").field(&self.name).finish()
+    }
+}
+
+impl Subscriber for Shared {
+    fn notify(self: Arc<Self>, key: &Bytes, news: News) {
+        let (Some(queue), Ok(key)) = (self.queue.upgrade(), LockKey::new(key.clone())) else {
+            return;
+        };
+        let lock = Lock::new(queue, self);
+        match news {
+            News::On(revision) => lock.feed_all([Input::Watching(key, revision)]),
+            News::Deleted(header, revision) => {
+                lock.change(none, |state, todo| {
+                    state.saw(header);
+                    lock.handle(state, Input::Deleted(key, revision), todo);
+                });
+            }
+        }
+    }
+}
+
+impl State {
+    /// Takes part from now on.
+    pub(super) fn join(&mut self, lease: &Arc<Lease>, owner: &Bytes) -> &mut Member {
+        let member = self.members.entry(lease.id()).or_insert_with(|| Member {
+            lease: lease.clone(),
+            owner: Bytes::new(),
+            failure: None,
+            backoff: None,
+            position: None,
+            bare_hold: None,
+        });
+        member.owner = owner.clone();
+        member
+    }
+
+    /// Forgets a session that has nothing to do with the lock any more.
+    pub(super) fn leave(&mut self, session: LeaseId) {
+        if !self.machine.is_involved(session) && !self.callers.has_any_of(session) {
+            self.members.remove(&session);
+        }
+    }
+
+    /// An answer or an event of this header came.
+    pub(super) fn saw(&mut self, header: ResponseHeader) {
+        if header.revision >= self.header.revision {
+            self.header = header;
+        }
+    }
+
+    /// The reads of the queue are answered again.
+    pub(super) fn reads_answered(&mut self) {
+        self.reads_backoff = None;
+    }
+
+    fn granted(&mut self, session: LeaseId, caller: CallerId, grant: &Grant, todo: &mut Todo) {
+        if let Some(member) = self.members.get_mut(&session) {
+            member.failure = None;
+            member.backoff = None;
+        }
+        todo.is_changed = true;
+        self.callers
+            .resolve(caller, Slot::Held(grant.clone()), todo);
+        // A bare lease is granted a lock as one, however many callers wait with it, as etcd does it.
+        if self.callers.is_bare(caller) {
+            for other in self.callers.bare_waiters_of(session) {
+                self.callers.resolve(other, Slot::Held(grant.clone()), todo);
+                todo.cancelled.push(Input::Cancel(session, other));
+            }
+        }
+    }
+
+    fn failed(&mut self, caller: CallerId, kind: Failure, todo: &mut Todo) {
+        let session = self.callers.session_of(caller);
+        let member = session.and_then(|session| self.members.get(&session));
+        let error = failure(kind, member, self.machine.name());
+        self.callers
+            .resolve(caller, Slot::Failed(kind, error), todo);
+        todo.is_changed = true;
+    }
+
+    fn lost(&mut self, caller: CallerId, todo: &mut Todo) {
+        todo.is_changed = true;
+        let session = self.callers.session_of(caller);
+        if let Some(member) = session.and_then(|session| self.members.get_mut(&session))
+            && member.bare_hold == Some(caller)
+        {
+            member.bare_hold = None;
+            return self.callers.remove(caller);
+        }
+        self.callers.resolve(caller, Slot::Lost, todo);
+    }
+}
+
+/// What is done once the state is no longer locked.
+#[derive(Default)]
+pub(super) struct Todo {
+    requests: Vec<Request>,
+    timers: Vec<Timer>,
+    pub(super) wakers: Vec<Waker>,
+    granted: Option<(LeaseId, Revision)>,
+    is_changed: bool,
+    /// Watches that were on already.
+    watched: Vec<(LockKey, Revision)>,
+    /// Callers that got what they want without the machine.
+    cancelled: Vec<Input>,
+}
+
+/// No request is run by a caller.
+pub(super) const fn none(_: &Request) -> bool {
+    false
+}
+
+fn next_pause(backoff: &mut Option<Backoff>, tuning: &Tuning) -> Duration {
+    backoff.get_or_insert_with(|| Backoff::with(tuning)).next()
+}
+
+/// What the clock says of the sessions that take part.
+struct Now<'a> {
+    members: &'a BTreeMap<LeaseId, Member>,
+    now: Stamp,
+}
+
+impl Validity for Now<'_> {
+    fn is_fresh(&self, session: LeaseId, confirmed: Stamp) -> bool {
+        let fresh = |lease: &Lease| until(self.now, confirmed) <= lease.heartbeat();
+        self.lease(session).is_some_and(fresh) && self.is_valid(session, confirmed)
+    }
+
+    fn is_valid(&self, session: LeaseId, confirmed: Stamp) -> bool {
+        let lease = self.lease(session);
+        lease.is_some_and(|lease| lease.ended().is_none() && self.now < lease.held_until(confirmed))
+    }
+}
+
+impl Now<'_> {
+    fn lease(&self, session: LeaseId) -> Option<&Lease> {
+        self.members.get(&session).map(|member| &*member.lease)
+    }
+}

@@ -1,0 +1,169 @@
+//! A request of the state machine on its way, which is answered exactly once whatever becomes of its future.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use etcd_lock_core::kv::TxnResponse;
+use etcd_lock_core::{CallOptions, Error, Result, Timeout};
+use etcd_lock_queue::{Failure, Input, Mode, Reply, Request, RequestFailure, Stamp, Ticket};
+
+use super::callers::Slot;
+use super::failures::{odd_answer, request_failure};
+use super::lock::{Lock, State, Todo, none};
+use crate::metrics;
+
+/// A future that runs by itself once it is polled.
+pub(crate) type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A request on its way. Where its future is dropped, as by a runtime that ends, its outcome is unknown.
+pub(super) struct Flight {
+    lock: Lock,
+    request: Option<Request>,
+}
+
+impl Flight {
+    pub(super) const fn new(lock: Lock, request: Request) -> Self {
+        Self {
+            lock,
+            request: Some(request),
+        }
+    }
+
+    /// Sends the request, and tells the machine what comes of it.
+    pub(super) fn run(mut self) -> Call {
+        Box::pin(async move {
+            let queue = self.lock.queue.clone();
+            let Some(request) = &self.request else {
+                return;
+            };
+            let txn = request.txn(self.lock.name(), &self.owner(request));
+            let call = CallOptions::new(Timeout::After(queue.tuning.request_timeout));
+            let known = queue.cluster.newest();
+            let sent = queue.clock.now();
+            let result = queue.transport.txn(txn, call).await;
+            if let Ok(reply) = &result {
+                queue.check_cluster(known, &reply.header, self.lock.name());
+            }
+            self.done(sent, result);
+        })
+    }
+
+    fn owner(&self, request: &Request) -> bytes::Bytes {
+        let Request::Enter { session, .. } = request else {
+            return bytes::Bytes::new();
+        };
+        let state = self.lock.state();
+        let member = state.members.get(session);
+        member
+            .map(|member| member.owner.clone())
+            .unwrap_or_default()
+    }
+
+    fn done(&mut self, sent: Stamp, result: Result<TxnResponse>) {
+        let Some(request) = self.request.take() else {
+            return;
+        };
+        let lock = self.lock.clone();
+        let reply = result.and_then(|answer| {
+            let reply = request.reply(lock.name(), &answer);
+            reply
+                .map(|reply| (answer.header, reply))
+                .ok_or_else(odd_answer)
+        });
+        lock.change(none, |state, todo| match reply {
+            Ok((header, reply)) => {
+                state.saw(header);
+                replied(&lock, state, todo, (request.ticket(), sent, reply));
+            }
+            Err(error) => failed(&lock, state, todo, &request, &error),
+        });
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some(request) = self.request.take() {
+            let doubt = Input::Failed(request.ticket(), RequestFailure::InDoubt);
+            self.lock.feed_all([doubt]);
+        }
+    }
+}
+
+fn replied(lock: &Lock, state: &mut State, todo: &mut Todo, reply: (Ticket, Stamp, Reply)) {
+    let (request, sent, reply) = reply;
+    match request {
+        Ticket::Snapshot | Ticket::Check => state.reads_answered(),
+        Ticket::Enter(session) => {
+            if let Reply::Entered {
+                newest: Some(newest),
+                ..
+            } = &reply
+                && newest.complete
+            {
+                metrics::entered_queue(newest.entries.len());
+            }
+            if let Some(member) = state.members.get_mut(&session) {
+                member.failure = None;
+            }
+        }
+        _ => {}
+    }
+    lock.handle(
+        state,
+        Input::Replied {
+            request,
+            sent,
+            reply,
+        },
+        todo,
+    );
+    if let Ticket::Delete(session) = request {
+        state.leave(session);
+    }
+}
+
+fn failed(lock: &Lock, state: &mut State, todo: &mut Todo, request: &Request, error: &Error) {
+    tracing::debug!(%error, lock.name = %lock.name(), "a request of the wait queue failed");
+    let failure = match error.kind() {
+        // An answer that can't be read does not say what was done.
+        etcd_lock_core::ErrorKind::Protocol if matches!(request, Request::Enter { .. }) => {
+            RequestFailure::InDoubt
+        }
+        _ => request_failure(request, error),
+    };
+    match request {
+        Request::Enter { session, .. } => {
+            if let Some(member) = state.members.get_mut(session) {
+                member.failure = Some(error.clone());
+            }
+        }
+        Request::Snapshot { .. } if failure == RequestFailure::Refused => {
+            for member in state.members.values_mut() {
+                member.failure = Some(error.clone());
+            }
+        }
+        _ => {}
+    }
+    lock.handle(state, Input::Failed(request.ticket(), failure), todo);
+    match request {
+        // Nobody waits for a server that can't be reached who wants the lock now or not at all.
+        Request::Enter { session, .. } => {
+            let is_final = error.kind() == etcd_lock_core::ErrorKind::Protocol;
+            let ends = |kind: super::callers::Kind| is_final || kind.mode() == Mode::Try;
+            for caller in state.callers.waiters_of(*session, ends) {
+                let slot = Slot::Failed(Failure::Refused, error.clone());
+                state.callers.resolve(caller, slot, todo);
+                lock.handle(state, Input::Cancel(*session, caller), todo);
+            }
+        }
+        // The deletion goes on, and its caller need not wait for that.
+        Request::Delete { session, .. } => {
+            if let Some(caller) = state.callers.releasing_of(*session) {
+                let slot = Slot::NotReleased(error.clone());
+                state.callers.resolve(caller, slot, todo);
+                lock.handle(state, Input::Cancel(*session, caller), todo);
+            }
+        }
+        _ => {}
+    }
+}
