@@ -26,6 +26,7 @@ impl LockQueue {
             .entry(session)
             .or_insert_with(|| OwnEntry::new(name.key(session), nonce, limits));
         own.limits = limits;
+        self.index.changed.insert(session);
         if mode == Mode::Try && own.is_busy() {
             let busy = Output::Failed(caller, Failure::Busy);
             return self.outputs.push_back(busy);
@@ -34,6 +35,9 @@ impl LockQueue {
             own.nonce = nonce;
         }
         own.callers.push_back((caller, mode));
+        if mode == Mode::Try {
+            self.index.trying.insert(session);
+        }
         self.enter_if_wanted(session);
     }
 
@@ -42,6 +46,7 @@ impl LockQueue {
         let Some(own) = self.own.get_mut(&session) else {
             return;
         };
+        self.index.changed.insert(session);
         own.callers.retain(|(other, _)| *other != caller);
         if let State::Releasing(release) = &mut own.state {
             release.caller = release.caller.filter(|other| *other != caller);
@@ -58,19 +63,19 @@ impl LockQueue {
 
     /// Creates the entry of a session that has none and whose callers want the lock.
     pub(crate) fn enter_if_wanted(&mut self, session: LeaseId) {
-        let waiting = self.own.values().filter(|own| own.is_waiting()).count();
+        let waiting = self.index.waiting.len();
         let Some(own) = self.own.get_mut(&session) else {
             return;
         };
         if own.state != State::Idle || own.callers.is_empty() {
             return;
         }
-        own.state = State::Entering(Call::Sent);
         self.outputs.push_back(Output::Send(Request::Enter {
             session,
             nonce: own.nonce,
             reads_newest: waiting <= CROWD,
         }));
+        self.set_state(session, State::Entering(Call::Sent));
     }
 
     /// Removes the entry that no caller wants any more.
@@ -87,10 +92,10 @@ impl LockQueue {
                 self.delete(session, created, None, false);
             }
             State::Entering(Call::Failed) => {
-                own.state = State::Idle;
                 if own.in_doubt {
                     self.reads.unchecked.insert(own.key.clone());
                 }
+                self.set_state(session, State::Idle);
             }
             _ => {}
         }

@@ -85,10 +85,7 @@ impl LockQueue {
     }
 
     fn hand_over(&mut self, session: LeaseId, next: CallerId) {
-        let others_wait = self
-            .own
-            .iter()
-            .any(|(other, own)| *other != session && own.is_waiting());
+        let others_wait = self.index.waiting.values().any(|other| *other != session);
         let Some(own) = self.own.get_mut(&session) else {
             return;
         };
@@ -138,6 +135,7 @@ impl LockQueue {
         let Some(own) = self.own.get_mut(&session) else {
             return;
         };
+        self.index.changed.insert(session);
         own.is_asking = false;
         let (Some(newest), Some(id)) = (newest, own.id()) else {
             return;
@@ -181,12 +179,13 @@ impl LockQueue {
             return;
         };
         own.spent = own.spent.max(created);
-        own.state = State::Releasing(Release {
+        let release = Release {
             created,
             call: Call::Sent,
             caller,
             is_over,
-        });
+        };
+        self.set_state(session, State::Releasing(release));
         let request = Request::Delete { session, created };
         self.outputs.push_back(Output::Send(request));
     }

@@ -111,8 +111,12 @@ pub enum Verdict {
 pub struct Knowledge {
     /// Entries that were not seen deleted, with the last revision at which each was seen to exist.
     live: BTreeMap<EntryId, Revision>,
+    /// The same, by key.
+    by_key: BTreeSet<(LockKey, Revision)>,
     /// All live entries that were created up to this revision are in `live`.
     complete_to: Revision,
+    /// Entries that have come or gone since [`take_changes`](Self::take_changes).
+    changes: Vec<EntryId>,
 }
 
 impl Knowledge {
@@ -121,7 +125,9 @@ impl Knowledge {
     pub const fn new() -> Self {
         Self {
             live: BTreeMap::new(),
+            by_key: BTreeSet::new(),
             complete_to: Revision::ZERO,
+            changes: Vec::new(),
         }
     }
 
@@ -134,8 +140,11 @@ impl Knowledge {
             return;
         };
         // Read, and not found: it was deleted by then.
-        self.live
-            .retain(|entry, _| entry.created > complete_to || snapshot.entries.contains(entry));
+        let known = self.live.keys().take_while(|entry| entry.created <= complete_to);
+        let gone = known.filter(|entry| !snapshot.entries.contains(entry));
+        for entry in gone.cloned().collect::<Vec<_>>() {
+            self.remove(&entry);
+        }
         self.complete_to = self.complete_to.max(complete_to);
     }
 
@@ -149,22 +158,28 @@ impl Knowledge {
         let may_exist = entry.created > self.complete_to;
         if may_exist {
             self.live.insert(entry.clone(), existed_at);
+            self.by_key.insert((entry.key.clone(), entry.created));
+            self.changes.push(entry.clone());
         }
         may_exist
     }
 
     /// A key was deleted at this revision.
     pub fn deleted(&mut self, key: &LockKey, revision: Revision) {
-        self.live
-            .retain(|entry, _| entry.key != *key || entry.created > revision);
+        for entry in self.entries_of(key) {
+            if entry.created <= revision {
+                self.remove(&entry);
+            }
+        }
     }
 
     /// A key was read at a revision, and was found to be the entry that was created at `found`, or none.
     pub fn observed(&mut self, key: &LockKey, at: Revision, found: Option<Revision>) {
-        self.live.retain(|entry, _| {
-            let is_gone = entry.key == *key && entry.created <= at && Some(entry.created) != found;
-            !is_gone
-        });
+        for entry in self.entries_of(key) {
+            if entry.created <= at && Some(entry.created) != found {
+                self.remove(&entry);
+            }
+        }
         if let Some(created) = found {
             let entry = EntryId::new(key.clone(), created);
             if let Some(seen) = self.live.get_mut(&entry) {
@@ -175,7 +190,7 @@ impl Knowledge {
 
     /// This entry was deleted, whatever is under its key now.
     pub fn entry_deleted(&mut self, entry: &EntryId) {
-        self.live.remove(entry);
+        self.remove(entry);
     }
 
     /// What follows for an entry.
@@ -224,18 +239,47 @@ impl Knowledge {
     /// Whether an entry of this key may have been deleted before a watch that began at `revision` could tell.
     #[must_use]
     pub fn has_gap(&self, key: &LockKey, revision: Revision) -> bool {
-        let mut live = self.live.iter();
-        live.any(|(entry, seen)| entry.key == *key && *seen < revision)
+        let seen = |entry| self.live.get(entry).is_some_and(|seen| *seen < revision);
+        self.entries_of(key).iter().any(seen)
     }
 
     /// Forgets the entries that are newer than any of ours, which nobody asks about.
     pub fn forget_after(&mut self, newest: Option<&EntryId>) {
         match newest {
             Some(newest) => {
-                self.live.retain(|entry, _| entry.created <= newest.created);
+                while let Some((last, _)) = self.live.last_key_value()
+                    && last.created > newest.created
+                {
+                    let last = last.clone();
+                    self.remove(&last);
+                }
                 self.complete_to = self.complete_to.min(newest.created);
             }
+            None if self.live.is_empty() => self.complete_to = Revision::ZERO,
             None => *self = Self::default(),
+        }
+    }
+
+    /// The entries that have come or gone since this was asked last.
+    pub(crate) fn take_changes(&mut self) -> Vec<EntryId> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Whether an entry has come or gone since the changes were taken.
+    pub(crate) const fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    fn entries_of(&self, key: &LockKey) -> Vec<EntryId> {
+        let from = (key.clone(), Revision::ZERO);
+        let of_key = self.by_key.range(from..).take_while(|(other, _)| other == key);
+        of_key.map(|(key, created)| EntryId::new(key.clone(), *created)).collect()
+    }
+
+    fn remove(&mut self, entry: &EntryId) {
+        if self.live.remove(entry).is_some() {
+            self.by_key.remove(&(entry.key.clone(), entry.created));
+            self.changes.push(entry.clone());
         }
     }
 }

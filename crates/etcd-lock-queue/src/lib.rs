@@ -114,7 +114,7 @@
 //! | `callers` | who wants the lock |
 //! | `entry` | the states of the entry of one session |
 //! | `replies` | what replies and failures say of own entries |
-//! | `settle` | after each input: grants, reads, watches |
+//! | `settle`, `watching` | after each input: grants, reads, watches |
 //! | `knowledge`, `admission` | the live entries of the queue, the verdict on one, the rule of admission |
 //! | `handover` | the end of a hold |
 //! | `request`, `value` | requests as transactions, and the value of an entry |
@@ -130,6 +130,7 @@ mod replies;
 mod request;
 mod settle;
 mod value;
+mod watching;
 
 pub use entry::Stage;
 pub use handover::Limits;

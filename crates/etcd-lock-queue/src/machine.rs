@@ -7,6 +7,7 @@ use etcd_lock_core::{LeaseId, LockKey, LockName, Revision};
 use crate::entry::{Call, OwnEntry, Stage, State};
 use crate::io::{CallerId, Failure, Input, Output, Stamp, Timer, Validity};
 use crate::knowledge::{EntryId, Knowledge};
+use crate::watching::Watches;
 
 /// The lock of one name, as one client takes part in its queue.
 ///
@@ -17,10 +18,26 @@ pub struct LockQueue {
     pub(crate) name: LockName,
     /// The entries of this client's sessions.
     pub(crate) own: BTreeMap<LeaseId, OwnEntry>,
+    pub(crate) index: Index,
     pub(crate) knowledge: Knowledge,
-    pub(crate) watched: BTreeSet<LockKey>,
+    pub(crate) watches: Watches,
     pub(crate) reads: Reads,
     pub(crate) outputs: VecDeque<Output>,
+}
+
+/// The sessions by what is asked of them, so that an input costs no more in a crowd than in a short queue.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub(crate) struct Index {
+    /// Those with an entry, in the order of the queue.
+    pub(crate) entries: BTreeMap<EntryId, LeaseId>,
+    /// Those of them whose entry waits.
+    pub(crate) waiting: BTreeMap<EntryId, LeaseId>,
+    /// Those with callers that do not wait.
+    pub(crate) trying: BTreeSet<LeaseId>,
+    /// Those whose position somebody wants to know.
+    pub(crate) asking: BTreeSet<LeaseId>,
+    /// Those of which something has changed since [`settle`](LockQueue::settle).
+    pub(crate) changed: BTreeSet<LeaseId>,
 }
 
 /// The reads under way. Each is shared by all who need it.
@@ -42,8 +59,9 @@ impl LockQueue {
         Self {
             name,
             own: BTreeMap::new(),
+            index: Index::new(),
             knowledge: Knowledge::new(),
-            watched: BTreeSet::new(),
+            watches: Watches::new(),
             reads: Reads::new(),
             outputs: VecDeque::new(),
         }
@@ -74,12 +92,12 @@ impl LockQueue {
             Input::Observed { sent, observations } => self.observe(sent, &observations),
             Input::Deleted(key, revision) => self.key_deleted(&key, revision),
             Input::Watching(key, revision) => {
-                if self.watched.contains(&key) && self.knowledge.has_gap(&key, revision) {
+                if self.watches.has(&key) && self.knowledge.has_gap(&key, revision) {
                     self.reads.unchecked.insert(key);
                 }
             }
             Input::WatchLost(key) => {
-                if self.watched.contains(&key) {
+                if self.watches.has(&key) {
                     self.outputs.push_back(Output::Watch(key));
                 }
             }
@@ -87,6 +105,7 @@ impl LockQueue {
             Input::AskPosition(session) => {
                 if let Some(own) = self.own.get_mut(&session) {
                     own.position.get_or_insert(None);
+                    self.index.asking.insert(session);
                 }
             }
             Input::Fired(timer) => self.fire(timer, validity),
@@ -190,11 +209,14 @@ impl LockQueue {
     }
 
     fn end_session(&mut self, session: LeaseId) {
+        let Some(state) = self.set_state(session, State::Idle) else {
+            return;
+        };
         let Some(own) = self.own.remove(&session) else {
             return;
         };
         let lost = |caller| Output::Failed(caller, Failure::SessionLost);
-        match own.state {
+        match state {
             State::Held(hold) => self.outputs.push_back(Output::Lost(hold.holder)),
             State::Releasing(release) => self.outputs.extend(release.caller.map(lost)),
             _ => {}
@@ -214,16 +236,47 @@ impl LockQueue {
                     self.own.get_mut(&session).map(|own| &mut own.state)
                 {
                     hold.is_aged = true;
+                    self.index.changed.insert(session);
                 }
             }
             Timer::Expired(session) => self.expire(session, validity),
         }
     }
 
+    /// Changes the state of a session's entry, and returns the one before.
+    pub(crate) fn set_state(&mut self, session: LeaseId, state: State) -> Option<State> {
+        let own = self.own.get_mut(&session)?;
+        if let Some(id) = own.id() {
+            self.index.entries.remove(&id);
+            self.index.waiting.remove(&id);
+        }
+        let before = std::mem::replace(&mut own.state, state);
+        if let Some(id) = own.id() {
+            if own.is_waiting() {
+                self.index.waiting.insert(id.clone(), session);
+            }
+            self.index.entries.insert(id, session);
+        }
+        self.index.changed.insert(session);
+        Some(before)
+    }
+
     /// The session of this client that a key belongs to.
     pub(crate) fn session_of(&self, key: &LockKey) -> Option<LeaseId> {
         let (name, session) = key.parts()?;
         (name == self.name && self.own.contains_key(&session)).then_some(session)
+    }
+}
+
+impl Index {
+    const fn new() -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            trying: BTreeSet::new(),
+            asking: BTreeSet::new(),
+            changed: BTreeSet::new(),
+        }
     }
 }
 

@@ -55,8 +55,8 @@ impl LockQueue {
         if created <= own.spent {
             return self.delete(session, created, None, false);
         }
-        own.state = State::Waiting(seen);
         let id = EntryId::new(own.key.clone(), created);
+        self.set_state(session, State::Waiting(seen));
         if !self.knowledge.note(&id, at) {
             self.entry_gone(session);
         }
@@ -75,7 +75,7 @@ impl LockQueue {
             let failed = callers.map(|(caller, _)| Output::Failed(caller, failure));
             self.outputs.extend(failed);
             if matches!(own.state, State::Entering(_)) {
-                own.state = State::Idle;
+                self.set_state(session, State::Idle);
             }
         }
     }
@@ -115,7 +115,7 @@ impl LockQueue {
             return self.fail_callers(session, Failure::Refused);
         }
         own.in_doubt |= failure == RequestFailure::InDoubt;
-        own.state = State::Entering(Call::Failed);
+        self.set_state(session, State::Entering(Call::Failed));
         self.outputs.push_back(Output::Start(Timer::Retry(session)));
         self.withdraw_if_unwanted(session);
     }
@@ -126,9 +126,8 @@ impl LockQueue {
             return;
         };
         match &mut own.state {
-            State::Entering(call @ Call::Failed) => {
-                *call = Call::Sent;
-                own.state = State::Idle;
+            State::Entering(Call::Failed) => {
+                self.set_state(session, State::Idle);
                 self.enter_if_wanted(session);
             }
             State::Releasing(release) if release.call == Call::Failed => {
@@ -150,8 +149,8 @@ impl LockQueue {
 
     /// The queue can't be read, so that nobody in it can be granted.
     fn refuse_waiting(&mut self) {
-        let waiting = self.own.iter().filter(|(_, own)| own.is_waiting());
-        for session in waiting.map(|(session, _)| *session).collect::<Vec<_>>() {
+        let waiting: Vec<_> = self.index.waiting.values().copied().collect();
+        for session in waiting {
             self.fail_callers(session, Failure::Refused);
             self.withdraw_if_unwanted(session);
         }
@@ -161,14 +160,13 @@ impl LockQueue {
         self.knowledge.apply(snapshot);
         let complete_to = snapshot.complete_to();
         let mut gone = Vec::new();
-        for (session, own) in &mut self.own {
-            let Some(id) = own.id() else {
-                continue;
-            };
-            if snapshot.entries.contains(&id) {
+        for (id, session) in &self.index.entries {
+            if !snapshot.entries.contains(id) {
+                if complete_to >= Some(id.created) {
+                    gone.push(*session);
+                }
+            } else if let Some(own) = self.own.get_mut(session) {
                 own.confirm(id.created, sent);
-            } else if complete_to >= Some(id.created) {
-                gone.push(*session);
             }
         }
         for session in gone {
@@ -215,7 +213,7 @@ impl LockQueue {
         };
         if let State::Releasing(release) = &own.state {
             self.outputs.extend(release.caller.map(Output::Released));
-            own.state = State::Idle;
+            self.set_state(session, State::Idle);
             self.knowledge.entry_deleted(&id);
             self.enter_if_wanted(session);
         }
@@ -242,7 +240,7 @@ impl LockQueue {
             }
         }
         own.spent = own.spent.max(id.created);
-        own.state = State::Idle;
+        self.set_state(session, State::Idle);
         self.knowledge.entry_deleted(&id);
         self.enter_if_wanted(session);
     }

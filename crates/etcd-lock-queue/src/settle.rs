@@ -1,8 +1,6 @@
-//! After each input: who is granted, what must be read, what is watched, and what can be forgotten.
+//! After each input: which entry is granted, what must be read, and what can be forgotten.
 
-use std::collections::BTreeSet;
-
-use etcd_lock_core::{LeaseId, LockKey};
+use etcd_lock_core::LeaseId;
 
 use crate::entry::{Hold, OwnEntry, Seen, State};
 use crate::handover::{Turn, refuse_tries};
@@ -13,8 +11,10 @@ use crate::request::Request;
 
 impl LockQueue {
     pub(crate) fn settle(&mut self, validity: &dyn Validity) {
-        self.grant_head(validity);
-        self.refuse_tries_behind();
+        if !self.index.waiting.is_empty() {
+            self.grant_head(validity);
+            self.refuse_tries_behind();
+        }
         self.read(validity);
         self.tell_positions();
         self.watch();
@@ -49,21 +49,24 @@ impl LockQueue {
             created: seen.created,
             handover: 0,
         });
-        own.state = State::Held(Hold::new(seen, caller));
         refuse_tries(own, &mut self.outputs);
+        self.index.trying.remove(&session);
+        self.set_state(session, State::Held(Hold::new(seen, caller)));
     }
 
     /// Ends the attempts that do not wait, where an older entry is known.
     fn refuse_tries_behind(&mut self) {
-        let behind: Vec<_> = self
-            .waiting()
-            .filter(|(session, id)| matches!(self.verdict(*session, id), Verdict::Behind(_)))
-            .map(|(session, _)| session)
-            .collect();
+        let is_behind = |session: &LeaseId| {
+            let own = self.own.get(session).filter(|own| own.is_waiting());
+            let id = own.and_then(OwnEntry::id);
+            id.is_some_and(|id| matches!(self.verdict(*session, &id), Verdict::Behind(_)))
+        };
+        let behind: Vec<_> = self.index.trying.iter().copied().filter(is_behind).collect();
         for session in behind {
             if let Some(own) = self.own.get_mut(&session) {
                 refuse_tries(own, &mut self.outputs);
             }
+            self.index.trying.remove(&session);
             self.withdraw_if_unwanted(session);
         }
     }
@@ -73,8 +76,8 @@ impl LockQueue {
             return;
         }
         if !self.reads.snapshot_sent && self.needs_snapshot(validity) {
-            let newest = self.waiting().map(|(_, id)| id.created).max();
-            let request = newest.map(|up_to| Request::Snapshot { up_to });
+            let newest = self.index.waiting.last_key_value();
+            let request = newest.map(|(id, _)| Request::Snapshot { up_to: id.created });
             self.reads.snapshot_sent = request.is_some();
             self.outputs.extend(request.map(Output::Send));
         }
@@ -100,20 +103,20 @@ impl LockQueue {
             }
             Verdict::Behind(_) => false,
         });
-        is_unknown
-            || self.waiting().any(|(session, id)| {
-                self.wants_position(session) && !self.knowledge.knows_all_before(&id)
-            })
-    }
-
-    fn wants_position(&self, session: LeaseId) -> bool {
-        let own = self.own.get(&session);
-        own.is_some_and(|own| own.position.is_some())
+        let is_position_unknown = |session| {
+            let own = self.own.get(session).filter(|own| own.is_waiting());
+            let id = own.and_then(OwnEntry::id);
+            id.is_some_and(|id| !self.knowledge.knows_all_before(&id))
+        };
+        is_unknown || self.index.asking.iter().any(is_position_unknown)
     }
 
     fn tell_positions(&mut self) {
         let knowledge = &self.knowledge;
-        for (session, own) in &mut self.own {
+        for session in &self.index.asking {
+            let Some(own) = self.own.get_mut(session) else {
+                continue;
+            };
             let (true, Some(id), Some(told)) = (own.is_waiting(), own.id(), &mut own.position)
             else {
                 continue;
@@ -130,72 +133,34 @@ impl LockQueue {
         }
     }
 
-    /// Asks for the watches that are wanted and not there, and ends the others.
-    fn watch(&mut self) {
-        let wanted = self.wanted_watches();
-        if wanted == self.watched {
-            return;
-        }
-        let ended = self.watched.difference(&wanted).cloned();
-        self.outputs.extend(ended.map(Output::Unwatch));
-        let begun = wanted.difference(&self.watched).cloned();
-        self.outputs.extend(begun.map(Output::Watch));
-        self.watched = wanted;
-    }
-
-    /// A waiting entry and its direct predecessor, and a hold that has lasted for a while. A predecessor that is an entry of
-    /// this client is not watched: the machine itself deletes it.
-    fn wanted_watches(&self) -> BTreeSet<LockKey> {
-        let mut wanted = BTreeSet::new();
-        for own in self.own.values() {
-            match &own.state {
-                State::Held(hold) if hold.is_aged => {
-                    wanted.insert(own.key.clone());
-                }
-                State::Waiting(_) => {
-                    wanted.insert(own.key.clone());
-                    let id = own.id();
-                    let predecessor =
-                        id.and_then(|id| self.knowledge.predecessors(&id).next_back());
-                    let foreign = predecessor.filter(|entry| !self.is_own(entry));
-                    wanted.extend(foreign.map(|entry| entry.key.clone()));
-                }
-                _ => {}
+    /// Forgets the sessions that have nothing to do with the lock any more, and what was known for their sake.
+    fn forget(&mut self) {
+        while let Some(session) = self.index.changed.pop_first() {
+            if self.own.get(&session).is_none_or(OwnEntry::is_done) {
+                self.own.remove(&session);
+                self.index.trying.remove(&session);
+                self.index.asking.remove(&session);
             }
         }
-        wanted
-    }
-
-    fn forget(&mut self) {
-        self.own.retain(|_, own| !own.is_done());
-        let newest = self.own.values().filter_map(OwnEntry::id).max();
-        self.knowledge.forget_after(newest.as_ref());
+        let newest = self.index.entries.last_key_value();
+        self.knowledge.forget_after(newest.map(|(id, _)| id));
+        // Nobody is behind what is forgotten.
+        self.knowledge.take_changes();
     }
 
     fn verdict(&self, session: LeaseId, id: &EntryId) -> Verdict {
         let own = self.own.get(&session);
         let joins_handovers = own.is_some_and(|own| own.limits.joins_handovers);
         self.knowledge.verdict_without(id, |other| {
-            let of = self.session_of(&other.key).filter(|_| joins_handovers);
-            let own = of.and_then(|of| self.own.get(&of));
+            let of = self.index.entries.get(other).filter(|_| joins_handovers);
+            let own = of.and_then(|of| self.own.get(of));
             own.is_some_and(|own| own.is_over(other))
         })
     }
 
-    /// Whether an entry is one of this client's that exist, as far as is known. An earlier entry of the same key, which a
-    /// stale snapshot shows, is not.
-    fn is_own(&self, entry: &EntryId) -> bool {
-        let own = self.session_of(&entry.key).and_then(|of| self.own.get(&of));
-        own.and_then(OwnEntry::id).as_ref() == Some(entry)
-    }
-
     fn oldest_waiting(&self) -> Option<(LeaseId, EntryId)> {
-        self.waiting().min_by(|(_, one), (_, other)| one.cmp(other))
-    }
-
-    fn waiting(&self) -> impl Iterator<Item = (LeaseId, EntryId)> {
-        let waiting = self.own.iter().filter(|(_, own)| own.is_waiting());
-        waiting.filter_map(|(session, own)| Some((*session, own.id()?)))
+        let (id, session) = self.index.waiting.first_key_value()?;
+        Some((*session, id.clone()))
     }
 }
 

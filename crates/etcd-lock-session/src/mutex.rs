@@ -163,7 +163,12 @@ impl Mutex {
         };
         match granted {
             Ok(grant) => LockGuard::new(self.session.clone(), caller, grant),
-            Err(refusal) => Err(why(&self.session, refusal).await),
+            Err(refusal) => {
+                if mode == Mode::Try {
+                    caller.withdrawn().await;
+                }
+                Err(why(&self.session, refusal).await)
+            }
         }
     }
 

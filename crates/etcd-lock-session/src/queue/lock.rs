@@ -402,7 +402,7 @@ pub(super) struct Todo {
     timers: Vec<Timer>,
     pub(super) wakers: Vec<Waker>,
     granted: Option<(LeaseId, Revision)>,
-    is_changed: bool,
+    pub(super) is_changed: bool,
     /// Watches that were on already.
     watched: Vec<(LockKey, Revision)>,
     /// Callers that got what they want without the machine.

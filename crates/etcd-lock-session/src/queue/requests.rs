@@ -119,6 +119,7 @@ fn replied(lock: &Lock, state: &mut State, todo: &mut Todo, reply: (Ticket, Stam
     );
     if let Ticket::Delete(session) = request {
         state.leave(session);
+        todo.is_changed = true;
     }
 }
 
