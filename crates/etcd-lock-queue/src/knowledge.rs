@@ -265,11 +265,6 @@ impl Knowledge {
         std::mem::take(&mut self.changes)
     }
 
-    /// Whether an entry has come or gone since the changes were taken.
-    pub(crate) const fn has_changes(&self) -> bool {
-        !self.changes.is_empty()
-    }
-
     fn entries_of(&self, key: &LockKey) -> Vec<EntryId> {
         let from = (key.clone(), Revision::ZERO);
         let of_key = self.by_key.range(from..).take_while(|(other, _)| other == key);

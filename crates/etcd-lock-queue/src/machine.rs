@@ -38,6 +38,8 @@ pub(crate) struct Index {
     pub(crate) asking: BTreeSet<LeaseId>,
     /// Those of which something has changed since [`settle`](LockQueue::settle).
     pub(crate) changed: BTreeSet<LeaseId>,
+    /// Entries that are in another state since then, or no longer this client's.
+    pub(crate) moved: Vec<EntryId>,
 }
 
 /// The reads under way. Each is shared by all who need it.
@@ -249,6 +251,7 @@ impl LockQueue {
         if let Some(id) = own.id() {
             self.index.entries.remove(&id);
             self.index.waiting.remove(&id);
+            self.index.moved.push(id);
         }
         let before = std::mem::replace(&mut own.state, state);
         if let Some(id) = own.id() {
@@ -276,6 +279,7 @@ impl Index {
             trying: BTreeSet::new(),
             asking: BTreeSet::new(),
             changed: BTreeSet::new(),
+            moved: Vec::new(),
         }
     }
 }

@@ -61,16 +61,14 @@ impl Watches {
 }
 
 impl LockQueue {
-    /// Sees to the watches of the sessions of which something has changed, and of those right behind an entry that has come
-    /// or gone.
+    /// Sees to the watches of the sessions of which something has changed, and of those right behind an entry of which
+    /// something has.
     pub(crate) fn watch(&mut self) {
         for session in self.index.changed.clone() {
             self.watch_for(session);
         }
-        if !self.knowledge.has_changes() {
-            return;
-        }
-        for entry in self.knowledge.take_changes() {
+        let moved = std::mem::take(&mut self.index.moved);
+        for entry in moved.into_iter().chain(self.knowledge.take_changes()) {
             let behind = self.index.waiting.range(&entry..).find(|(id, _)| **id != entry);
             if let Some((_, session)) = behind {
                 self.watch_for(*session);

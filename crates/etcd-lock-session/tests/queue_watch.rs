@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{INFINITE, keys, request, unlock, until_keys};
-use etcd_lock_core::Transport;
+use etcd_lock_core::{ErrorKind, LockKey, Transport};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{Mutex, Queue, Session};
 use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport, StreamFault, WatchFault};

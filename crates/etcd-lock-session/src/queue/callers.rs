@@ -1,5 +1,6 @@
 //! The callers of one lock: what each was told, and whom to wake.
 
+use std::collections::BTreeMap;
 use std::task::Waker;
 
 use etcd_lock_core::{Error, LeaseId, LockKey, LockResponse, ResponseHeader, Revision};
@@ -78,6 +79,7 @@ struct Caller {
 pub(super) struct Callers {
     places: Vec<Option<Caller>>,
     free: Vec<u32>,
+    by_session: BTreeMap<LeaseId, Vec<CallerId>>,
 }
 
 impl Callers {
@@ -87,19 +89,29 @@ impl Callers {
             kind,
             slot: Slot::Waiting(None),
         });
-        if let Some(free) = self.free.pop() {
-            self.places[free as usize] = caller;
-            return CallerId(free);
-        }
-        self.places.push(caller);
-        CallerId(u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX))
+        let id = match self.free.pop() {
+            Some(free) => CallerId(free),
+            None => {
+                self.places.push(None);
+                CallerId(u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX))
+            }
+        };
+        self.places[id.0 as usize] = caller;
+        self.by_session.entry(session).or_default().push(id);
+        id
     }
 
     pub(super) fn remove(&mut self, id: CallerId) {
-        if let Some(place) = self.places.get_mut(id.0 as usize)
-            && place.take().is_some()
-        {
-            self.free.push(id.0);
+        let place = self.places.get_mut(id.0 as usize);
+        let Some(caller) = place.and_then(Option::take) else {
+            return;
+        };
+        self.free.push(id.0);
+        if let Some(callers) = self.by_session.get_mut(&caller.session) {
+            callers.retain(|other| *other != id);
+            if callers.is_empty() {
+                self.by_session.remove(&caller.session);
+            }
         }
     }
 
@@ -128,7 +140,7 @@ impl Callers {
     }
 
     pub(super) fn has_any_of(&self, session: LeaseId) -> bool {
-        self.of(session).next().is_some()
+        self.by_session.contains_key(&session)
     }
 
     pub(super) fn bare_waiters_of(&self, session: LeaseId) -> Vec<CallerId> {
@@ -150,11 +162,8 @@ impl Callers {
     }
 
     fn of(&self, session: LeaseId) -> impl Iterator<Item = (CallerId, &Caller)> {
-        let ids = (0..).map(CallerId);
-        let callers = ids
-            .zip(&self.places)
-            .filter_map(|(id, caller)| Some((id, caller.as_ref()?)));
-        callers.filter(move |(_, caller)| caller.session == session)
+        let ids = self.by_session.get(&session).into_iter().flatten();
+        ids.filter_map(|id| Some((*id, self.get(*id)?)))
     }
 
     fn get(&self, id: CallerId) -> Option<&Caller> {
