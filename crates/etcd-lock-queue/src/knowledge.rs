@@ -140,7 +140,10 @@ impl Knowledge {
             return;
         };
         // Read, and not found: it was deleted by then.
-        let known = self.live.keys().take_while(|entry| entry.created <= complete_to);
+        let known = self
+            .live
+            .keys()
+            .take_while(|entry| entry.created <= complete_to);
         let gone = known.filter(|entry| !snapshot.entries.contains(entry));
         for entry in gone.cloned().collect::<Vec<_>>() {
             self.remove(&entry);
@@ -267,8 +270,13 @@ impl Knowledge {
 
     fn entries_of(&self, key: &LockKey) -> Vec<EntryId> {
         let from = (key.clone(), Revision::ZERO);
-        let of_key = self.by_key.range(from..).take_while(|(other, _)| other == key);
-        of_key.map(|(key, created)| EntryId::new(key.clone(), *created)).collect()
+        let of_key = self
+            .by_key
+            .range(from..)
+            .take_while(|(other, _)| other == key);
+        of_key
+            .map(|(key, created)| EntryId::new(key.clone(), *created))
+            .collect()
     }
 
     fn remove(&mut self, entry: &EntryId) {

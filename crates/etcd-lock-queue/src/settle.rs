@@ -61,7 +61,13 @@ impl LockQueue {
             let id = own.and_then(OwnEntry::id);
             id.is_some_and(|id| matches!(self.verdict(*session, &id), Verdict::Behind(_)))
         };
-        let behind: Vec<_> = self.index.trying.iter().copied().filter(is_behind).collect();
+        let behind: Vec<_> = self
+            .index
+            .trying
+            .iter()
+            .copied()
+            .filter(is_behind)
+            .collect();
         for session in behind {
             if let Some(own) = self.own.get_mut(&session) {
                 refuse_tries(own, &mut self.outputs);

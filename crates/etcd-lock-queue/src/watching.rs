@@ -69,7 +69,11 @@ impl LockQueue {
         }
         let moved = std::mem::take(&mut self.index.moved);
         for entry in moved.into_iter().chain(self.knowledge.take_changes()) {
-            let behind = self.index.waiting.range(&entry..).find(|(id, _)| **id != entry);
+            let behind = self
+                .index
+                .waiting
+                .range(&entry..)
+                .find(|(id, _)| **id != entry);
             if let Some((_, session)) = behind {
                 self.watch_for(*session);
             }
@@ -93,7 +97,10 @@ impl LockQueue {
                 let predecessor = id.and_then(|id| self.knowledge.predecessors(&id).next_back());
                 let is_foreign = |entry: &&_| !self.index.entries.contains_key(*entry);
                 let foreign = predecessor.filter(is_foreign);
-                [Some(own.key.clone()), foreign.map(|entry| entry.key.clone())]
+                [
+                    Some(own.key.clone()),
+                    foreign.map(|entry| entry.key.clone()),
+                ]
             }
             _ => [None, None],
         }

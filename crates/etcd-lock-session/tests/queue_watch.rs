@@ -212,7 +212,9 @@ async fn a_grant_of_an_entry_whose_deletion_was_not_reported_ends_within_a_heart
     let faulty = FaultyTransport::new(&MemoryEtcd::new());
     let etcd = faulty.etcd().clone();
     let client = Queue::new(faulty.clone()).into_client();
-    let session = Session::open(&client, Duration::from_secs(9)).await.unwrap();
+    let session = Session::open(&client, Duration::from_secs(9))
+        .await
+        .unwrap();
     let asked = request(&etcd, "a").await;
     let holder = etcd.lock(asked, INFINITE).await.unwrap();
     let mutex = Mutex::new(&session, "a").unwrap();

@@ -176,7 +176,10 @@ async fn a_hold_that_is_released_meanwhile_is_not_taken_for_a_late_entry() {
         CallKind::TxnPut => Some(CallFault::ExecutedLate(Duration::from_secs(1))),
         _ => None,
     });
-    let given_up = queue.lock(asked.clone(), CallOptions::new(Timeout::After(Duration::from_millis(1))));
+    let given_up = queue.lock(
+        asked.clone(),
+        CallOptions::new(Timeout::After(Duration::from_millis(1))),
+    );
     given_up.await.unwrap_err();
     faulty.calm();
     let held = queue.lock(asked, INFINITE).await.unwrap();

@@ -29,6 +29,7 @@ pub(crate) struct Caller {
     /// The request that runs in the caller's task. The mutex is never locked: it lets guards be shared between threads.
     call: Mutex<Option<Call>>,
     runtime: Handle,
+    begun: Stamp,
     /// Where the hold of a bare lease goes on without the handle.
     is_detached: bool,
 }
@@ -93,6 +94,7 @@ impl Lock {
                 id,
                 call: Mutex::new(call),
                 runtime: runtime.clone(),
+                begun: self.queue.clock.now(),
                 is_detached: false,
             }),
         }
@@ -279,8 +281,7 @@ impl Caller {
 
     /// Lets the machine find that the hold was not confirmed in time.
     pub(crate) fn expire(&self) {
-        let expired = etcd_lock_queue::Timer::Expired(self.session());
-        self.lock.feed_all([Input::Fired(expired)]);
+        self.lock.expire(self.session());
     }
 
     /// A fenced write is about to be sent.
@@ -330,13 +331,11 @@ impl Caller {
     /// The wait took too long. Where the queue could not even be entered, that is why.
     pub(crate) fn timed_out(&self, bound: impl std::fmt::Display) -> Error {
         let state = self.lock.state();
-        let failure = state
-            .members
-            .get(&self.session())
-            .and_then(|it| it.failure.clone());
+        let member = state.members.get(&self.session());
+        let failure = member.and_then(|member| member.failure.clone());
         let has_entry = state.machine.entry(self.session()).is_some();
-        match failure.filter(|_| !has_entry) {
-            Some(failure) => failure,
+        match failure.filter(|(at, _)| !has_entry && *at >= self.begun) {
+            Some((_, failure)) => failure,
             None => Error::new(
                 ErrorKind::Timeout,
                 format!("the lock was not free within {bound}"),
@@ -377,6 +376,7 @@ impl Caller {
             id,
             call: Mutex::default(),
             runtime,
+            begun: lock.queue.clock.now(),
             is_detached: false,
         }
     }
@@ -388,7 +388,9 @@ impl Caller {
     /// Goes on with the request under way, and returns whether that has ended now.
     fn poll_call(&mut self, cx: &mut Context<'_>) -> bool {
         let call = self.call();
-        let ends = call.as_mut().is_some_and(|call| call.as_mut().poll(cx).is_ready());
+        let ends = call
+            .as_mut()
+            .is_some_and(|call| call.as_mut().poll(cx).is_ready());
         if ends {
             *call = None;
         }

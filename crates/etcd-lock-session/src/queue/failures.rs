@@ -39,8 +39,11 @@ pub(super) fn failure(kind: Failure, member: Option<&Member>, name: &LockName) -
             format!("another process has the queue entry {key} under the same lease"),
         ),
         Failure::Refused => {
-            let refusal = member.and_then(|member| member.failure.clone());
-            refusal.unwrap_or_else(|| Error::new(ErrorKind::Server, "the server refused the lock"))
+            let refusal = member.and_then(|member| member.failure.as_ref());
+            refusal.map_or_else(
+                || Error::new(ErrorKind::Server, "the server refused the lock"),
+                |(_, error)| error.clone(),
+            )
         }
         _ => {
             let ended = member.and_then(|member| member.lease.ended().cloned());

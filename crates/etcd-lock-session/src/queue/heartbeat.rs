@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use etcd_lock_core::lease::LeaseTimeToLiveRequest;
 use etcd_lock_core::{CallOptions, Error, ErrorKind, LeaseId, LockKey, Timeout};
-use etcd_lock_queue::{Input, Observation, Reply, Request, Timer};
+use etcd_lock_queue::{Observation, Reply, Request};
 use futures_util::{StreamExt, stream};
 
 use super::Inner;
@@ -91,8 +91,7 @@ impl Beat {
             return self.refused(keys, &error).await;
         }
         for key in &keys {
-            let expired = Input::Fired(Timer::Expired(key.session));
-            key.lock.feed_all([expired]);
+            key.lock.expire(key.session);
         }
         false
     }

@@ -58,8 +58,8 @@ pub(super) struct Member {
     pub(super) lease: Arc<Lease>,
     /// What its next entry shows of its owner.
     pub(super) owner: Bytes,
-    /// Why its last request to enter failed.
-    pub(super) failure: Option<Error>,
+    /// Why its last request to enter failed, and when.
+    pub(super) failure: Option<(Stamp, Error)>,
     backoff: Option<Backoff>,
     /// The entries before its own, where somebody asked.
     pub(super) position: Option<usize>,
@@ -215,6 +215,16 @@ impl Lock {
         if let Some(runtime) = runtime {
             runtime.spawn(future);
         }
+    }
+
+    /// Gives a hold up that could not be confirmed in time. The caller of a bare lease asked nobody to do that.
+    pub(super) fn expire(&self, session: LeaseId) {
+        self.change(none, |state, todo| {
+            let member = state.members.get(&session);
+            if member.is_some_and(|member| member.bare_hold.is_none()) {
+                self.handle(state, Input::Fired(Timer::Expired(session)), todo);
+            }
+        });
     }
 
     /// The waits of a session end with this error, and its entry is withdrawn.

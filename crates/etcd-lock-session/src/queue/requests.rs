@@ -132,15 +132,16 @@ fn failed(lock: &Lock, state: &mut State, todo: &mut Todo, request: &Request, er
         }
         _ => request_failure(request, error),
     };
+    let now = lock.queue.clock.now();
     match request {
         Request::Enter { session, .. } => {
             if let Some(member) = state.members.get_mut(session) {
-                member.failure = Some(error.clone());
+                member.failure = Some((now, error.clone()));
             }
         }
         Request::Snapshot { .. } if failure == RequestFailure::Refused => {
             for member in state.members.values_mut() {
-                member.failure = Some(error.clone());
+                member.failure = Some((now, error.clone()));
             }
         }
         _ => {}

@@ -22,6 +22,9 @@ use super::transport::{PATIENCE, SimTransport};
 use crate::history::{self, Entry, Fact, WriteEnd};
 use crate::poll::at_most;
 
+/// The `Lock` RPC can't be asked not to wait.
+const AT_ONCE: CallOptions = CallOptions::new(Timeout::After(Duration::from_millis(20)));
+
 /// How long a holder keeps its guard when it was told of the loss.
 const TIDYING_UP: Duration = Duration::from_millis(50);
 
@@ -57,9 +60,10 @@ pub(super) async fn run(
         return hub.note(Note::Said("the default options are refused".to_owned()));
     };
     let queue = Queue::tuned(Arc::new(transport.clone()), program.tuning, hub.clone());
-    let client = match program.mode {
-        Mode::Plain => Client::new(transport),
-        _ => queue.clone().into_client(),
+    let client = queue.clone().into_client();
+    let locks: Arc<dyn Transport> = match program.mode {
+        Mode::Plain => Arc::new(transport),
+        _ => Arc::new(queue.clone()),
     };
     let count = match program.mode {
         Mode::Bare => program.tasks.len(),
@@ -72,6 +76,7 @@ pub(super) async fn run(
         ttls: program.ttls,
         client,
         queue,
+        locks,
         interrupt: Notify::new(),
         sessions: (0..count).map(|_| AsyncMutex::default()).collect(),
         last_id: StdMutex::new(first_id),
@@ -109,6 +114,8 @@ struct Actor {
     ttls: Vec<u64>,
     client: Client,
     queue: Queue,
+    /// What callers with a lease alone lock by: the queue, or the `Lock` RPC.
+    locks: Arc<dyn Transport>,
     interrupt: Notify,
     sessions: Vec<AsyncMutex<Option<Session>>>,
     last_id: StdMutex<u64>,
@@ -134,14 +141,17 @@ impl Actor {
                 }
             }
             Step::Acquire(acquire) => match self.mode {
-                Mode::Bare => self.bare(task, acquire).await,
+                Mode::Bare => {
+                    let session = self.session(task, 0).await;
+                    self.bare(&session, acquire).await;
+                }
                 Mode::Mutex(limit) => {
                     let session = self.session(acquire.session, limit).await;
                     self.mutex(&session, acquire).await;
                 }
                 Mode::Plain => {
                     let session = self.open(acquire.session, 0).await;
-                    self.mutex(&session, acquire).await;
+                    self.bare(&session, acquire).await;
                     // The lease ends with the wait, and so does whatever a lost request may have left.
                     self.note_closed(&session);
                     drop(session);
@@ -231,8 +241,7 @@ impl Actor {
         }
     }
 
-    async fn bare(&self, task: usize, acquire: &Acquire) {
-        let session = self.session(task, 0).await;
+    async fn bare(&self, session: &Session, acquire: &Acquire) {
         let Ok(name) = LockName::new(name(acquire.lock)) else {
             return;
         };
@@ -241,7 +250,7 @@ impl Actor {
             match acquire.how {
                 How::Lock => {
                     let lock = self
-                        .queue
+                        .locks
                         .lock(request, CallOptions::new(Timeout::Infinity));
                     // Nobody else ends the wait of a lease that is lost.
                     tokio::select! {
@@ -252,12 +261,13 @@ impl Actor {
                 }
                 How::Timeout(millis) => {
                     let bound = Timeout::After(Duration::from_millis(millis));
-                    self.queue.lock(request, CallOptions::new(bound)).await
+                    self.locks.lock(request, CallOptions::new(bound)).await
                 }
+                How::Try if self.mode == Mode::Plain => self.locks.lock(request, AT_ONCE).await,
                 How::Try => self.queue.try_lock(request, PATIENCE).await,
             }
         };
-        let Some((wait, reply)) = self.outcome(acquire, &session, wait).await else {
+        let Some((wait, reply)) = self.outcome(acquire, session, wait).await else {
             return;
         };
         let held = Arc::new(BareHold(session.clone()));
@@ -273,7 +283,7 @@ impl Actor {
         let request =
             UnlockRequest::new(reply.key.clone()).with_create_revision(reply.create_revision);
         // The caller of a bare queue sees to it that a release is done.
-        while session.is_alive() && self.queue.unlock(request.clone(), PATIENCE).await.is_err() {
+        while session.is_alive() && self.locks.unlock(request.clone(), PATIENCE).await.is_err() {
             sleep(Duration::from_millis(20)).await;
         }
     }
@@ -297,6 +307,7 @@ impl Actor {
             how: match acquire.how {
                 How::Lock => history::How::Lock,
                 How::Timeout(millis) => history::How::Timeout(millis * 1_000),
+                How::Try if self.mode == Mode::Plain => history::How::Timeout(20_000),
                 How::Try => history::How::Try,
             },
         });
