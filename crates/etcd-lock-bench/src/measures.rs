@@ -5,6 +5,8 @@ mod etcds_memory;
 mod hand_overs;
 mod heap;
 mod latency;
+mod processor;
+mod requests;
 mod uncontended;
 mod writes;
 
@@ -64,6 +66,15 @@ impl Measure {
 
 /// In this order: what leaves etcd with much memory to collect comes last.
 pub(crate) const ALL: &[Measure] = &[
+    Measure::new("requests", |bench, report| {
+        Box::pin(requests::measure(bench, report))
+    }),
+    Measure::new("processor, 1 task", |bench, report| {
+        Box::pin(processor::measure(bench, report, 1))
+    }),
+    Measure::new("processor, 256 tasks", |bench, report| {
+        Box::pin(processor::measure(bench, report, 256))
+    }),
     Measure::new("uncontended, no work", |bench, report| {
         Box::pin(uncontended::measure(bench, report, None))
     }),
