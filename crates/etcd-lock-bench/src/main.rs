@@ -14,12 +14,14 @@ mod client;
 mod contest;
 mod cycle;
 mod measures;
+mod processes;
 mod race;
 mod recorder;
 mod report;
 mod ring;
 mod rounds;
 mod usage;
+mod worker;
 
 use std::alloc::System;
 use std::path::PathBuf;
@@ -31,6 +33,7 @@ use tokio::time::Instant;
 
 use crate::measures::{ALL, Bench, Measure};
 use crate::report::Report;
+use crate::worker::Worker;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -50,11 +53,17 @@ struct Args {
     /// Print the names of all measures, and measure nothing.
     #[arg(long)]
     list: bool,
+    #[command(subcommand)]
+    worker: Option<Worker>,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(worker) = args.worker {
+        worker.run().await;
+        return ExitCode::SUCCESS;
+    }
     let word = args.only.unwrap_or_default();
     let wanted = || ALL.iter().filter(|measure| measure.name.contains(&word));
     if wanted().next().is_none() {

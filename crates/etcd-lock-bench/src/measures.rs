@@ -106,6 +106,9 @@ pub(crate) const ALL: &[Measure] = &[
     Measure::new("heap", |bench, report| {
         Box::pin(heap::measure(bench, report))
     }),
+    Measure::new("2 processes", |bench, report| {
+        Box::pin(hand_overs::processes(bench, report))
+    }),
     Measure::new("2 clients", |bench, report| {
         let bars = (Must::AtLeast(50.0), Must::Tell);
         Box::pin(hand_overs::race(bench, report, 2, Share::Nothing, bars))

@@ -4,7 +4,7 @@ use super::{Bench, WINDOW};
 use crate::race::Share;
 use crate::report::{Must, Report, Row};
 use crate::rounds::{Rounds, between, in_turn, rounds};
-use crate::contest;
+use crate::{contest, processes};
 
 /// Our mutexes beside v3lock callers, and beside bare stubs that know their predecessor, with a bar for each.
 pub(crate) async fn race(
@@ -45,6 +45,21 @@ pub(crate) async fn race(
 
 /// What the protocol allows at best.
 const PREDECESSOR: &str = "bare stubs that know their predecessor";
+
+/// Two contenders that share no process either.
+pub(crate) async fn processes(bench: &Bench, report: &mut Report) {
+    let rounds = rounds(
+        bench.rounds,
+        async || processes::ours(&bench.etcd, 2, WINDOW).await,
+        async || processes::baseline(&bench.etcd, 2, WINDOW).await,
+    );
+    report.add(Row {
+        measure: format!("hand-overs, 2 contenders, separate processes, beside {PREDECESSOR}"),
+        unit: "1/s",
+        rounds: rounds.await,
+        must: Must::AtLeast(0.8),
+    });
+}
 
 /// Few rounds: it takes long to bring 500 clients into position.
 pub(crate) async fn of_500(bench: &Bench, report: &mut Report) {
