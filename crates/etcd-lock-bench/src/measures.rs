@@ -1,9 +1,11 @@
 //! What can be measured, by name.
 
+mod daemon;
 mod distinct;
 mod etcds_memory;
 mod hand_overs;
 mod heap;
+mod heartbeats;
 mod latency;
 mod processor;
 mod requests;
@@ -74,6 +76,12 @@ pub(crate) const ALL: &[Measure] = &[
     }),
     Measure::new("processor, 256 tasks", |bench, report| {
         Box::pin(processor::measure(bench, report, 256))
+    }),
+    Measure::new("daemon", |bench, report| {
+        Box::pin(daemon::measure(bench, report))
+    }),
+    Measure::new("heartbeats", |bench, report| {
+        Box::pin(heartbeats::measure(bench, report))
     }),
     Measure::new("uncontended, no work", |bench, report| {
         Box::pin(uncontended::measure(bench, report, None))
