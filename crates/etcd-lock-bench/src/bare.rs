@@ -14,8 +14,8 @@ use pb::watch_client::WatchClient;
 use pb::watch_request::RequestUnion;
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
-use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
 use v3lockpb::lock_client::LockClient;
 
 use crate::ring;
@@ -73,13 +73,13 @@ impl Bare {
     }
 
     /// Waits for a lock by etcd's own RPC, as `etcd-client` does, and returns its key.
-    pub(crate) async fn lock(&self, name: &str) -> Bytes {
+    pub(crate) async fn lock(&self, name: &str) -> Result<Bytes, Status> {
         let request = v3lockpb::LockRequest {
             name: Bytes::copy_from_slice(name.as_bytes()),
             lease: self.lease,
         };
         let reply = LockClient::new(self.channel.clone()).lock(request).await;
-        reply.unwrap().into_inner().key
+        Ok(reply?.into_inner().key)
     }
 
     /// Releases a lock by etcd's own RPC.

@@ -67,7 +67,7 @@ pub(crate) async fn v3lock(
         let (mut part, name) = (race.part(), name.clone());
         tasks.spawn(async move {
             while !part.is_over() {
-                let key = client.lock(&name).await;
+                let key = client.lock(&name).await.unwrap();
                 part.granted();
                 client.unlock(key).await;
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use etcd_lock_core::kv::RangeRequest;
 use etcd_lock_core::{CallOptions, Client, Timeout, lease, new};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::Bench;
 use crate::client::{TTL, connect, fresh_name};
@@ -18,6 +18,9 @@ use crate::rounds::{Rounds, between};
 use crate::{ring, usage};
 
 const WAITERS: usize = 2000;
+
+/// How long it may take until all have their entries.
+const LATEST: Duration = Duration::from_secs(60);
 
 pub(crate) async fn measure(bench: &Bench, report: &mut Report) {
     let (mut beside_peer, mut beside_baseline) = (Rounds::default(), Rounds::default());
@@ -90,7 +93,9 @@ async fn memory_per_waiter(wait: impl AsyncFnOnce(&str, &str) -> JoinSet<()>) ->
     let name = fresh_name();
     let before = settled_memory(bench.etcd.pid).await;
     let _waiters = wait(&bench.etcd.endpoint, &name).await;
-    queue_is_full(&client, &name).await;
+    timeout(LATEST, queue_is_full(&client, &name))
+        .await
+        .expect("not all came into the queue: a busy etcd refuses some of those who come at once");
     let grown = settled_memory(bench.etcd.pid).await - before;
     grown / WAITERS as f64 / 1024.0
 }
@@ -100,7 +105,7 @@ async fn queue_is_full(client: &Client, name: &str) {
     let prefix = format!("{name}/");
     loop {
         let request = RangeRequest::prefix(prefix.clone()).count_only();
-        let options = CallOptions::default();
+        let options = CallOptions::new(Timeout::Infinity);
         let reply = client.transport().range(request, options).await.unwrap();
         if reply.count == WAITERS as u64 {
             return;
