@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use etcd_lock_core::{Client, Transport};
 use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_memory::MemoryEtcd;
+use etcd_lock_memory::model::ModelOptions;
 use etcd_lock_session::Queue;
 
 pub(crate) const TTL: Duration = Duration::from_secs(60);
@@ -16,6 +18,11 @@ pub(crate) fn connect(endpoint: &str) -> Client {
 /// A client over any transport.
 pub(crate) fn over(transport: impl Transport) -> Client {
     Client::new(Queue::new(transport))
+}
+
+/// An etcd in memory that keeps hardly any history: a long one of few keys takes more of the processor than all else.
+pub(crate) fn memory() -> MemoryEtcd {
+    MemoryEtcd::with_options(ModelOptions::new().with_kept_revisions(16))
 }
 
 /// A lock that nothing else uses.

@@ -18,6 +18,8 @@ use etcd_lock_memory::MemoryEtcd;
 use tokio::task::yield_now;
 use tokio_stream::StreamExt;
 
+use crate::client::memory;
+
 /// An etcd in memory behind a counter. Clones share everything.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder(Arc<Inner>);
@@ -54,7 +56,7 @@ impl Recorder {
 
     fn new(answers: Answers, txns: Option<Mutex<Vec<TxnRequest>>>) -> Self {
         Self(Arc::new(Inner {
-            etcd: MemoryEtcd::new(),
+            etcd: memory(),
             requests: AtomicU64::new(0),
             renewals: Arc::default(),
             answers,

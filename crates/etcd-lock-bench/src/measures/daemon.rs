@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use etcd_lock_core::{Client, LockKey, lease, new};
-use etcd_lock_memory::MemoryEtcd;
-use etcd_lock_memory::model::ModelOptions;
 use etcd_lock_session::{Mutex, Session};
 use stats_alloc::Region;
 use tokio::time::sleep;
 
 use super::Bench;
 use crate::ALLOCATOR;
-use crate::client::{TTL, fresh_name, over};
+use crate::client::{TTL, fresh_name, memory, over};
 use crate::report::{Must, Report, Row};
 use crate::rounds::Rounds;
 
@@ -25,7 +23,7 @@ const WARM_UP: usize = 50_000;
 /// Beside a daemon that keeps the key of each lock, and so grows. A hundredth of that is two bytes a lock: less than anything
 /// that could be forgotten.
 pub(crate) async fn measure(_bench: &Bench, report: &mut Report) {
-    let (client, other) = (client(), client());
+    let (client, other) = (over(memory()), over(memory()));
     let session = Session::open(&client, TTL).await.unwrap();
     let others = Session::open(&other, TTL).await.unwrap();
     let mut kept = Vec::new();
@@ -45,12 +43,6 @@ pub(crate) async fn measure(_bench: &Bench, report: &mut Report) {
     });
     session.close().await.unwrap();
     others.close().await.unwrap();
-}
-
-/// A client over an etcd in memory that keeps little history.
-fn client() -> Client {
-    let options = ModelOptions::new().with_kept_revisions(100);
-    over(MemoryEtcd::with_options(options))
 }
 
 /// How much the heap of this process grows by a lock, once nothing happens any more.
