@@ -1,5 +1,6 @@
 //! A daemon that takes a million locks, half of which end because their lease is revoked, does not grow.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_lock_core::{Client, LockKey, lease, new};
@@ -26,13 +27,15 @@ pub(crate) async fn measure(_bench: &Bench, report: &mut Report) {
     let (client, other) = (over(memory()), over(memory()));
     let session = Session::open(&client, TTL).await.unwrap();
     let others = Session::open(&other, TTL).await.unwrap();
-    let mut kept = Vec::new();
+    let kept = Arc::new(std::sync::Mutex::new(Vec::new()));
     run(&client, &session, WARM_UP, drop).await;
     run(&other, &others, WARM_UP, drop).await;
     let mut rounds = Rounds::default();
     for _ in 0..ROUNDS {
         let ours = growth(&client, &session, LOCKS, drop).await;
-        let control = growth(&other, &others, LOCKS / 25, |key| kept.push(key)).await;
+        let kept = kept.clone();
+        let keep = move |key| kept.lock().unwrap().push(key);
+        let control = growth(&other, &others, LOCKS / 25, keep).await;
         rounds.push((ours, control));
     }
     report.add(Row {
@@ -50,7 +53,7 @@ async fn growth(
     client: &Client,
     session: &Session,
     locks: usize,
-    locked: impl FnMut(LockKey),
+    locked: impl FnMut(LockKey) + Send + 'static,
 ) -> f64 {
     let region = Region::new(ALLOCATOR);
     run(client, session, locks, locked).await;
@@ -59,18 +62,34 @@ async fn growth(
     grown / locks as f64
 }
 
-/// Takes one lock after the other: half of them by a session that stays, and half with a lease that is revoked while they are
-/// held: every fourth of those is a session's.
-async fn run(client: &Client, session: &Session, locks: usize, mut locked: impl FnMut(LockKey)) {
-    for number in 0..locks {
-        locked(match number % 8 {
-            7 => revoked_under_its_session(client).await,
-            odd if odd % 2 == 1 => revoked(client).await,
-            _ => unlocked(session).await,
-        });
-    }
+/// Takes so many locks, in a task of the runtime: beside it a wake-up would go from thread to thread.
+async fn run(
+    client: &Client,
+    session: &Session,
+    locks: usize,
+    locked: impl FnMut(LockKey) + Send + 'static,
+) {
+    let taking = take(client.clone(), session.clone(), locks, locked);
+    tokio::spawn(taking).await.unwrap();
     // What goes on in the background comes to its end.
     sleep(Duration::from_millis(500)).await;
+}
+
+/// Takes one lock after the other: half of them by a session that stays, and half with a lease that is revoked while they are
+/// held: every fourth of those is a session's.
+async fn take(
+    client: Client,
+    session: Session,
+    locks: usize,
+    mut locked: impl FnMut(LockKey) + Send,
+) {
+    for number in 0..locks {
+        locked(match number % 8 {
+            7 => revoked_under_its_session(&client).await,
+            odd if odd % 2 == 1 => revoked(&client).await,
+            _ => unlocked(&session).await,
+        });
+    }
 }
 
 async fn unlocked(session: &Session) -> LockKey {
