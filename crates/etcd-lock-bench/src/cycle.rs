@@ -8,7 +8,7 @@ use etcd_lock_session::{Mutex, Session};
 use crate::client::{TTL, fresh_name, over};
 use crate::recorder::{Answers, Recorder};
 
-/// What takes and releases one lock that nobody else wants.
+/// The two transactions for one lock that nobody else wants.
 #[derive(Clone, Debug)]
 pub(crate) struct Cycle {
     enter: TxnRequest,

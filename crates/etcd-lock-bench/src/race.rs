@@ -11,7 +11,7 @@ use crate::usage::{self, micros};
 /// How long it may take until every contender was granted the lock once.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(60);
 
-/// What the contenders have in common.
+/// What contenders share.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Share {
     /// Nothing: each has a client of its own.
@@ -21,7 +21,7 @@ pub(crate) enum Share {
 }
 
 impl Share {
-    /// What each contender has to itself.
+    /// The noun for the part that each contender has to itself.
     pub(crate) const fn noun(self) -> &'static str {
         match self {
             Self::Nothing => "clients",

@@ -12,12 +12,12 @@ use crate::client::{TTL, connect};
 use crate::race::Race;
 use crate::ring;
 
-/// What a worker says once it can begin.
+/// The line that a worker prints once it can begin.
 pub(crate) const READY: &str = "ready";
 pub(crate) const GO: &str = "go";
 pub(crate) const COUNT: &str = "count";
 
-/// What the bench runs as a process of its own.
+/// A contender that the bench starts as a process of its own.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Worker {
     /// Takes a lock by our mutex.

@@ -71,7 +71,7 @@ async fn run(
 ) {
     let taking = take(client.clone(), session.clone(), locks, locked);
     tokio::spawn(taking).await.unwrap();
-    // What goes on in the background comes to its end.
+    // Background work comes to its end.
     sleep(Duration::from_millis(500)).await;
 }
 

@@ -76,7 +76,7 @@ async fn v3lock_waiters(endpoint: &str, name: &str) -> JoinSet<()> {
     waits.collect()
 }
 
-/// What each waiter needs at least.
+/// The least that a waiter needs: a lease and a key.
 async fn bare_entries(endpoint: &str, name: &str) -> JoinSet<()> {
     let leases = ring::connect(endpoint, WAITERS, Share::Client).await;
     let entries = leases.into_iter().map(|bare| {
@@ -114,7 +114,7 @@ async fn queue_is_full(client: &Client, name: &str) {
     }
 }
 
-/// What etcd has once nothing moves any more.
+/// The resident memory of etcd once it no longer changes.
 async fn settled_memory(pid: u32) -> f64 {
     let mut last = usage::memory(pid);
     for _ in 0..20 {

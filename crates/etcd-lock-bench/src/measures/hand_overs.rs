@@ -43,7 +43,7 @@ pub(crate) async fn race(
     }
 }
 
-/// What the protocol allows at best.
+/// The baseline: the best that the protocol allows.
 const PREDECESSOR: &str = "bare stubs that know their predecessor";
 
 /// Two contenders that share no process either.
