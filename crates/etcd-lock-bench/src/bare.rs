@@ -14,9 +14,11 @@ use pb::watch_client::WatchClient;
 use pb::watch_request::RequestUnion;
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
-use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
 use v3lockpb::lock_client::LockClient;
+
+use crate::ring;
 
 /// A connection to etcd without any of our code.
 #[derive(Clone)]
@@ -27,61 +29,63 @@ pub(crate) struct Bare {
 
 impl Bare {
     pub(crate) async fn connect(endpoint: &str) -> Self {
-        let endpoint = Endpoint::from_shared(endpoint.to_owned()).unwrap();
-        let channel = endpoint.tcp_nodelay(true).connect().await.unwrap();
-        Self::on(channel).await
+        Self::connect_with(endpoint, 0).await
+    }
+
+    /// With a lease of this number, or 0 for one that etcd picks.
+    pub(crate) async fn connect_with(endpoint: &str, lease: i64) -> Self {
+        Self::on(Self::open(endpoint).await, lease).await
+    }
+
+    /// With a lease that was granted before.
+    pub(crate) async fn adopt(endpoint: &str, lease: i64) -> Self {
+        let channel = Self::open(endpoint).await;
+        Self { channel, lease }
     }
 
     /// Another lease on the same connection.
     pub(crate) async fn another(&self) -> Self {
-        Self::on(self.channel.clone()).await
+        Self::on(self.channel.clone(), 0).await
     }
 
-    async fn on(channel: Channel) -> Self {
-        let grant = pb::LeaseGrantRequest { ttl: 600, id: 0 };
+    async fn open(endpoint: &str) -> Channel {
+        let endpoint = Endpoint::from_shared(endpoint.to_owned()).unwrap();
+        endpoint.tcp_nodelay(true).connect().await.unwrap()
+    }
+
+    async fn on(channel: Channel, id: i64) -> Self {
+        let grant = pb::LeaseGrantRequest { ttl: 600, id };
         let granted = LeaseClient::new(channel.clone()).lease_grant(grant).await;
         let lease = granted.unwrap().into_inner().id;
         Self { channel, lease }
     }
 
-    /// Enters and leaves the queue of a free lock, by the two transactions that our queue sends. Returns what it took.
-    pub(crate) async fn cycle(&self, name: &str) -> Duration {
-        let mut kv = KvClient::new(self.channel.clone());
-        let key = self.entry(name);
-        let begun = Instant::now();
-        let entered = kv.txn(self.enter(name, &key)).await.unwrap().into_inner();
-        let created = entered.header.unwrap().revision;
-        assert!(entered.succeeded);
-        let left = kv.txn(leave(&key, created)).await.unwrap().into_inner();
-        assert!(left.succeeded);
-        begun.elapsed()
+    pub(crate) const fn lease(&self) -> i64 {
+        self.lease
+    }
+
+    /// Sends a transaction whose conditions hold, and returns its revision.
+    pub(crate) async fn txn(&self, txn: pb::TxnRequest) -> i64 {
+        let reply = KvClient::new(self.channel.clone()).txn(txn).await;
+        let reply = reply.unwrap().into_inner();
+        assert!(reply.succeeded);
+        reply.header.unwrap().revision
     }
 
     /// Waits for a lock by etcd's own RPC, as `etcd-client` does, and returns its key.
-    pub(crate) async fn lock(&self, name: &str) -> Bytes {
+    pub(crate) async fn lock(&self, name: &str) -> Result<Bytes, Status> {
         let request = v3lockpb::LockRequest {
             name: Bytes::copy_from_slice(name.as_bytes()),
             lease: self.lease,
         };
         let reply = LockClient::new(self.channel.clone()).lock(request).await;
-        reply.unwrap().into_inner().key
+        Ok(reply?.into_inner().key)
     }
 
     /// Releases a lock by etcd's own RPC.
     pub(crate) async fn unlock(&self, key: Bytes) {
         let request = v3lockpb::UnlockRequest { key };
         let reply = LockClient::new(self.channel.clone()).unlock(request).await;
-        reply.unwrap();
-    }
-
-    /// Makes an entry of a queue, and no more.
-    pub(crate) async fn put_entry(&self, name: &str) {
-        let put = pb::PutRequest {
-            key: Bytes::from(format!("{name}/{:x}", self.lease)),
-            lease: self.lease,
-            ..Default::default()
-        };
-        let reply = KvClient::new(self.channel.clone()).put(put).await;
         reply.unwrap();
     }
 
@@ -94,26 +98,24 @@ impl Bare {
 
     /// The key of this lease's entry.
     pub(crate) fn entry(&self, name: &str) -> Bytes {
-        Bytes::from(format!("{name}/{:x}", self.lease))
+        ring::entry(name, self.lease)
     }
 
-    /// Enters the queue without looking who is in it.
-    pub(crate) async fn enter_alone(&self, name: &str) -> i64 {
+    /// Makes an entry of a queue, and no more. Returns its create revision.
+    pub(crate) async fn enter(&self, name: &str) -> i64 {
         let key = self.entry(name);
-        let mut enter = self.enter(name, &key);
-        enter.success.truncate(1);
-        enter.failure.clear();
-        let reply = KvClient::new(self.channel.clone()).txn(enter).await;
-        let reply = reply.unwrap().into_inner();
-        assert!(reply.succeeded);
-        reply.header.unwrap().revision
+        let put = pb::PutRequest {
+            key: key.clone(),
+            lease: self.lease,
+            ..Default::default()
+        };
+        let enter = guarded(&key, 0, Request::RequestPut(put));
+        self.txn(enter).await
     }
 
     /// Deletes this lease's entry.
     pub(crate) async fn leave(&self, name: &str, created: i64) {
-        let leave = leave(&self.entry(name), created);
-        let reply = KvClient::new(self.channel.clone()).txn(leave).await;
-        assert!(reply.unwrap().into_inner().succeeded);
+        self.txn(leave(&self.entry(name), created)).await;
     }
 
     /// A watch of a key's deletions, which is on when this returns.
@@ -134,22 +136,20 @@ impl Bare {
 
     /// How long after a deletion was sent an open watch tells of it.
     pub(crate) async fn notice(&self, name: &str) -> Vec<Duration> {
-        let mut kv = KvClient::new(self.channel.clone());
         let key = self.entry(name);
         let mut events = self.watch_deletions(key.clone()).await;
         let mut times = Vec::new();
         for _ in 0..SAMPLES {
-            let entered = kv.txn(self.enter(name, &key)).await.unwrap().into_inner();
-            let created = entered.header.unwrap().revision;
+            let created = self.enter(name).await;
             // As long a pause as the other side needs to see that its waiter waits.
             tokio::time::sleep(Duration::from_millis(3)).await;
-            let (mut deleter, key) = (kv.clone(), key.clone());
+            let (deleter, leave) = (self.clone(), leave(&key, created));
             let begun = Instant::now();
-            let deleted = tokio::spawn(async move { deleter.txn(leave(&key, created)).await });
+            let deleted = tokio::spawn(async move { deleter.txn(leave).await });
             let seen = events.next().await.unwrap().unwrap();
             times.push(begun.elapsed());
             assert_eq!(seen.events[0].r#type(), EventType::Delete);
-            deleted.await.unwrap().unwrap();
+            deleted.await.unwrap();
         }
         times
     }
@@ -168,39 +168,6 @@ impl Bare {
             tokio::spawn(async move { kv.put(put).await });
         }
     }
-
-    fn enter(&self, name: &str, key: &Bytes) -> pb::TxnRequest {
-        let put = pb::PutRequest {
-            key: key.clone(),
-            lease: self.lease,
-            ..Default::default()
-        };
-        let queue = pb::RangeRequest {
-            key: Bytes::from(format!("{name}/")),
-            range_end: Bytes::from(format!("{name}0")),
-            limit: 6,
-            keys_only: true,
-            sort_order: pb::range_request::SortOrder::Descend.into(),
-            sort_target: pb::range_request::SortTarget::Create.into(),
-            ..Default::default()
-        };
-        let own = pb::RangeRequest {
-            key: key.clone(),
-            keys_only: true,
-            ..Default::default()
-        };
-        pb::TxnRequest {
-            compare: vec![created_at(key, 0)],
-            success: vec![
-                op(Request::RequestPut(put)),
-                op(Request::RequestRange(queue.clone())),
-            ],
-            failure: vec![
-                op(Request::RequestRange(own)),
-                op(Request::RequestRange(queue)),
-            ],
-        }
-    }
 }
 
 /// How many deletions one call of [`Bare::notice`] times.
@@ -211,25 +178,23 @@ fn leave(key: &Bytes, created: i64) -> pb::TxnRequest {
         key: key.clone(),
         ..Default::default()
     };
-    pb::TxnRequest {
-        compare: vec![created_at(key, created)],
-        success: vec![op(Request::RequestDeleteRange(delete))],
-        failure: vec![],
-    }
+    guarded(key, created, Request::RequestDeleteRange(delete))
 }
 
-fn created_at(key: &Bytes, revision: i64) -> pb::Compare {
-    pb::Compare {
+/// Acts on a key only if it was created at this revision.
+fn guarded(key: &Bytes, created: i64, request: Request) -> pb::TxnRequest {
+    let unchanged = pb::Compare {
         key: key.clone(),
         target: CompareTarget::Create.into(),
         result: CompareResult::Equal.into(),
-        target_union: Some(TargetUnion::CreateRevision(revision)),
+        target_union: Some(TargetUnion::CreateRevision(created)),
         ..Default::default()
-    }
-}
-
-fn op(request: Request) -> pb::RequestOp {
-    pb::RequestOp {
-        request: Some(request),
+    };
+    pb::TxnRequest {
+        compare: vec![unchanged],
+        success: vec![pb::RequestOp {
+            request: Some(request),
+        }],
+        failure: vec![],
     }
 }

@@ -8,9 +8,9 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
-use crate::measures::micros;
 use crate::report::{Must, Report, Row};
 use crate::rounds::{Rounds, in_turn, median};
+use crate::usage::micros;
 
 /// How many reads are under way at once in the second measure.
 const AT_ONCE: usize = 64;

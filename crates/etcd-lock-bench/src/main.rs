@@ -10,12 +10,18 @@
 
 mod bare;
 mod channels;
+mod client;
 mod contest;
+mod cycle;
 mod measures;
+mod processes;
+mod race;
+mod recorder;
 mod report;
 mod ring;
 mod rounds;
 mod usage;
+mod worker;
 
 use std::alloc::System;
 use std::path::PathBuf;
@@ -23,9 +29,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use tokio::time::Instant;
 
-use crate::measures::{ALL, Bench};
+use crate::measures::{ALL, Bench, Measure};
 use crate::report::Report;
+use crate::worker::Worker;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -42,20 +50,31 @@ struct Args {
     /// Measure only what has this word in its name.
     #[arg(long, value_name = "WORD")]
     only: Option<String>,
+    /// Print the names of all measures, and measure nothing.
+    #[arg(long)]
+    list: bool,
+    #[command(subcommand)]
+    worker: Option<Worker>,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let mut bench = Bench::start(args.rounds.max(1)).await;
-    let mut report = Report::default();
-    for measure in ALL {
-        let wanted = args.only.as_deref();
-        if wanted.is_none_or(|word| measure.name.contains(word)) {
-            eprintln!("measuring: {}", measure.name);
-            measure.run(&mut bench, &mut report).await;
-        }
+    if let Some(worker) = args.worker {
+        worker.run().await;
+        return ExitCode::SUCCESS;
     }
+    let word = args.only.unwrap_or_default();
+    let wanted = || ALL.iter().filter(|measure| measure.name.contains(&word));
+    if wanted().next().is_none() {
+        eprintln!("error: no measure has \"{word}\" in its name: see --list");
+        return ExitCode::FAILURE;
+    }
+    if args.list {
+        wanted().for_each(|measure| println!("{}", measure.name));
+        return ExitCode::SUCCESS;
+    }
+    let report = measure(wanted(), args.rounds.max(1)).await;
     println!("{report}");
     if let Some(file) = args.json
         && let Err(error) = std::fs::write(&file, report.to_json())
@@ -67,4 +86,16 @@ async fn main() -> ExitCode {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
+}
+
+async fn measure(wanted: impl Iterator<Item = &Measure>, rounds: usize) -> Report {
+    let bench = Bench::start(rounds).await;
+    let mut report = Report::default();
+    for measure in wanted {
+        eprintln!("measuring: {}", measure.name);
+        let begun = Instant::now();
+        measure.run(&bench, &mut report).await;
+        eprintln!("  took {:.0?}", begun.elapsed());
+    }
+    report
 }

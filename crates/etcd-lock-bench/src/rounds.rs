@@ -55,6 +55,58 @@ pub(crate) async fn in_turn<T>(
     }
 }
 
+/// Both sides take turns, so often.
+pub(crate) async fn rounds(
+    count: usize,
+    ours: impl AsyncFn() -> f64,
+    reference: impl AsyncFn() -> f64,
+) -> Rounds {
+    let mut rounds = Rounds::default();
+    for round in 0..count {
+        rounds.push(in_turn(round, &ours, &reference).await);
+    }
+    rounds
+}
+
+/// Lets our side take its turn between two others, which change places from round to round.
+pub(crate) async fn between<T>(
+    round: usize,
+    one: impl AsyncFnOnce() -> T,
+    ours: impl AsyncFnOnce() -> T,
+    other: impl AsyncFnOnce() -> T,
+) -> (T, T, T) {
+    if round.is_multiple_of(2) {
+        let one = one().await;
+        let ours = ours().await;
+        (one, ours, other().await)
+    } else {
+        let other = other().await;
+        let ours = ours().await;
+        (one().await, ours, other)
+    }
+}
+
+/// Runs rounds that do not count, until both sides do about what they did in the round before: connections, caches and the
+/// allocator are as they will be.
+pub(crate) async fn warm_up(round: impl AsyncFn() -> (f64, f64)) {
+    let mut last = round().await;
+    for _ in 1..WARM_UP_ROUNDS {
+        let now = round().await;
+        if is_near(now.0, last.0) && is_near(now.1, last.1) {
+            return;
+        }
+        last = now;
+    }
+    eprintln!("  warning: still changing after {WARM_UP_ROUNDS} rounds of warm-up");
+}
+
+/// After so many rounds of warm-up the machine is too busy to settle: the spread will show it.
+const WARM_UP_ROUNDS: usize = 8;
+
+fn is_near(now: f64, before: f64) -> bool {
+    (now / before - 1.0).abs() < 0.2
+}
+
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -87,5 +139,27 @@ mod tests {
             in_turn(round, async || say("o").await, async || say("r").await).await;
             assert_eq!(order.into_inner(), expected);
         }
+    }
+
+    #[tokio::test]
+    async fn ours_is_beside_both_others() {
+        for (round, expected) in [(0, "aob"), (1, "boa")] {
+            let order = std::cell::RefCell::new(String::new());
+            let say = async |side: &'static str| {
+                order.borrow_mut().push_str(side);
+                side
+            };
+            let one = async || say("a").await;
+            let sides = between(round, one, async || say("o").await, async || say("b").await);
+            assert_eq!(sides.await, ("a", "o", "b"));
+            assert_eq!(order.into_inner(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn warm_up_ends_when_both_sides_have_settled() {
+        let took = std::cell::RefCell::new(vec![(1.0, 9.0), (1.0, 5.0), (1.1, 5.1)]);
+        warm_up(async || took.borrow_mut().remove(0)).await;
+        assert!(took.into_inner().is_empty());
     }
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
+
 /// Ticks a second in `/proc/PID/stat`: fixed for programs on all of Linux's own platforms.
 const TICKS: f64 = 100.0;
 
@@ -28,4 +30,14 @@ pub(crate) fn processor(pid: u32) -> Duration {
         .map(|field| field.parse::<f64>().unwrap())
         .sum();
     Duration::from_secs_f64(ticks / TICKS)
+}
+
+/// Processor time that this process has used so far, to the nanosecond.
+pub(crate) fn own_processor() -> Duration {
+    let clock = ClockId::CLOCK_PROCESS_CPUTIME_ID;
+    clock_gettime(clock).unwrap().into()
+}
+
+pub(crate) fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
 }
