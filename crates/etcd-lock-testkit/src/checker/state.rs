@@ -427,12 +427,15 @@ impl State {
         wait.ended = Some(now);
         wait.failed = failed;
         let (client, key, lock) = (wait.client, wait.key.clone(), wait.lock.clone());
+        let lease = wait.lease;
         if self.is_wanted(client, &key) {
             return;
         }
         let queue = &mut self.locks.entry(lock).or_default().queue;
-        for (_, queued) in queue.iter_mut().filter(|(entry, _)| entry.key == key) {
-            queued.given_up.get_or_insert((client, now));
+        for (entry, queued) in queue {
+            if entry.key == key && queued.lease == lease {
+                queued.given_up.get_or_insert((client, now));
+            }
         }
     }
 
