@@ -1,6 +1,8 @@
 //! The explored state machine of the lock: nothing breaks it within small bounds, and bugs of a driver do.
 //! `cargo xtask model` explores larger ones.
 
+use etcd_lock_testkit::checker::Rule;
+use etcd_lock_testkit::explorer::walk::{Plan, walk};
 use etcd_lock_testkit::explorer::{Bounds, Bug, explore, explore_bug};
 
 fn assert_kept(bounds: Bounds) {
@@ -28,8 +30,8 @@ fn each_bug_of_a_driver_breaks_a_property() {
     let broken = Bug::ALL.map(|bug| {
         let report = explore_bug(bug);
         let broken = report.counterexamples.first();
-        let (property, _) = broken.unwrap_or_else(|| panic!("{bug:?} was not noticed"));
-        (bug, *property)
+        let broken = broken.unwrap_or_else(|| panic!("{bug:?} was not noticed"));
+        (bug, broken.property)
     });
     let seen = "seen: a granted entry was seen of late";
     let head = "head: a granted entry is the head";
@@ -41,4 +43,23 @@ fn each_bug_of_a_driver_breaks_a_property() {
         (Bug::WatchAsEvidence, seen),
     ];
     assert_eq!(broken, expected);
+}
+
+/// The first seed whose walk breaks a rule behind a driver with a bug, and the rule.
+fn first_broken(bug: Bug) -> (u64, Rule) {
+    let mut broken = (0..5_000).filter_map(|seed| {
+        let plan = Plan::of(seed);
+        let violations = walk(&plan.clone().with_bug(bug)).violations;
+        Some((seed, violations.first()?.rule))
+    });
+    let first = broken.next();
+    first.unwrap_or_else(|| panic!("{bug:?} was not noticed"))
+}
+
+#[test]
+fn each_bug_of_a_driver_breaks_a_rule_of_the_checker_in_a_walk() {
+    for bug in Bug::ALL {
+        let (seed, rule) = first_broken(bug);
+        println!("{bug:?} breaks {rule:?} in the walk of seed {seed}");
+    }
 }
