@@ -88,7 +88,7 @@ impl LockQueue {
             Input::SessionEnded(session) => self.end_session(session),
             Input::AskPosition(session) => {
                 if let Some(own) = self.own.get_mut(&session) {
-                    own.position.get_or_insert(None);
+                    own.position = Some(None);
                 }
             }
             Input::Fired(timer) => self.fire(timer, validity),
