@@ -161,6 +161,7 @@ fn was_busy(state: &State, wait: &Wait) -> bool {
 mod tests {
     use etcd_lock_core::ErrorKind;
 
+    use super::super::bounds::notice;
     use super::super::testing::{Case, SECOND};
     use super::Rule::{self, Error};
     use crate::history::{Author, How};
@@ -184,6 +185,29 @@ mod tests {
     }
 
     fn nothing(_: &mut Case) {}
+
+    /// It joins another task of its session, which can't know yet.
+    #[test]
+    fn a_deletion_is_the_reason_for_as_long_as_it_takes_to_notice_one() {
+        let most = notice(6 * SECOND);
+        for (before, found) in [(most, false), (most + 1, true)] {
+            let mut case = Case::new();
+            case.enters_without_asking(1, 5);
+            case.leaves(5, Author::Stranger);
+            case.passes(before);
+            case.asks(1);
+            case.fails(1, ErrorKind::Lost);
+            assert_eq!(case.rules() == [Error], found, "{:?}", case.rules());
+        }
+    }
+
+    #[test]
+    fn an_entry_of_another_process_is_a_reason_and_one_of_its_own_is_not() {
+        let others = |case: &mut Case| case.enters_of_another(1, 5);
+        assert!(!fails(How::Lock, ErrorKind::AlreadyOpen, others));
+        let own = |case: &mut Case| case.enters_without_asking(1, 5);
+        assert!(fails(How::Lock, ErrorKind::AlreadyOpen, own));
+    }
 
     #[test]
     fn a_wait_that_fails_for_no_reason_is_found() {
