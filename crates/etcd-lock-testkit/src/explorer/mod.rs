@@ -18,6 +18,8 @@
 //! a consequence. Revisions are not renamed: they count the writes to one queue, and how many there were follows from what
 //! the callers have done. Of clients and tasks that want the same, the first one begins first.
 //!
+//! [`walk`] goes at random through larger worlds than can be explored, and has its history judged by the checker.
+//!
 //! `Bug`s are those of drivers. Bugs of the machine are patches in `mutants/`.
 
 mod client;

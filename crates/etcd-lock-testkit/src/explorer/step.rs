@@ -165,7 +165,10 @@ impl World {
         if client.beats.contains_key(&session) {
             whats.push(What::Hear(session));
         } else if client.is_due(session, self.now) {
-            whats.push(What::Beat(session));
+            whats.push(match client.is_troubled(self.now) {
+                true => What::SlowBeat(session),
+                false => What::Beat(session),
+            });
         }
         let has_ended = client.ended.contains(&session);
         match self.server.has_lease(session) {

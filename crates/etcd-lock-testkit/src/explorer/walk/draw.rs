@@ -4,10 +4,13 @@ use fastrand::Rng;
 
 use super::super::client::Phase;
 use super::super::pace::Pace;
-use super::super::step::Step;
+use super::super::step::{Step, What};
 use super::super::world::World;
 use super::super::{Bounds, Bug};
 use super::faults::Group;
+
+/// An answer or an event for a client that lags may arrive in one of so many steps.
+const LAG: usize = 20;
 
 /// Who takes part in a walk, and what may go wrong.
 #[derive(Clone, Debug)]
@@ -17,6 +20,10 @@ pub struct Plan {
     groups: Vec<Group>,
     /// One of so many steps is a fault.
     calm: usize,
+    /// One of so many steps may release a hold.
+    holds: usize,
+    /// One of so many steps may let time pass.
+    haste: usize,
     pub(super) length: usize,
     pub(super) bug: Option<Bug>,
 }
@@ -39,6 +46,8 @@ impl Plan {
             bounds,
             groups: groups.collect(),
             calm: rng.usize(3..16),
+            holds: [1, 5, 40][rng.usize(0..3)],
+            haste: [3, 10][rng.usize(0..2)],
             length: rng.usize(40..220),
             bug: None,
         }
@@ -76,7 +85,14 @@ impl Plan {
         }
         let mut steps = Vec::new();
         world.steps(&mut steps);
-        choose(steps, rng)
+        if rng.usize(0..self.holds) > 0 {
+            let is_release = |step: &Step| matches!(step, Step::Of(_, What::Release(_)));
+            steps.retain(|step| !is_release(step));
+        }
+        if rng.usize(0..LAG) > 0 {
+            steps.retain(|step| !is_late(world, step));
+        }
+        choose(steps, self.haste, rng)
     }
 
     /// One of a group that is drawn first, so that rare ones are not drowned.
@@ -89,9 +105,17 @@ impl Plan {
     }
 }
 
-/// Any of the steps, and seldom one that lets time pass.
-pub(super) fn choose(mut steps: Vec<Step>, rng: &mut Rng) -> Option<Step> {
-    if steps.last() == Some(&Step::Tick) && steps.len() > 1 && rng.usize(0..10) > 0 {
+/// Whether a step is an answer or an event for a client that lags.
+fn is_late(world: &World, step: &Step) -> bool {
+    let Step::Of(client, What::Answer(_) | What::Hear(_) | What::Tell(_)) = step else {
+        return false;
+    };
+    world.clients[*client].is_troubled(world.now)
+}
+
+/// Any of the steps, and one of so many lets time pass.
+pub(super) fn choose(mut steps: Vec<Step>, haste: usize, rng: &mut Rng) -> Option<Step> {
+    if steps.last() == Some(&Step::Tick) && steps.len() > 1 && rng.usize(0..haste) > 0 {
         steps.pop();
     }
     rng.choice(steps)

@@ -78,7 +78,7 @@ fn come_to_rest(world: &mut World, outcome: &mut Outcome, rng: &mut Rng) -> bool
         let mut steps = Vec::new();
         world.steps(&mut steps);
         steps.retain(|step| *step != Step::Tick);
-        let Some(step) = choose(steps, rng) else {
+        let Some(step) = choose(steps, 1, rng) else {
             return true;
         };
         outcome.take(world, &step);

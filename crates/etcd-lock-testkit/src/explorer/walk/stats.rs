@@ -34,12 +34,11 @@ const STEPS: [&str; 22] = [
     "write in doubt",
 ];
 
-/// Each rule's occasion.
-const MARKS: [&str; 14] = [
+/// Each occasion of a rule that the machine gives: it withdraws no entry that a caller wants.
+const MARKS: [&str; 13] = [
     "claim of an entry that is there",
     "claim that outlives its entry",
     "deletion by a client",
-    "entry that comes after one that was withdrawn",
     "fenced write",
     "grant",
     "grant behind entries that its client has given up",
