@@ -11,11 +11,17 @@ use crate::{
 /// How many worlds the gate simulates.
 const WORLDS: u64 = 20_000;
 
+/// How many random walks of the state machine the gate takes.
+const WALKS: u64 = 20_000;
+
 /// How many deliberate bugs the gate tries.
 const DELIBERATE_BUGS: usize = 4;
 
 /// How many worlds are simulated at night.
 const NIGHTLY_WORLDS: u64 = 1_000_000;
+
+/// How many random walks of the state machine are taken at night.
+const NIGHTLY_WALKS: u64 = 5_000_000;
 
 /// For how many minutes the in-memory etcd is compared with each real one at night.
 const NIGHTLY_MINUTES: u64 = 30;
@@ -25,6 +31,7 @@ pub(crate) fn run(sh: &Shell) -> Result {
     step("lint", || lint(sh))?;
     step("test", || test::run(sh, Scope::Gate))?;
     step("model", || model::run(sh))?;
+    step("walks", || model::walk(sh, WALKS, None))?;
     step("sim", || sim::run(sh, WORLDS, None))?;
     step("deliberate bugs", || mutants::some(sh, DELIBERATE_BUGS))
 }
@@ -37,6 +44,7 @@ pub(crate) fn nightly(sh: &Shell) -> Result {
     step("clusters", || cluster::run(sh))?;
     step("clients", || clients::run(sh))?;
     step("deliberate bugs", || mutants::run(sh, &[], None))?;
+    step("walks", || model::walk(sh, NIGHTLY_WALKS, None))?;
     step("sim", || sim::run(sh, NIGHTLY_WORLDS, None))?;
     step("differential", || differential::all(sh, NIGHTLY_MINUTES))?;
     step("bench", || bench::run(sh, &[]))

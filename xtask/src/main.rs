@@ -66,8 +66,19 @@ enum Command {
     Lint,
     /// Check all that takes too long for `ci`: clusters, clients of other languages, all deliberate bugs, many worlds.
     Nightly,
-    /// Check the model of the lock protocol exhaustively, and that it notices deliberate bugs.
-    Model,
+    /// Check the state machine of the lock exhaustively, and that deliberate bugs are noticed; or walk through random
+    /// worlds of it.
+    Model {
+        /// Walk through so many worlds instead, one for each seed.
+        #[arg(long, value_name = "N")]
+        walks: Option<u64>,
+        /// The first seed. Without it half of the seeds are those from 0 on, and half come from the commit.
+        #[arg(long, requires = "walks")]
+        start: Option<u64>,
+        /// Print all that happens in the walk of this one seed, made shorter where it fails.
+        #[arg(long, value_name = "SEED", conflicts_with = "walks")]
+        replay: Option<u64>,
+    },
     /// Simulate processes that lock, crash, stall and lose messages: one world for each seed.
     Sim {
         /// How many seeds.
@@ -127,7 +138,15 @@ fn run(command: Command) -> Result {
         },
         Command::Lint => ci::lint(&sh),
         Command::Nightly => ci::nightly(&sh),
-        Command::Model => model::run(&sh),
+        Command::Model {
+            replay: Some(seed), ..
+        } => model::replay(&sh, seed),
+        Command::Model {
+            walks: Some(walks),
+            start,
+            ..
+        } => model::walk(&sh, walks, start),
+        Command::Model { .. } => model::run(&sh),
         Command::Sim {
             mutants: Some(names),
             table,

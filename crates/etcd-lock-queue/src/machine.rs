@@ -106,7 +106,7 @@ impl LockQueue {
             Input::SessionEnded(session) => self.end_session(session),
             Input::AskPosition(session) => {
                 if let Some(own) = self.own.get_mut(&session) {
-                    own.position.get_or_insert(None);
+                    own.position = Some(None);
                     self.index.asking.insert(session);
                 }
             }

@@ -13,12 +13,30 @@ use crate::{Result, seeds};
 /// How many worlds a deliberate bug may live, half of them the same in each run and half the commit's.
 const WORLDS: u64 = 10_000;
 
+/// A program that goes through random worlds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Worlds {
+    program: &'static str,
+    /// Its option for how many.
+    option: &'static str,
+}
+
+const SIM: Worlds = Worlds {
+    program: "sim",
+    option: "--seeds",
+};
+
+const WALKS: Worlds = Worlds {
+    program: "model",
+    option: "--walks",
+};
+
 /// The drivers, on a copy of the sources.
 pub(super) struct Drivers<'a> {
     sh: &'a Shell,
     copy: &'a Copy,
-    /// The simulation without a bug, where one was needed.
-    clean: Option<PathBuf>,
+    /// The programs without a bug that were needed.
+    clean: Vec<(Worlds, PathBuf)>,
 }
 
 impl<'a> Drivers<'a> {
@@ -26,31 +44,33 @@ impl<'a> Drivers<'a> {
         Self {
             sh,
             copy,
-            clean: None,
+            clean: Vec::new(),
         }
     }
 
     /// Whether the driver of a deliberate bug notices it, as what it is.
     pub(super) fn judge(&mut self, patch: &Patch) -> Result<Verdict> {
         match &patch.driver {
-            Driver::Sim => self.by_worlds(patch),
+            Driver::Sim => self.by_worlds(patch, SIM),
+            Driver::Walks => self.by_worlds(patch, WALKS),
             Driver::Explorer => self.by_exploration(patch),
             Driver::Test { package, filter } => self.by_tests(patch, package, filter),
         }
     }
 
     /// Goes on after a violation of another rule, and after one that the world has without the bug as well.
-    fn by_worlds(&mut self, patch: &Patch) -> Result<Verdict> {
-        let clean = self.clean_sim()?;
+    fn by_worlds(&mut self, patch: &Patch, worlds: Worlds) -> Result<Verdict> {
+        let clean = self.clean(worlds)?;
+        let first = |program: &Path, seeds| self.first_violation(worlds, program, seeds);
         self.copy.patched(self.sh, &patch.path, || {
-            let sim = self.build_sim()?;
+            let program = self.build(worlds)?;
             let fresh = seeds::of_commit(self.sh);
             let mut others = Vec::new();
             let mut gone_by = 0;
             for range in [0..WORLDS / 2, fresh..fresh + WORLDS / 2] {
                 let mut left = range.clone();
-                while let Some((seed, rule)) = self.first_violation(&sim, left)? {
-                    let is_false_alarm = self.first_violation(&clean, seed..seed + 1)?.is_some();
+                while let Some((seed, rule)) = first(&program, left)? {
+                    let is_false_alarm = first(&clean, seed..seed + 1)?.is_some();
                     if !is_false_alarm && patch.expected.contains(&rule) {
                         let worlds = gone_by + (seed - range.start) + 1;
                         let after = format!("{worlds} worlds (seed {seed})");
@@ -98,37 +118,47 @@ impl<'a> Drivers<'a> {
         }
     }
 
-    fn clean_sim(&mut self) -> Result<PathBuf> {
-        if let Some(clean) = &self.clean {
+    fn clean(&mut self, worlds: Worlds) -> Result<PathBuf> {
+        let mut built = self.clean.iter();
+        if let Some((_, clean)) = built.find(|(of, _)| *of == worlds) {
             return Ok(clean.clone());
         }
-        let clean = self.copy.target().join("sim-without-a-bug");
-        self.sh.copy_file(self.build_sim()?, &clean)?;
-        Ok(self.clean.insert(clean).clone())
+        let name = format!("{}-without-a-bug", worlds.program);
+        let clean = self.copy.target().join(name);
+        self.sh.copy_file(self.build(worlds)?, &clean)?;
+        self.clean.push((worlds, clean.clone()));
+        Ok(clean)
     }
 
-    fn build_sim(&self) -> Result<PathBuf> {
+    fn build(&self, worlds: Worlds) -> Result<PathBuf> {
+        let program = worlds.program;
         let _inside = self.sh.push_dir(self.copy.sources());
         let target = self.copy.target();
         cmd!(
             self.sh,
-            "cargo build --quiet --release --package etcd-lock-testkit --bin sim --target-dir {target}"
+            "cargo build --quiet --release --package etcd-lock-testkit --bin {program} --target-dir {target}"
         )
         // From one deliberate bug to the next little changes.
         .env("CARGO_INCREMENTAL", "1")
         .quiet()
         .run()?;
-        Ok(target.join("release/sim"))
+        Ok(target.join("release").join(program))
     }
 
     /// The seed and the rule of the first world that violates one.
-    fn first_violation(&self, sim: &Path, seeds: Range<u64>) -> Result<Option<(u64, String)>> {
+    fn first_violation(
+        &self,
+        worlds: Worlds,
+        program: &Path,
+        seeds: Range<u64>,
+    ) -> Result<Option<(u64, String)>> {
         let count = seeds.end.saturating_sub(seeds.start);
         if count == 0 {
             return Ok(None);
         }
         let (count, start) = (count.to_string(), seeds.start.to_string());
-        let ran = cmd!(self.sh, "{sim} --seeds {count} --start {start}")
+        let option = worlds.option;
+        let ran = cmd!(self.sh, "{program} {option} {count} --start {start}")
             .quiet()
             .ignore_stderr()
             .ignore_status()
@@ -138,9 +168,11 @@ impl<'a> Drivers<'a> {
         // A few worlds fail as well for what they never reach.
         let has_ended = output.contains("violations 0");
         if found.is_none() && !has_ended && !ran.status.success() {
-            return Err(
-                format!("the simulation failed without a violation: {}", ran.status).into(),
-            );
+            return Err(format!(
+                "{} failed without a violation: {}",
+                worlds.program, ran.status
+            )
+            .into());
         }
         Ok(found)
     }

@@ -31,8 +31,10 @@ pub(super) struct Patch {
 /// What must notice a deliberate bug.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Driver {
-    /// Random worlds.
+    /// Random worlds of the whole.
     Sim,
+    /// Random walks of the state machine.
+    Walks,
     /// Tests of a package, as a filter for nextest.
     Test { package: String, filter: String },
     /// The exhaustive exploration of the protocol.
@@ -89,13 +91,14 @@ impl std::str::FromStr for Driver {
         let mut words = text.splitn(3, ' ');
         match (words.next(), words.next(), words.next()) {
             (Some("sim"), None, None) => Ok(Self::Sim),
+            (Some("walks"), None, None) => Ok(Self::Walks),
             (Some("explorer"), None, None) => Ok(Self::Explorer),
             (Some("test"), Some(package), Some(filter)) => Ok(Self::Test {
                 package: package.to_owned(),
                 filter: filter.trim().to_owned(),
             }),
             _ => Err(format!(
-                "`# driver: {text}` is none of: sim, explorer, test PACKAGE FILTER"
+                "`# driver: {text}` is none of: sim, walks, explorer, test PACKAGE FILTER"
             )),
         }
     }
@@ -105,6 +108,7 @@ impl std::fmt::Display for Driver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Sim => f.write_str("sim"),
+            Self::Walks => f.write_str("walks"),
             Self::Explorer => f.write_str("explorer"),
             Self::Test { package, .. } => write!(f, "test of {package}"),
         }

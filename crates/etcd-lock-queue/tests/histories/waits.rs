@@ -168,6 +168,17 @@ fn the_position_is_read_when_it_is_asked_for_and_told_when_it_changes() {
 }
 
 #[test]
+fn the_position_is_told_to_each_who_asks_also_where_it_has_not_changed() {
+    let mut lock = Script::new();
+    lock.acquire(1, 0);
+    lock.entered(1, 8, &[(9, 5), (7, 6)]);
+    for _ in 0..2 {
+        let told = Output::Position(lease(1), 2);
+        assert_eq!(lock.input(Input::AskPosition(lease(1))), [told]);
+    }
+}
+
+#[test]
 fn only_a_name_and_a_lease_make_an_entry_and_its_value_is_not_looked_at() {
     let found = |suffix: &str, value: &'static str| {
         let mut kv = KeyValue::new(format!("a/{suffix}"), value);

@@ -150,9 +150,9 @@ impl Lock {
             Output::Lost(caller) => state.lost(caller, todo),
             Output::Position(session, position) => {
                 if let Some(member) = state.members.get_mut(&session) {
-                    member.position = Some(position);
+                    let told = member.position.replace(position);
+                    todo.is_changed |= told != Some(position);
                 }
-                todo.is_changed = true;
             }
             Output::Start(timer) => todo.timers.push(timer),
             _ => {}

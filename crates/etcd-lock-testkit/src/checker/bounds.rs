@@ -21,6 +21,11 @@ pub(super) const fn attempt(ttl: Micros) -> Micros {
     if half < 2_000_000 { half } else { 2_000_000 }
 }
 
+/// How long it takes to notice something by reads: one begins once a heartbeat, and is answered within an attempt.
+pub(super) const fn notice(ttl: Micros) -> Micros {
+    heartbeat(ttl) + attempt(ttl)
+}
+
 /// How much of a time to live may be relied on.
 const fn trusted(ttl: Micros) -> Micros {
     ttl / 10 * 9
@@ -72,7 +77,7 @@ pub(super) fn answered_since(
     } else {
         0
     };
-    (answered, heartbeat(ttl) + attempt(ttl))
+    (answered, notice(ttl))
 }
 
 #[cfg(test)]

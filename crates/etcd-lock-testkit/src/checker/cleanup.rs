@@ -1,7 +1,7 @@
 //! What nobody wants is gone soon: entries that a living client has given up, leases of sessions that were closed, leases of the dead.
 //!
 //! Only time in which nothing disturbs the client counts. An entry that is given up is deleted by a request; one that is sent just before a disturbance ends
-//! fails within [`ATTEMPT`], and the next one does it. A lease that nobody keeps alive ends within its time to live.
+//! fails within [`ATTEMPT`], and the next one does it. Another task of the session may want an entry before it is withdrawn, and keeps it. A lease that nobody keeps alive ends within its time to live.
 
 use super::report::Report;
 use super::state::{Queued, State};
@@ -42,6 +42,10 @@ fn orphan(state: &State, lock: &str, entry: &Entry, queued: &Queued, report: &mu
     let quiet = since.max(state.quiet_since(client.process));
     if state.died.contains_key(&client) || closed || state.now <= quiet + ATTEMPT {
         return;
+    }
+    match state.unwanted_since(client, &entry.key, since) {
+        Some(since) if state.now > since + ATTEMPT => {}
+        _ => return,
     }
     let created = entry.created;
     let text =
@@ -89,6 +93,21 @@ mod tests {
             case.passes(after);
             assert_eq!(case.count(Leak), found);
         }
+    }
+
+    #[test]
+    fn another_task_of_the_session_may_keep_the_entry_until_it_gives_up_too() {
+        let mut case = Case::new();
+        case.enters(1, 5);
+        case.gives_up(1);
+        case.asks(1);
+        case.passes(2 * ATTEMPT);
+        assert_eq!(case.count(Leak), 0);
+        case.gives_up(1);
+        case.passes(ATTEMPT);
+        assert_eq!(case.count(Leak), 0);
+        case.passes(SECOND);
+        assert_eq!(case.count(Leak), 1);
     }
 
     #[test]

@@ -7,13 +7,14 @@
 //! | `Lost` | its entry was deleted by others, or its lease ended or could not be renewed |
 //! | `LeaseNotFound` | its lease ended |
 //! | `Closed` | its session was closed |
+//! | `AlreadyOpen` | meanwhile an entry of another process was under its key |
 //! | `Unavailable` | something disturbed it |
 //! | `PermissionDenied`, `ResourceExhausted`, `Server`, `Unauthenticated` | etcd refused a request of its client so |
 //! | any other | nothing could be the reason |
 
 use etcd_lock_core::ErrorKind;
 
-use super::bounds::attempt;
+use super::bounds::{attempt, notice};
 use super::report::Report;
 use super::state::{State, Wait};
 use super::{Rule, Violation};
@@ -85,6 +86,10 @@ fn is_entailed(state: &State, wait: &Wait, kind: ErrorKind) -> Result<(), &'stat
             lease.is_none_or(|lease| lease.closed.is_some()),
             "its session was not closed",
         ),
+        ErrorKind::AlreadyOpen => entailed(
+            was_anothers(state, wait),
+            "no other process had an entry under its key",
+        ),
         ErrorKind::Unavailable => entailed(disturbed, "nothing disturbed it"),
         ErrorKind::PermissionDenied
         | ErrorKind::ResourceExhausted
@@ -97,13 +102,32 @@ fn is_entailed(state: &State, wait: &Wait, kind: ErrorKind) -> Result<(), &'stat
     }
 }
 
-/// Whether somebody other than its client deleted an entry of its key while it waited.
+/// Whether something that happened then can be the reason why a wait fails: it was on, or it joined another task of its
+/// session, which could not know yet. That takes as long as a claim may outlive its entry.
+fn may_be_told(state: &State, wait: &Wait, at: Micros) -> bool {
+    let ttl = state.leases.get(&wait.lease).map_or(0, |lease| lease.ttl);
+    let known = at.max(state.quiet_since(wait.client.process)) + notice(ttl);
+    known >= wait.asked
+}
+
+/// Whether somebody other than its client deleted an entry of its key while it waited, or just before.
 fn was_deleted(state: &State, wait: &Wait) -> bool {
     let mut gone = state.lock(&wait.lock).gone.iter();
     gone.any(|(entry, gone)| {
         let by_itself = gone.by == Author::Client(wait.client);
-        entry.key == wait.key && gone.at >= wait.asked && !by_itself
+        entry.key == wait.key && !by_itself && may_be_told(state, wait, gone.at)
     })
+}
+
+/// Whether another process had an entry under its key while it waited: it shares the lease, and a history says so by the
+/// number 0, which is none.
+fn was_anothers(state: &State, wait: &Wait) -> bool {
+    let lock = state.lock(&wait.lock);
+    let mut queue = lock.queue.iter();
+    let mut gone = lock.gone.iter();
+    let is = |key: &str, lease: i64| key == wait.key && lease != wait.lease;
+    queue.any(|(entry, queued)| is(&entry.key, queued.lease))
+        || gone.any(|(entry, gone)| is(&entry.key, gone.lease) && may_be_told(state, wait, gone.at))
 }
 
 /// Whether somebody else was in the queue while it asked, or in the way inside its own session.
@@ -137,6 +161,7 @@ fn was_busy(state: &State, wait: &Wait) -> bool {
 mod tests {
     use etcd_lock_core::ErrorKind;
 
+    use super::super::bounds::notice;
     use super::super::testing::{Case, SECOND};
     use super::Rule::{self, Error};
     use crate::history::{Author, How};
@@ -160,6 +185,29 @@ mod tests {
     }
 
     fn nothing(_: &mut Case) {}
+
+    /// It joins another task of its session, which can't know yet.
+    #[test]
+    fn a_deletion_is_the_reason_for_as_long_as_it_takes_to_notice_one() {
+        let most = notice(6 * SECOND);
+        for (before, found) in [(most, false), (most + 1, true)] {
+            let mut case = Case::new();
+            case.enters_without_asking(1, 5);
+            case.leaves(5, Author::Stranger);
+            case.passes(before);
+            case.asks(1);
+            case.fails(1, ErrorKind::Lost);
+            assert_eq!(case.rules() == [Error], found, "{:?}", case.rules());
+        }
+    }
+
+    #[test]
+    fn an_entry_of_another_process_is_a_reason_and_one_of_its_own_is_not() {
+        let others = |case: &mut Case| case.enters_of_another(1, 5);
+        assert!(!fails(How::Lock, ErrorKind::AlreadyOpen, others));
+        let own = |case: &mut Case| case.enters_without_asking(1, 5);
+        assert!(fails(How::Lock, ErrorKind::AlreadyOpen, own));
+    }
 
     #[test]
     fn a_wait_that_fails_for_no_reason_is_found() {

@@ -178,6 +178,17 @@ impl State {
         waits() || holds()
     }
 
+    /// Since when no task of a client wants the entry of a key that was given up then, if none does.
+    pub(super) fn unwanted_since(&self, client: Client, key: &str, then: Micros) -> Option<Micros> {
+        if self.is_wanted(client, key) {
+            return None;
+        }
+        let waits = self.waits.values();
+        let of_key = waits.filter(|wait| wait.client == client && wait.key == key);
+        let last = of_key.filter_map(|wait| wait.ended).max();
+        Some(then.max(last.unwrap_or(0)))
+    }
+
     /// The living owner of a lease that is not known to have ended.
     pub(super) fn owner(&self, lease: i64) -> Option<Client> {
         self.leases.get(&lease).map(|lease| lease.owner)
@@ -427,12 +438,15 @@ impl State {
         wait.ended = Some(now);
         wait.failed = failed;
         let (client, key, lock) = (wait.client, wait.key.clone(), wait.lock.clone());
+        let lease = wait.lease;
         if self.is_wanted(client, &key) {
             return;
         }
         let queue = &mut self.locks.entry(lock).or_default().queue;
-        for (_, queued) in queue.iter_mut().filter(|(entry, _)| entry.key == key) {
-            queued.given_up.get_or_insert((client, now));
+        for (entry, queued) in queue {
+            if entry.key == key && queued.lease == lease {
+                queued.given_up.get_or_insert((client, now));
+            }
         }
     }
 

@@ -121,6 +121,15 @@ impl Case {
         });
     }
 
+    /// Another process that shares the lease of a session makes its entry.
+    pub(super) fn enters_of_another(&mut self, session: i64, created: i64) {
+        self.add(Fact::Entered {
+            lock: LOCK.to_owned(),
+            entry: Entry::new(created, key(session)),
+            lease: 0,
+        });
+    }
+
     /// A new session of a process that has died enters.
     pub(super) fn enters_later_life(&mut self, process: u32, session: i64, created: i64) {
         let client = Client::new(process, self.lives[usize::try_from(process).unwrap()]);

@@ -8,12 +8,8 @@ use etcd_lock_queue::{
     Validity,
 };
 
+use super::pace::Pace;
 use super::{Bounds, Bug, lock_name};
-
-/// How many ticks after its confirmation an entry may be granted.
-pub(super) const FRESH: u64 = 0;
-/// How many ticks after its confirmation a hold may be relied on.
-pub(super) const VALID: u64 = 1;
 
 /// A client.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -32,6 +28,21 @@ pub(super) struct Client {
     /// The sessions that have ended, as far as the client knows.
     pub(super) ended: BTreeSet<LeaseId>,
     pub(super) writes: bool,
+    pub(super) pace: Pace,
+    pub(super) trouble: Trouble,
+}
+
+/// What only walks do to a client: its requests take long, it stands still, and its leases are kept alive or not.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub(super) struct Trouble {
+    /// Nothing that it sends needs to be answered before that tick.
+    pub(super) lags_until: u64,
+    /// It does nothing before that tick.
+    pub(super) sleeps_until: u64,
+    /// The tick of the last heartbeat of each session.
+    pub(super) beaten: BTreeMap<LeaseId, u64>,
+    /// The tick in which each lease was kept alive last.
+    pub(super) renewed: BTreeMap<LeaseId, u64>,
 }
 
 /// A task, which wants the lock a few times.
@@ -92,19 +103,24 @@ pub(super) enum Channel {
 
 /// What the clock of the explorer says.
 pub(super) struct Clock<'a> {
-    pub(super) now: u64,
-    pub(super) ended: &'a BTreeSet<LeaseId>,
-    pub(super) bug: Option<Bug>,
+    now: u64,
+    ended: &'a BTreeSet<LeaseId>,
+    renewed: &'a BTreeMap<LeaseId, u64>,
+    pace: Pace,
+    bug: Option<Bug>,
 }
 
 impl Validity for Clock<'_> {
     fn is_fresh(&self, _: LeaseId, confirmed: Stamp) -> bool {
-        self.bug == Some(Bug::GrantWithoutOwnEntry) || self.now <= confirmed.0 + FRESH
+        self.bug == Some(Bug::GrantWithoutOwnEntry) || self.now <= confirmed.0 + self.pace.fresh()
     }
 
     fn is_valid(&self, session: LeaseId, confirmed: Stamp) -> bool {
-        let is_confirmed = self.now <= confirmed.0 + VALID;
+        let until = |since: u64| since + self.pace.valid();
+        let renewed = self.renewed.get(&session).copied();
+        let is_confirmed = self.now <= until(confirmed.0);
         !self.ended.contains(&session)
+            && renewed.is_none_or(|renewed| self.now <= until(renewed))
             && (is_confirmed || self.bug == Some(Bug::HandOverUnconfirmed))
     }
 }
@@ -137,11 +153,16 @@ impl Client {
             timers: BTreeSet::new(),
             ended: BTreeSet::new(),
             writes: bounds.writes,
+            pace: bounds.pace,
+            trouble: Trouble::default(),
         }
     }
 
-    pub(super) fn sessions(&self) -> BTreeSet<LeaseId> {
-        self.callers.iter().map(|caller| caller.session).collect()
+    /// The sessions, whose callers stand side by side.
+    pub(super) fn sessions(&self) -> impl Iterator<Item = LeaseId> {
+        let mut last = None;
+        let all = self.callers.iter().map(|caller| caller.session);
+        all.filter(move |session| last.replace(*session) != Some(*session))
     }
 
     /// Feeds the machine and does what it says at once, but for what takes time. Returns what it told callers.
@@ -149,6 +170,8 @@ impl Client {
         let clock = Clock {
             now,
             ended: &self.ended,
+            renewed: &self.trouble.renewed,
+            pace: self.pace,
             bug,
         };
         self.queue.handle(input, &clock);
@@ -213,10 +236,16 @@ impl Client {
         plans(self) == plans(other)
     }
 
-    /// Whether time has passed since an entry was confirmed, so that a heartbeat is due.
+    /// Whether a heartbeat is due: in the explorer when time has passed since an entry was confirmed, in a walk so many
+    /// ticks after the last one.
     pub(super) fn is_due(&self, session: LeaseId, now: u64) -> bool {
-        let confirmed = self.queue.confirmed(session);
-        confirmed.is_some_and(|confirmed| confirmed.0 < now)
+        let Some(heartbeat) = self.pace.heartbeat() else {
+            let confirmed = self.queue.confirmed(session);
+            return confirmed.is_some_and(|confirmed| confirmed.0 < now);
+        };
+        let beaten = self.trouble.beaten.get(&session);
+        let is_time = beaten.is_none_or(|beaten| beaten + heartbeat <= now);
+        is_time && self.queue.heartbeat(session).next().is_some()
     }
 
     pub(super) fn caller(&mut self, caller: CallerId) -> &mut Caller {
@@ -228,10 +257,11 @@ impl Client {
         let clock = Clock {
             now,
             ended: &self.ended,
+            renewed: &self.trouble.renewed,
+            pace: self.pace,
             bug: None,
         };
-        let sessions = self.sessions().into_iter();
-        sessions.filter_map(move |session| {
+        self.sessions().filter_map(move |session| {
             let (caller, confirmed) = self.queue.holder(session)?;
             clock
                 .is_valid(session, confirmed)

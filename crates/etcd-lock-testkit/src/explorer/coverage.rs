@@ -36,8 +36,7 @@ const TELLINGS: [(&str, Option<&str>); 9] = [
 ];
 
 pub(super) fn note(before: &LockQueue, input: &Input, client: &Client) {
-    let sessions = client.sessions().into_iter();
-    let changes = sessions.filter_map(|session| {
+    let changes = client.sessions().filter_map(|session| {
         let (before, after) = (before.stage(session), client.queue.stage(session));
         (before != after).then_some((before, kind(input), after))
     });

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use etcd_lock_queue::{EntryId, Failure, Output, Stage, Ticket};
 
-use super::client::{Client, FRESH, Token, VALID};
+use super::client::{Client, Token};
 use super::lock_name;
 use super::world::World;
 
@@ -64,7 +64,10 @@ impl World {
                 self.wrong = Some(Wrong::Token);
             }
         } else {
-            let bound = if token.1 == 0 { FRESH } else { VALID };
+            let bound = match token.1 {
+                0 => self.pace.fresh(),
+                _ => self.pace.valid(),
+            };
             let robbed = self.robbed.get(entry);
             if robbed.is_none_or(|at| self.now - at > bound) {
                 self.wrong = Some(Wrong::NoEntry);
@@ -76,7 +79,7 @@ impl World {
     /// Whether all older entries are those of the same client whose holds are over.
     pub(super) fn is_head(&self, client: usize, entry: &EntryId) -> bool {
         let name = lock_name();
-        let keys = self.clients[client].sessions().into_iter();
+        let keys = self.clients[client].sessions();
         let own: BTreeSet<_> = keys.map(|session| name.key(session)).collect();
         let is_over = |older: &EntryId| own.contains(&older.key) && self.over.contains(older);
         self.server.entries().range(..entry).all(is_over)
@@ -100,7 +103,7 @@ impl World {
         self.robbed.retain(|entry, _| {
             let mut clients = clients.iter();
             clients.any(|client| {
-                let mut sessions = client.sessions().into_iter();
+                let mut sessions = client.sessions();
                 sessions.any(|session| {
                     let is_entering = client.wire.contains_key(&Ticket::Enter(session));
                     is_entering || client.queue.entry(session).as_ref() == Some(entry)

@@ -18,20 +18,35 @@
 //! a consequence. Revisions are not renamed: they count the writes to one queue, and how many there were follows from what
 //! the callers have done. Of clients and tasks that want the same, the first one begins first.
 //!
+//! [`walk`] goes at random through larger worlds than can be explored, and has its history judged by the checker.
+//!
 //! `Bug`s are those of drivers. Bugs of the machine are patches in `mutants/`.
 
 mod client;
 pub mod coverage;
+mod journal;
 mod judge;
 mod model;
+mod narrate;
+mod network;
+mod pace;
 mod server;
 mod step;
+mod trouble;
+pub mod walk;
 mod world;
+
+use std::sync::LazyLock;
 
 use etcd_lock_core::{LeaseId, LockName};
 use stateright::{Checker, HasDiscoveries, Model};
 
 use self::model::Explored;
+use self::pace::Pace;
+use self::step::Step;
+use self::world::World;
+use crate::checker::{Violation, judge};
+use crate::history::Record;
 
 /// How much may happen.
 #[derive(Clone, Debug)]
@@ -47,6 +62,7 @@ pub struct Bounds {
     pub ticks: u8,
     /// Whether holders write.
     pub writes: bool,
+    pace: Pace,
 }
 
 impl Bounds {
@@ -110,6 +126,7 @@ impl Bounds {
             faults,
             ticks,
             writes: false,
+            pace: Pace::Coarse,
         }
     }
 
@@ -170,8 +187,22 @@ pub struct Report {
     pub depth: usize,
     /// Each property, and whether it is as it must be.
     pub properties: Vec<(&'static str, bool)>,
-    /// The broken properties, and for each the steps that break it, as few as there can be.
-    pub counterexamples: Vec<(&'static str, Vec<String>)>,
+    /// The broken properties.
+    pub counterexamples: Vec<Counterexample>,
+}
+
+/// How a property is broken, in as few steps as there can be.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Counterexample {
+    /// The property.
+    pub property: &'static str,
+    /// The steps.
+    pub steps: Vec<String>,
+    /// What happens in them.
+    pub history: Vec<Record>,
+    /// What the checker says of that. It judges a history as it stands: what never ends is told by the property alone.
+    pub violations: Vec<Violation>,
 }
 
 impl Report {
@@ -198,7 +229,12 @@ pub fn explore_bug(bug: Bug) -> Report {
 /// On one thread, which makes the counterexamples the shortest.
 fn run(explored: Explored, until: HasDiscoveries) -> Report {
     let properties = explored.properties();
-    let checker = explored.checker().finish_when(until).spawn_bfs().join();
+    let checker = explored
+        .clone()
+        .checker()
+        .finish_when(until)
+        .spawn_bfs()
+        .join();
     let mut found = checker.discoveries();
     let verdicts = properties.iter().map(|property| {
         let breaks = property.expectation.discovery_is_failure();
@@ -210,8 +246,7 @@ fn run(explored: Explored, until: HasDiscoveries) -> Report {
         .filter(|property| property.expectation.discovery_is_failure());
     let counterexamples = broken.filter_map(|property| {
         let steps = found.remove(property.name)?.into_actions();
-        let steps = steps.iter().map(|step| format!("{step:?}"));
-        Some((property.name, steps.collect()))
+        Some(explored.counterexample(property.name, &steps))
     });
     let counterexamples = counterexamples.collect();
     Report {
@@ -222,11 +257,29 @@ fn run(explored: Explored, until: HasDiscoveries) -> Report {
     }
 }
 
+impl Explored {
+    /// Takes the steps that break a property once more, and writes the history of it.
+    fn counterexample(&self, property: &'static str, steps: &[Step]) -> Counterexample {
+        let mut world = World::new(&self.bounds);
+        world.begin_history(true);
+        for step in steps {
+            world.take(step, self.bug);
+        }
+        let history = world.journal.history().to_vec();
+        Counterexample {
+            property,
+            steps: steps.iter().map(|step| format!("{step:?}")).collect(),
+            violations: judge(&history),
+            history,
+        }
+    }
+}
+
 /// Takes steps by their names, as a counterexample has them, and returns what each led to, to be read by a person.
 #[must_use]
 pub fn replay(bounds: Bounds, bug: Option<Bug>, steps: &[&str]) -> Vec<String> {
     let explored = Explored { bounds, bug };
-    let mut world = world::World::new(&explored.bounds);
+    let mut world = World::new(&explored.bounds);
     let mut seen = Vec::new();
     for name in steps {
         let next = explored.next_steps(&world).into_iter();
@@ -242,5 +295,6 @@ pub fn replay(bounds: Bounds, bug: Option<Bug>, steps: &[&str]) -> Vec<String> {
 }
 
 fn lock_name() -> LockName {
-    LockName::new("a").expect("it is a name")
+    static NAME: LazyLock<LockName> = LazyLock::new(|| LockName::new("a").expect("it is a name"));
+    NAME.clone()
 }

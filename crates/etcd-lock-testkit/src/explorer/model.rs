@@ -2,7 +2,7 @@
 
 use stateright::{Model, Property};
 
-use super::client::{Phase, VALID};
+use super::client::Phase;
 use super::judge::Wrong;
 use super::step::Step;
 use super::world::World;
@@ -89,7 +89,7 @@ impl World {
                     if !self.is_head(number, &entry) {
                         return false;
                     }
-                } else if robbed.is_none_or(|at| self.now - at > VALID) {
+                } else if robbed.is_none_or(|at| self.now - at > self.pace.valid()) {
                     return false;
                 }
             }

@@ -90,12 +90,39 @@ impl Server {
         Ok((TxnResponse::new(header, succeeded, responses), deletions))
     }
 
-    /// Deletes an entry, whoever's it is.
-    pub(super) fn delete(&mut self, entry: &EntryId) -> Vec<Deletion> {
-        let mut deletions = Vec::new();
-        if self.is_live(entry) {
-            self.remove(entry.key.as_bytes(), &mut deletions);
+    /// Creates the entry of a stranger, unless there is one of that key.
+    pub(super) fn put(
+        &mut self,
+        key: &LockKey,
+        value: Bytes,
+        lease: Option<LeaseId>,
+    ) -> Option<EntryId> {
+        if self.has(key) || lease.is_some_and(|lease| !self.has_lease(lease)) {
+            return None;
         }
+        self.revision += 1;
+        let created = self.revision;
+        let stored = Stored {
+            created,
+            value,
+            lease,
+        };
+        self.keys.insert(key.as_bytes().clone(), stored);
+        Some(EntryId::new(key.clone(), number(created)))
+    }
+
+    pub(super) fn has(&self, key: &LockKey) -> bool {
+        self.keys.contains_key(key.as_bytes())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Deletes an entry, whoever's it is.
+    pub(super) fn delete(&mut self, key: &LockKey) -> Vec<Deletion> {
+        let mut deletions = Vec::new();
+        self.remove(key.as_bytes(), &mut deletions);
         deletions
     }
 

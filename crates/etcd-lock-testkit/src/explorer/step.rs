@@ -1,9 +1,12 @@
 //! The steps that a world can take: what clients, network, server and strangers may do next.
 
 use etcd_lock_core::{LeaseId, LockKey};
-use etcd_lock_queue::{CallerId, EntryId, Mode, Stage, Ticket, Timer};
+use etcd_lock_queue::{CallerId, Mode, Stage, Ticket, Timer};
 
 use super::client::{Caller, Channel, Client, Phase};
+use super::lock_name;
+use super::pace::Pace;
+use super::trouble::Intruder;
 use super::world::World;
 
 /// A step of the world.
@@ -11,8 +14,12 @@ use super::world::World;
 pub(super) enum Step {
     /// Time passes: a heartbeat and the time that its answer may take.
     Tick,
-    /// A stranger deletes an entry.
-    Rob(EntryId),
+    /// A stranger deletes the entry of a key.
+    Rob(LockKey),
+    /// A stranger enters the queue.
+    Intrude(Intruder),
+    /// It leaves.
+    Leave(LockKey),
     /// A step of one client, or of something between it and the server.
     Of(usize, What),
 }
@@ -58,6 +65,18 @@ pub(super) enum What {
     Swallow(LockKey),
     /// The watch is lost or cancelled.
     Break(LockKey),
+    /// For so many ticks the client's requests need not be answered, nor its leases kept alive.
+    Lag(u64),
+    /// For so many ticks the client stands still.
+    Sleep(u64),
+    /// The client has not kept a lease alive for so long that it gives the session up.
+    Lose(LeaseId),
+    /// A timer fires that was not asked for, or fires once more.
+    Misfire(Timer),
+    /// A caller wants to know its position.
+    AskPosition(LeaseId),
+    /// A watch reports a deletion once more.
+    Repeat(LockKey),
 }
 
 /// How a request fails.
@@ -81,6 +100,13 @@ impl World {
             self.steps_of(number, client, &mut whats);
             steps.extend(whats.into_iter().map(|what| Step::Of(number, what)));
         }
+        if self.pace == Pace::Fine {
+            steps.extend(self.leaves());
+            if self.may_tick() {
+                steps.push(Step::Tick);
+            }
+            return;
+        }
         if steps.is_empty() {
             self.beats_that_find(steps);
         }
@@ -90,17 +116,32 @@ impl World {
     }
 
     fn steps_of(&self, number: usize, client: &Client, whats: &mut Vec<What>) {
-        client.callers_steps(whats);
-        whats.retain(|what| !self.is_mirrored(number, what));
-        for (ticket, wire) in &client.wire {
-            whats.push(match wire.answer {
-                Some(_) => What::Answer(*ticket),
-                None => What::Execute(*ticket),
-            });
-        }
         for place in 0..client.late.len() {
             whats.extend([What::ExecuteLate(place), What::DropLate(place)]);
         }
+        let sleeps = client.sleeps(self.now);
+        for (ticket, wire) in &client.wire {
+            match wire.answer {
+                Some(_) if sleeps => {}
+                Some(_) => whats.push(What::Answer(*ticket)),
+                None => whats.push(What::Execute(*ticket)),
+            }
+        }
+        if sleeps {
+            for session in client.sessions() {
+                self.lease_steps(client, session, whats);
+            }
+            return;
+        }
+        self.own_steps(number, client, whats);
+    }
+
+    /// What a client that is awake may do, and what may reach it.
+    fn own_steps(&self, number: usize, client: &Client, whats: &mut Vec<What>) {
+        let place = whats.len();
+        client.callers_steps(whats);
+        let callers = whats.split_off(place).into_iter();
+        whats.extend(callers.filter(|what| !self.is_mirrored(number, what)));
         whats.extend(client.timers.iter().map(|timer| What::Fire(*timer)));
         if client
             .watches
@@ -124,19 +165,26 @@ impl World {
         if client.beats.contains_key(&session) {
             whats.push(What::Hear(session));
         } else if client.is_due(session, self.now) {
-            whats.push(What::Beat(session));
+            whats.push(match client.is_troubled(self.now) {
+                true => What::SlowBeat(session),
+                false => What::Beat(session),
+            });
         }
         let has_ended = client.ended.contains(&session);
         match self.server.has_lease(session) {
+            _ if self.pace == Pace::Fine => self.lease_steps(client, session, whats),
             true if has_ended => whats.push(What::Expire(session)),
-            false if !has_ended => whats.push(What::Notice(session)),
             _ => {}
         }
-        let is_held = client.queue.stage(session) == Stage::Held;
-        let is_watched = client
-            .watches
-            .contains_key(&super::lock_name().key(session));
-        if is_held && !is_watched && client.is_due(session, self.now) {
+        if !self.server.has_lease(session) && !has_ended {
+            whats.push(What::Notice(session));
+        }
+        let confirmed = client.queue.confirmed(session);
+        let is_aged = confirmed.is_some_and(|confirmed| confirmed.0 < self.now);
+        if is_aged
+            && client.queue.stage(session) == Stage::Held
+            && !client.watches.contains_key(&lock_name().key(session))
+        {
             whats.push(What::Fire(Timer::Aged(session)));
         }
     }
@@ -165,8 +213,15 @@ impl World {
         if self.faults == 0 {
             return;
         }
-        steps.extend(self.server.entries().into_iter().map(Step::Rob));
+        let entries = self.server.entries().into_iter();
+        steps.extend(entries.map(|entry| Step::Rob(entry.key)));
+        if self.pace == Pace::Fine {
+            self.troubles(steps);
+        }
         for (number, client) in self.clients.iter().enumerate() {
+            if client.sleeps(self.now) {
+                continue;
+            }
             let mut whats = Vec::new();
             client.caller_faults(&mut whats);
             whats.retain(|what| !self.is_mirrored(number, what));

@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use etcd_lock_core::LeaseId;
-use etcd_lock_queue::{
-    CallerId, EntryId, Input, Mode, Nonce, Observation, Reply, Request, RequestFailure, Snapshot,
-    Stage, Stamp, Ticket, Timer,
-};
+use etcd_lock_core::{ErrorKind, LeaseId};
+use etcd_lock_queue::{CallerId, EntryId, Input, Mode, Nonce, Timer};
 
-use super::client::{Answer, Channel, Client, Phase, Token, Write};
+use super::client::{Caller, Client, Phase, Token, Write};
 use super::coverage;
+use super::journal::{Journal, Outside};
 use super::judge::Wrong;
+use super::pace::Pace;
 use super::server::{Deletion, Server};
-use super::step::{How, Step, What};
+use super::step::{Step, What};
 use super::{Bounds, Bug, lock_name};
+use crate::history::Author;
 
 /// The world at one moment.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -24,6 +24,9 @@ pub(super) struct World {
     pub(super) now: u64,
     pub(super) ticks: u8,
     pub(super) faults: u8,
+    pub(super) pace: Pace,
+    pub(super) handovers: u32,
+    pub(super) outside: Outside,
     /// When strangers deleted entries that clients may still believe in.
     pub(super) robbed: BTreeMap<EntryId, u64>,
     /// Entries whose holds ended while they were true, and which are still there.
@@ -32,6 +35,7 @@ pub(super) struct World {
     pub(super) granted: Option<Token>,
     /// What must not happen and has.
     pub(super) wrong: Option<Wrong>,
+    pub(super) journal: Journal,
 }
 
 impl World {
@@ -45,39 +49,54 @@ impl World {
             now: 0,
             ticks: bounds.ticks,
             faults: bounds.faults,
+            pace: bounds.pace,
+            handovers: bounds.handovers,
+            outside: Outside::default(),
             robbed: BTreeMap::new(),
             over: BTreeSet::new(),
             granted: None,
             wrong: None,
+            journal: Journal::default(),
         }
     }
 
     pub(super) fn take(&mut self, step: &Step, bug: Option<Bug>) {
         match step {
-            Step::Tick => {
-                self.now += 1;
-                self.ticks -= 1;
-            }
-            Step::Rob(entry) => {
+            Step::Tick => self.tick(),
+            Step::Rob(key) => {
                 self.faults -= 1;
-                let deletions = self.server.delete(entry);
+                let deletions = self.server.delete(key);
+                self.outside.keys.remove(key);
                 self.rob(deletions);
+            }
+            Step::Intrude(intruder) => self.intrude(intruder),
+            Step::Leave(key) => {
+                let deletions = self.server.delete(key);
+                self.outside.keys.remove(key);
+                self.tell_watches(&deletions, Author::Stranger);
             }
             Step::Of(client, what) => self.take_of(*client, what, bug),
         }
+        self.write_claims();
+    }
+
+    fn tick(&mut self) {
+        let delayed = self.delayed();
+        self.now += 1;
+        self.ticks = self.ticks.saturating_sub(1);
+        self.journal.tick(self.now, self.pace);
+        for client in delayed {
+            self.journal.disturbed(client, "requests take long");
+        }
+        self.pass_time();
     }
 
     fn take_of(&mut self, client: usize, what: &What, bug: Option<Bug>) {
         match what {
             What::Acquire(caller, mode) => self.acquire(client, *caller, *mode, bug),
-            What::Cancel(caller) => {
-                let session = self.caller(client, *caller).session;
-                let phase = &mut self.caller(client, *caller).phase;
-                *phase = Phase::Idle;
-                self.faults -= 1;
-                self.feed(client, Input::Cancel(session, *caller), bug);
-            }
+            What::Cancel(caller) => self.cancel(client, *caller, bug),
             What::Release(caller) => {
+                self.write_release(client, *caller);
                 let this = self.caller(client, *caller);
                 this.phase = Phase::Releasing;
                 let session = this.session;
@@ -91,104 +110,65 @@ impl World {
                 if let Some(write) = &mut self.caller(client, *caller).write {
                     write.is_in_doubt = true;
                 }
-            }
-            What::Execute(ticket) => self.execute(client, *ticket),
-            What::Answer(ticket) => self.answer(client, *ticket, bug),
-            What::Fail(ticket, how) => self.fail(client, *ticket, *how, bug),
-            What::Copy(ticket) => {
-                self.faults -= 1;
-                let request = self.clients[client].wire[ticket].request.clone();
-                self.client(client).late.push(request);
-            }
-            What::ExecuteLate(place) => {
-                let request = self.client(client).late.remove(*place);
-                let _ = self.ask(&request);
-            }
-            What::DropLate(place) => {
-                self.client(client).late.remove(*place);
+                self.write_doubt(client, *caller);
             }
             What::Fire(timer) => {
                 self.client(client).timers.remove(timer);
                 self.feed(client, Input::Fired(*timer), bug);
             }
-            What::Beat(session) => {
-                self.beat(client, *session, bug);
-                self.hear(client, *session, bug);
-            }
-            What::SlowBeat(session) => {
-                self.faults -= 1;
-                self.beat(client, *session, bug);
-            }
-            What::Hear(session) => self.hear(client, *session, bug),
             What::EndSession(session) => {
                 self.faults -= 1;
+                self.write_closed(client, *session);
                 self.end_session(client, *session, bug);
             }
-            What::Notice(session) => self.end_session(client, *session, bug),
+            What::Notice(session) => {
+                self.journal
+                    .session_ends(*session, ErrorKind::LeaseNotFound);
+                self.end_session(client, *session, bug);
+            }
             What::Expire(lease) => {
                 let deletions = self.server.end_lease(*lease);
-                self.tell_watches(&deletions);
+                self.write_lease_end(*lease, Author::Expiry);
+                self.tell_watches(&deletions, Author::Expiry);
             }
             What::Revoke(lease) => {
                 self.faults -= 1;
                 let deletions = self.server.end_lease(*lease);
+                self.write_lease_end(*lease, Author::Stranger);
                 self.rob(deletions);
             }
-            What::Open => self.open(client, bug),
-            watch => self.take_watch(client, watch, bug),
-        }
-    }
-
-    /// The server creates the watches that the client has asked for: they share one stream.
-    fn open(&mut self, client: usize, bug: Option<Bug>) {
-        let revision = self.server.revision();
-        let mut opened = Vec::new();
-        for (key, channel) in &mut self.client(client).watches {
-            if *channel == Channel::Opening {
-                *channel = Channel::On(Vec::new());
-                opened.push(key.clone());
-            }
-        }
-        for key in opened {
-            self.feed(client, Input::Watching(key, revision), bug);
-        }
-    }
-
-    fn take_watch(&mut self, client: usize, what: &What, bug: Option<Bug>) {
-        let watches = &mut self.client(client).watches;
-        let input = match what {
-            What::Tell(key) | What::Swallow(key) => match watches.get_mut(key) {
-                Some(Channel::On(deleted)) => Input::Deleted(key.clone(), deleted.remove(0)),
-                _ => return,
-            },
-            What::Break(key) => Input::WatchLost(key.clone()),
-            _ => return,
-        };
-        if matches!(what, What::Swallow(_) | What::Break(_)) {
-            self.faults -= 1;
-        }
-        if !matches!(what, What::Swallow(_)) {
-            self.feed(client, input, bug);
+            request if self.take_request(client, request, bug) => {}
+            watch if self.take_watch(client, watch, bug) => {}
+            trouble => self.take_trouble(client, trouble, bug),
         }
     }
 
     fn acquire(&mut self, client: usize, caller: CallerId, mode: Mode, bug: Option<Bug>) {
         if mode == Mode::Try {
-            self.faults -= 1;
+            self.faults = self.faults.saturating_sub(1);
         }
         let this = self.caller(client, caller);
         this.wants -= 1;
         this.phase = Phase::Waiting;
         let session = this.session;
-        let nonce = Nonce::new(session.get().unsigned_abs());
+        self.write_wait(client, caller, mode);
         let input = Input::Acquire {
             session,
             caller,
             mode,
-            nonce,
+            nonce: nonce(session),
             limits: self.clients[client].limits,
         };
         self.feed(client, input, bug);
+    }
+
+    fn cancel(&mut self, client: usize, caller: CallerId, bug: Option<Bug>) {
+        self.faults -= 1;
+        self.write_cancel(client, caller);
+        let this = self.caller(client, caller);
+        this.phase = Phase::Idle;
+        let session = this.session;
+        self.feed(client, Input::Cancel(session, caller), bug);
     }
 
     fn write(&mut self, client: usize, caller: CallerId, bug: Option<Bug>) {
@@ -201,6 +181,7 @@ impl World {
                 is_answered: false,
                 is_in_doubt: false,
             });
+            self.write_begins(client, caller);
             self.feed(client, Input::WriteSent(session, caller), bug);
         }
     }
@@ -217,8 +198,11 @@ impl World {
             this.write = None;
         }
         let entry = EntryId::new(lock_name().key(session), write.token.0);
-        if self.server.is_live(&entry) && self.granted > Some(write.token) {
-            self.wrong = Some(Wrong::StaleWrite);
+        if self.server.is_live(&entry) {
+            self.write_commit(client, caller);
+            if self.granted > Some(write.token) {
+                self.wrong = Some(Wrong::StaleWrite);
+            }
         }
     }
 
@@ -226,133 +210,11 @@ impl World {
         let this = self.caller(client, caller);
         this.write = None;
         let session = this.session;
+        self.write_ends(client, caller);
         self.feed(client, Input::WriteAnswered(session, caller), bug);
     }
 
-    fn execute(&mut self, client: usize, ticket: Ticket) {
-        let request = self.clients[client].wire[&ticket].request.clone();
-        let answer = self.ask(&request);
-        if let Some(wire) = self.client(client).wire.get_mut(&ticket) {
-            wire.answer = Some(answer);
-        }
-    }
-
-    /// The server executes a request as the transaction that it is.
-    fn ask(&mut self, request: &Request) -> Answer {
-        let name = lock_name();
-        match self.server.execute(&request.txn(&name, b"")) {
-            Ok((answer, deletions)) => {
-                self.tell_watches(&deletions);
-                let reply = request.reply(&name, &answer);
-                Answer::Reply(reply.expect("an etcd answers so"))
-            }
-            Err(_) => Answer::LeaseNotFound,
-        }
-    }
-
-    fn answer(&mut self, client: usize, ticket: Ticket, bug: Option<Bug>) {
-        let Some(wire) = self.client(client).wire.remove(&ticket) else {
-            return;
-        };
-        match (wire.answer, ticket) {
-            (Some(Answer::Reply(reply)), _) => {
-                let sent = match bug {
-                    Some(Bug::ConfirmedFromReceipt) => Stamp(self.now),
-                    _ => wire.sent,
-                };
-                let reply = match bug {
-                    Some(Bug::SnapshotOlderThanEntry) => self.antedated(client, reply),
-                    _ => reply,
-                };
-                let request = ticket;
-                let input = Input::Replied {
-                    request,
-                    sent,
-                    reply,
-                };
-                self.feed(client, input, bug);
-            }
-            (_, Ticket::Enter(session)) => self.end_session(client, session, bug),
-            _ => {}
-        }
-    }
-
-    /// What a driver would feed that counts a snapshot for entries that were created after it was read.
-    fn antedated(&self, client: usize, reply: Reply) -> Reply {
-        let Reply::Read(snapshot) = reply else {
-            return reply;
-        };
-        let client = &self.clients[client];
-        let sessions = client.sessions().into_iter();
-        let own: Vec<_> = sessions.filter_map(|of| client.queue.entry(of)).collect();
-        let newest = own.iter().map(|entry| entry.created).max();
-        let up_to = newest.unwrap_or(snapshot.up_to);
-        let entries = snapshot.entries.into_iter().chain(own);
-        Reply::Read(Snapshot::new(up_to, up_to, snapshot.complete, entries))
-    }
-
-    fn fail(&mut self, client: usize, ticket: Ticket, how: How, bug: Option<Bug>) {
-        self.faults -= 1;
-        let Some(wire) = self.client(client).wire.remove(&ticket) else {
-            return;
-        };
-        if how == How::Stranded {
-            self.client(client).late.push(wire.request);
-        }
-        let failure = match how {
-            How::NotExecuted => RequestFailure::NotExecuted,
-            How::Refused => RequestFailure::Refused,
-            How::Lost | How::Stranded => RequestFailure::InDoubt,
-        };
-        self.feed(client, Input::Failed(ticket, failure), bug);
-    }
-
-    /// A heartbeat is read. Its answer may take a while.
-    fn beat(&mut self, client: usize, session: LeaseId, bug: Option<Bug>) {
-        let keys: Vec<_> = self.clients[client].queue.heartbeat(session).collect();
-        let own = self.clients[client].queue.entry(session);
-        if let Answer::Reply(Reply::Checked(mut read)) = self.ask(&Request::Check { keys }) {
-            if bug == Some(Bug::WatchAsEvidence)
-                && let Some(entry) = own
-            {
-                // No deletion was reported, so it is taken to exist.
-                read.retain(|observation| observation.key != entry.key);
-                let nonce = Some(Nonce::new(session.get().unsigned_abs()));
-                let found = Some((entry.created, nonce));
-                let at = self.server.revision();
-                read.push(Observation::new(entry.key, at, found));
-            }
-            let beat = (Stamp(self.now), read);
-            self.client(client).beats.insert(session, beat);
-        }
-    }
-
-    fn hear(&mut self, client: usize, session: LeaseId, bug: Option<Bug>) {
-        let Some((sent, observations)) = self.client(client).beats.remove(&session) else {
-            return;
-        };
-        let held = self.clients[client].queue.entry(session);
-        let is_gone = |entry: &EntryId| {
-            let mut read = observations.iter();
-            read.any(|read| {
-                let found = read.found.map(|(created, _)| created);
-                read.key == entry.key && read.at >= entry.created && found != Some(entry.created)
-            })
-        };
-        let gone = held.filter(is_gone);
-        let sent = match bug {
-            Some(Bug::ConfirmedFromReceipt) => Stamp(self.now),
-            _ => sent,
-        };
-        let input = Input::Observed { sent, observations };
-        self.feed(client, input, bug);
-        let queue = &self.clients[client].queue;
-        if gone.is_some() && queue.stage(session) == Stage::Held && queue.entry(session) == gone {
-            self.wrong = Some(Wrong::DeafHold);
-        }
-    }
-
-    fn end_session(&mut self, client: usize, session: LeaseId, bug: Option<Bug>) {
+    pub(super) fn end_session(&mut self, client: usize, session: LeaseId, bug: Option<Bug>) {
         let this = self.client(client);
         this.ended.insert(session);
         for caller in &mut this.callers {
@@ -365,30 +227,22 @@ impl World {
     }
 
     fn rob(&mut self, deletions: Vec<Deletion>) {
-        self.tell_watches(&deletions);
+        self.tell_watches(&deletions, Author::Stranger);
         let robbed = deletions.into_iter();
         self.robbed
             .extend(robbed.map(|deletion| (deletion.entry, self.now)));
     }
 
-    fn tell_watches(&mut self, deletions: &[Deletion]) {
-        for deletion in deletions {
-            for client in &mut self.clients {
-                let key = &deletion.entry.key;
-                if !client.watches.contains_key(key) {
-                    continue;
-                }
-                let watches = &mut Arc::make_mut(client).watches;
-                if let Some(Channel::On(deleted)) = watches.get_mut(key) {
-                    deleted.push(deletion.revision);
-                }
-            }
-        }
-    }
-
-    fn feed(&mut self, client: usize, input: Input, bug: Option<Bug>) {
-        let before = Arc::clone(&self.clients[client]);
+    /// Feeds a machine. A history is judged by the checker, and every other world by its own properties.
+    pub(super) fn feed(&mut self, client: usize, input: Input, bug: Option<Bug>) {
         let now = self.now;
+        if self.journal.is_on() {
+            for output in self.client(client).feed(input, now, bug) {
+                self.narrate(client, &output);
+            }
+            return;
+        }
+        let before = Arc::clone(&self.clients[client]);
         let told = self.client(client).feed(input.clone(), now, bug);
         coverage::note(&before.queue, &input, &self.clients[client]);
         self.note_over(client, &before);
@@ -399,11 +253,11 @@ impl World {
         self.forget_robbed();
     }
 
-    fn client(&mut self, client: usize) -> &mut Client {
+    pub(super) fn client(&mut self, client: usize) -> &mut Client {
         Arc::make_mut(&mut self.clients[client])
     }
 
-    fn caller(&mut self, client: usize, caller: CallerId) -> &mut super::client::Caller {
+    pub(super) fn caller(&mut self, client: usize, caller: CallerId) -> &mut Caller {
         self.client(client).caller(caller)
     }
 
@@ -414,4 +268,9 @@ impl World {
         let claims = client.claims(self.now).any(|(of, _)| of == session);
         (!claims).then_some(Timer::Expired(session))
     }
+}
+
+/// The nonce of all attempts of a session.
+pub(super) fn nonce(session: LeaseId) -> Nonce {
+    Nonce::new(session.get().unsigned_abs())
 }
