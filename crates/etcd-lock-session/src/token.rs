@@ -43,7 +43,7 @@ impl FencingToken {
         self.create_revision
     }
 
-    /// How often the grant was handed on inside the process before.
+    /// How often the lock was handed over inside the session before.
     #[must_use]
     pub const fn handover(self) -> u64 {
         self.handover
