@@ -17,11 +17,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use etcd_lock_core::{Error, ErrorKind, ResponseHeader, Result};
+use etcd_lock_core::{Error, ResponseHeader, Result};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::connection::{Channel, Dialer, GivenService};
+use crate::cluster::Cluster;
 use crate::health::{EndpointState, Health};
 use crate::info::EndpointInfo;
 use crate::ledger::Ledger;
@@ -216,21 +217,31 @@ impl Endpoint {
         }
     }
 
-    /// Compares the cluster that answered with the one that answered first.
+    /// Notes which member answered a request.
     ///
     /// # Errors
-    /// `Unavailable` where it is another one. The endpoint is left then.
+    /// `Unavailable` where it is of another cluster than the first. The endpoint is refused then.
     pub(crate) fn check(self: &Arc<Self>, header: &ResponseHeader) -> Result<()> {
         self.member.store(header.member_id, Relaxed);
-        let Err(ours) = self.cluster.check(header.cluster_id) else {
-            return Ok(());
-        };
-        let text = format!(
-            "{} belongs to the cluster {:x}, and not to {ours:x}, which answered first",
-            self.name, header.cluster_id
-        );
-        self.change(EndpointState::Refused, Some(text.clone()));
-        Err(Error::new(ErrorKind::Unavailable, text))
+        let checked = self.cluster.answered(header.cluster_id, &self.name);
+        checked.inspect_err(|error| self.refuse(error))
+    }
+
+    /// Notes which member answered a probe. Returns whether that is known to be the cluster.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub(crate) fn check_probe(self: &Arc<Self>, header: &ResponseHeader) -> Result<bool> {
+        self.member.store(header.member_id, Relaxed);
+        let checked = self.cluster.probed(header.cluster_id, &self.name);
+        checked.inspect_err(|error| self.refuse(error))
+    }
+
+    fn refuse(self: &Arc<Self>, error: &Error) {
+        if self.health().state != EndpointState::Refused {
+            tracing::warn!(%error, "an endpoint is refused");
+        }
+        self.change(EndpointState::Refused, Some(error.to_string()));
     }
 
     pub(crate) fn count_failure(&self) {
@@ -346,34 +357,8 @@ impl Silence {
     ///
     /// # Cancel safety
     /// Nothing is missed.
-    pub(crate) async fn found(&mut self) {
-        // It fails when the endpoint is gone, which is held by whoever waits for it.
-        let _ = self.0.changed().await;
-    }
-}
-
-/// The cluster that all endpoints belong to: the one that answered first.
-#[derive(Debug, Default)]
-pub(crate) struct Cluster {
-    id: AtomicU64,
-    /// The newest term in which it is known to have had a leader.
-    term: watch::Sender<u64>,
-}
-
-impl Cluster {
-    pub(crate) fn id(&self) -> Option<u64> {
-        let id = self.id.load(Relaxed);
-        (id != 0).then_some(id)
-    }
-
-    /// Fails with the id of the cluster where this is another one. A header without an id says nothing.
-    fn check(&self, id: u64) -> Result<(), u64> {
-        if id == 0 {
-            return Ok(());
-        }
-        match self.id.compare_exchange(0, id, Relaxed, Relaxed) {
-            Err(ours) if ours != id => Err(ours),
-            _ => Ok(()),
-        }
+    pub(crate) async fn found(&self) {
+        // It fails when the endpoint is gone, which all that is under way on it holds.
+        let _ = self.0.clone().changed().await;
     }
 }

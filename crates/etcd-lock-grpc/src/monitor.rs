@@ -248,16 +248,19 @@ async fn status(endpoint: &Arc<Endpoint>, limit: Duration) -> Result<Option<Stri
         }
     };
     endpoint.hear();
-    if let Some(header) = reply.header {
-        endpoint.check(&header.try_into()?)?;
-    }
+    let is_ours = match reply.header {
+        Some(header) => endpoint.check_probe(&header.try_into()?)?,
+        None => false,
+    };
     let trouble = match reply {
         pb::StatusResponse { leader: 0, .. } => "has no leader",
         pb::StatusResponse {
             is_learner: true, ..
         } => "is a learner",
         _ => {
-            endpoint.note_term(reply.raft_term);
+            if is_ours {
+                endpoint.note_term(reply.raft_term);
+            }
             return Ok(None);
         }
     };
