@@ -39,6 +39,11 @@ impl Auth {
         }
     }
 
+    /// Whether there is a user to log in as.
+    pub(crate) const fn has_login(&self) -> bool {
+        self.login.is_some()
+    }
+
     /// What a request to an endpoint has to show, fetched from there where there is none yet.
     ///
     /// # Errors

@@ -156,13 +156,12 @@ impl Endpoint {
         *self.cluster.term.borrow()
     }
 
-    /// Waits until a request that is sent now, in this term, can't be expected to be answered any more, since the cluster has
+    /// Waits until a request that was sent in this term can't be expected to be answered any more, since the cluster has
     /// another leader.
     ///
     /// # Cancel safety
-    /// Nothing is missed, but the waiting begins anew.
+    /// Nothing is missed.
     pub(crate) async fn superseded(&self, term: u64) {
-        sleep(SLOW).await;
         let mut terms = self.cluster.term.subscribe();
         let newer = terms.wait_for(|newest| term != 0 && *newest > term);
         if newer.await.is_ok() {

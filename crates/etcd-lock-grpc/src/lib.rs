@@ -71,6 +71,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod attempt;
 mod auth;
 mod builder;
 mod config;
@@ -80,6 +81,7 @@ mod connector;
 mod endpoint;
 mod endpoints;
 mod health;
+mod held_up;
 mod info;
 pub mod layers;
 mod ledger;

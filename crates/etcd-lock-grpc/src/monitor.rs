@@ -15,10 +15,11 @@ use etcd_lock_proto::etcdserverpb as pb;
 use futures_util::future::BoxFuture;
 use pb::maintenance_client::MaintenanceClient;
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::endpoint::{Endpoint, SLOW};
 use crate::health::EndpointState;
+use crate::held_up::catch_up;
 use crate::pool::Purpose;
 use crate::status;
 
@@ -27,10 +28,6 @@ const LATE: Duration = Duration::from_secs(1);
 
 /// While an answer is slow, the endpoint is asked for its term so long after its last sign of life.
 const AGAIN: Duration = Duration::from_millis(100);
-
-/// After its runtime was held up for so long, a task lets the answers be read that came meanwhile, before it takes an endpoint
-/// for silent.
-pub(crate) const HELD_UP: Duration = Duration::from_millis(250);
 
 /// An endpoint's side of its monitor.
 #[derive(Debug)]
@@ -195,9 +192,7 @@ impl Watch {
                 () = asking => self.asking = None,
             },
         }
-        if Instant::now() > until + HELD_UP {
-            sleep(HELD_UP).await;
-        }
+        catch_up(until).await;
     }
 
     /// How long after a probe the next one follows.
