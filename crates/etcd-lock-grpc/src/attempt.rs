@@ -3,8 +3,8 @@
 //! Each attempt has a bound: [`Options::with_attempt_timeout`](crate::Options::with_attempt_timeout), or a third of the
 //! request's own timeout where that is less, but never less than [`LEAST_BOUND`]. The look-up of the name, the connection,
 //! the wait for a turn on it and the login count. When it has passed, a request that may be repeated is given up here and
-//! can be sent to another endpoint. One that may not is waited for as long as its endpoint gives signs of life: nothing
-//! would be won by giving it up earlier. Either is given up when the cluster has got another leader since,
+//! can be sent to another endpoint. One that may not is waited for as long as its endpoint gives signs of life and has a
+//! leader: nothing would be won by giving it up earlier. Either is given up when the cluster has got another leader since,
 //! because what was on its way to the one before is lost.
 //!
 //! Nearly every answer comes within [`SLOW`]. Until then one timer is all that waiting for it costs.
@@ -197,7 +197,7 @@ impl<'a> Waiting<'a> {
         sleep_until(self.attempt.until).await;
         catch_up(self.attempt.until).await;
         if !self.is_repeatable {
-            pending::<()>().await;
+            endpoint.leaderless().await;
         }
         self.if_open().await;
         if self.is_repeatable {

@@ -10,7 +10,8 @@
 //!
 //! A proposal that a member forwarded to a leader that died is lost, and the member answers only after etcd's own time-out of
 //! 7 s. So while an answer is [`SLOW`], the endpoint is asked for the term of its leader: a request that was sent in an
-//! earlier term is given up a moment after the new one is known.
+//! earlier term is given up a moment after the new one is known. A member that lost all of its peers never learns of a new
+//! term, but knows after an election's time that it has no leader: that ends a request for which the bound has passed.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -48,6 +49,8 @@ pub(crate) struct Endpoint {
     healthy: AtomicBool,
     /// Counts how often the endpoint was found silent.
     silences: watch::Sender<u64>,
+    /// Whether the member said that it has no leader when it was last asked.
+    leaderless: watch::Sender<bool>,
     cluster: Arc<Cluster>,
     member: AtomicU64,
     attempts: AtomicU64,
@@ -87,6 +90,7 @@ impl Endpoint {
             health: Mutex::new(Health::new()),
             healthy: AtomicBool::new(false),
             silences: watch::Sender::new(0),
+            leaderless: watch::Sender::new(false),
             cluster,
             member: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
@@ -167,6 +171,25 @@ impl Endpoint {
         if newer.await.is_ok() {
             sleep(TAKEOVER).await;
         }
+    }
+
+    /// Waits until the member has no leader, and none a moment later: a new one may be about to commit what waited for it.
+    ///
+    /// # Cancel safety
+    /// Nothing is missed, but the moment begins anew.
+    pub(crate) async fn leaderless(&self) {
+        let mut leaderless = self.leaderless.subscribe();
+        while leaderless.wait_for(|is_so| *is_so).await.is_ok() {
+            sleep(TAKEOVER).await;
+            if *leaderless.borrow() {
+                return;
+            }
+        }
+    }
+
+    /// Notes whether the member says that it has a leader.
+    pub(crate) fn note_leader(&self, has_leader: bool) {
+        self.leaderless.send_replace(!has_leader);
     }
 
     /// Notes that the cluster has a leader in this term.

@@ -1,9 +1,9 @@
 //! The task that watches over one endpoint while there is something to watch over.
 //!
 //! It notices answers that are overdue, asks an endpoint for a sign of life when a caller left without an answer or a stream
-//! has been quiet, and for its leader's term while an answer is slow, and probes an endpoint that was left until it is well again. It ends when the endpoint is well and
-//! nothing is under way, and is started again by the next request: on that request's runtime, since the one of before may
-//! have ended.
+//! has been quiet, and for its leader while an answer is slow, and probes an endpoint that was left until it is well again.
+//! It ends when the endpoint is well and nothing is under way, and is started again by the next request: on that request's
+//! runtime, since the one of before may have ended.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
@@ -247,6 +247,7 @@ async fn status(endpoint: &Arc<Endpoint>, limit: Duration) -> Result<Option<Stri
         Some(header) => endpoint.check_probe(&header.try_into()?)?,
         None => false,
     };
+    endpoint.note_leader(reply.leader != 0);
     let trouble = match reply {
         pb::StatusResponse { leader: 0, .. } => "has no leader",
         pb::StatusResponse {
