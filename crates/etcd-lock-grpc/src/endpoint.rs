@@ -1,7 +1,7 @@
 //! One endpoint: its connections, how it is doing, and what it owes us.
 //!
 //! A question that stays unanswered for longer than the bound of an attempt is evidence against its endpoint. So that it is
-//! noticed whatever becomes of the caller, each question is in a [`Ledger`], and a [`monitor`](crate::monitor) looks after
+//! noticed also where the caller has gone, each question is in a [`Ledger`], and a [`monitor`](crate::monitor) looks after
 //! it: a caller that is never polled again doesn't stop the clock, and a caller that leaves early (its own timeout may be
 //! short) has the endpoint asked for a sign of life.
 //!
@@ -22,8 +22,8 @@ use etcd_lock_core::{Error, ResponseHeader, Result};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::connection::{Channel, Dialer, GivenService};
 use crate::cluster::Cluster;
+use crate::connection::{Channel, Dialer, GivenService};
 use crate::health::{EndpointState, Health};
 use crate::info::EndpointInfo;
 use crate::ledger::Ledger;
@@ -45,7 +45,7 @@ pub(crate) struct Endpoint {
     /// How long an attempt may take.
     pub(crate) bound: Duration,
     health: Mutex<Health>,
-    /// Whether the state is `Healthy`, for those who only want to know that.
+    /// Whether the state is `Healthy`, for callers that need no more.
     healthy: AtomicBool,
     /// Counts how often the endpoint was found silent.
     silences: watch::Sender<u64>,
@@ -110,7 +110,7 @@ impl Endpoint {
     /// When there is no connection and none can be made. The endpoint is left then.
     ///
     /// # Cancel safety
-    /// Nothing is left behind but a connection, for the next who asks.
+    /// Nothing is left behind but a connection, for the next caller.
     pub(crate) async fn slot(self: &Arc<Self>, purpose: Purpose) -> Result<Slot> {
         match &self.links {
             Links::Given(channel) => Ok(Slot::unlimited(channel.clone())),
@@ -325,7 +325,7 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// Notes that there is an answer, whatever it says.
+    /// Notes that there is an answer, of any kind.
     pub(crate) fn answered(&self) {
         if !self.is_closed.swap(true, Relaxed) {
             self.endpoint.hear();

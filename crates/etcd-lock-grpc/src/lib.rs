@@ -74,8 +74,8 @@
 mod attempt;
 mod auth;
 mod builder;
-mod config;
 mod cluster;
+mod config;
 mod connection;
 mod connector;
 mod endpoint;
