@@ -5,20 +5,23 @@
 //! the wait for a turn on it and the login count. When it has passed, a request that may be repeated is given up here and
 //! can be sent to another endpoint. One that may not is waited for as long as its endpoint gives signs of life and has a
 //! leader: nothing would be won by giving it up earlier. Either is given up when the cluster has got another leader since,
-//! because what was on its way to the one before is lost.
+//! because what was on its way to the one before is lost: at once where it may be repeated, and else a moment later, since
+//! the new leader may be about to commit it.
 //!
 //! Nearly every answer comes within [`SLOW`]. Until then one timer is all that waiting for it costs.
 
+use std::error::Error as StdError;
+use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_lock_core::{Error, ErrorKind, Result, Timeout};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::auth::Pass;
 use crate::connection::Channel;
-use crate::endpoint::{Endpoint, Question, SLOW, Silence, Wait};
+use crate::endpoint::{Endpoint, Question, SLOW, Silence, TAKEOVER, Wait};
 use crate::endpoints::Endpoints;
 use crate::held_up::catch_up;
 use crate::layers::{Call, Reply, Request};
@@ -105,7 +108,7 @@ impl Attempt {
         let sent = tokio::select! {
             biased;
             sent = sent => sent,
-            () = waiting.in_vain() => return Err(self.unanswered(is_read)),
+            error = waiting.in_vain() => return Err(error),
         };
         let reply = sent.map_err(|status| {
             let question = waiting.question.as_deref();
@@ -117,15 +120,6 @@ impl Attempt {
         }
         self.endpoint.succeed();
         Ok(reply)
-    }
-
-    fn unanswered(&self, is_read: bool) -> Error {
-        let text = format!("{} gave no answer in time", self.endpoint.name());
-        let error = Error::new(ErrorKind::Unavailable, text);
-        match is_read {
-            true => error,
-            false => error.with_outcome_unknown(),
-        }
     }
 }
 
@@ -142,6 +136,7 @@ struct Waiting<'a> {
     /// None for a `Lock`, whose answer may take any time.
     question: Option<Arc<Question>>,
     _wait: Option<Wait>,
+    is_read: bool,
     is_repeatable: bool,
     silence: Silence,
     /// The cluster's, when the request was sent.
@@ -158,6 +153,7 @@ impl<'a> Waiting<'a> {
             silence: endpoint.silence(),
             question: (!waits).then(|| Arc::new(endpoint.ask())),
             _wait: waits.then(|| endpoint.wait()),
+            is_read: call.is_read(),
             is_repeatable: call.is_repeatable(),
             term: endpoint.term(),
             slow_at: Instant::now() + SLOW,
@@ -172,23 +168,27 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// Waits until an answer can't be expected any more.
-    async fn in_vain(&self) {
+    /// Waits until an answer can't be expected any more, and returns what is said instead.
+    async fn in_vain(&self) -> Error {
         sleep_until(self.slow_at.min(self.attempt.until)).await;
         // Boxed, since it is rare.
         Box::pin(async {
             tokio::select! {
                 biased;
-                () = self.silence.found() => {}
-                () = self.lost_with_its_leader() => {}
-                () = self.overdue() => {}
+                () = self.silence.found() => self.unanswered(),
+                () = self.lost_with_its_leader() => self.unanswered().with_source(NewLeader),
+                () = self.overdue() => self.unanswered(),
             }
         })
-        .await;
+        .await
     }
 
     async fn lost_with_its_leader(&self) {
         self.attempt.endpoint.superseded(self.term).await;
+        // What is sent a second time in vain does no harm.
+        if !self.is_repeatable {
+            sleep(TAKEOVER).await;
+        }
         self.if_open().await;
     }
 
@@ -212,4 +212,32 @@ impl<'a> Waiting<'a> {
             pending::<()>().await;
         }
     }
+
+    fn unanswered(&self) -> Error {
+        let text = format!("{} gave no answer in time", self.attempt.endpoint.name());
+        let error = Error::new(ErrorKind::Unavailable, text);
+        match self.is_read {
+            true => error,
+            false => error.with_outcome_unknown(),
+        }
+    }
 }
+
+/// Why an attempt ended that was lost with its leader: there is nothing to wait for before the next one.
+#[derive(Debug)]
+pub(crate) struct NewLeader;
+
+impl NewLeader {
+    /// Whether this is why.
+    pub(crate) fn caused(error: &Error) -> bool {
+        error.source().is_some_and(|cause| cause.is::<Self>())
+    }
+}
+
+impl fmt::Display for NewLeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the cluster has got another leader since")
+    }
+}
+
+impl StdError for NewLeader {}
