@@ -126,11 +126,13 @@ impl Watch {
 
     fn step(&mut self, endpoint: &Arc<Endpoint>, now: Instant) -> Step {
         let (ledger, bound) = (&endpoint.ledger, endpoint.bound);
+        // How long an endpoint may be quiet before it is asked for a sign of life.
+        let patience = bound / 2;
         if let Some(asked) = ledger.take_overdue(now, bound) {
             endpoint.overdue(asked);
         }
         let usable = endpoint.health().is_usable();
-        let mut next = now + bound;
+        let mut next = now + patience;
         if usable {
             (self.pauses, self.probe_at) = (None, None);
         } else {
@@ -148,7 +150,7 @@ impl Watch {
                     limit: left.max(bound / 4),
                 };
             }
-            let quiet = ledger.heard() + bound;
+            let quiet = ledger.heard() + patience;
             if usable && ledger.is_waited_on() {
                 if quiet <= now {
                     return Step::Ask { limit: bound };
