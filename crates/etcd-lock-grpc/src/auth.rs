@@ -1,4 +1,4 @@
-//! Who we are to the server, and the token that proves it.
+//! The user that requests are sent as, and the token that proves it.
 //!
 //! The token belongs to the cluster: one that any member issued is shown to all. A simple token ends on each member by
 //! itself, though, when it wasn't used there for a while, so after a failover `invalid auth token` is to be expected, and
@@ -39,13 +39,18 @@ impl Auth {
         }
     }
 
+    /// Whether there is a user to log in as.
+    pub(crate) const fn has_login(&self) -> bool {
+        self.login.is_some()
+    }
+
     /// What a request to an endpoint has to show, fetched from there where there is none yet.
     ///
     /// # Errors
     /// What the server answers to the login.
     ///
     /// # Cancel safety
-    /// Who waits for the same login logs in itself.
+    /// A task that waits for the same login logs in itself.
     pub(crate) async fn pass(&self, endpoint: &Arc<Endpoint>) -> Result<Pass> {
         let Some(login) = &self.login else {
             return Ok(Pass::default());
@@ -121,7 +126,7 @@ async fn log_in(login: &Login, endpoint: &Arc<Endpoint>) -> Result<Pass> {
     Ok(Pass(Some(Arc::new(Issued { token, at }))))
 }
 
-/// What a request shows of who sends it: nothing where nobody logs in.
+/// What a request shows of its user: nothing where nobody logs in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pass(Option<Arc<Issued>>);
 

@@ -193,7 +193,7 @@ fn half(what: &str, other: &str) -> Error {
     ))
 }
 
-/// Who to log in as. As for `etcdctl`, all of the user is the name where there is a password apart.
+/// The user to log in as. As for `etcdctl`, all of the user is the name where there is a password apart.
 fn login(variables: &Variables<'_>) -> Result<Option<(String, SecretString)>> {
     let password = match password_file(variables)? {
         Some(password) => Some(password),

@@ -23,7 +23,8 @@ use http::{HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -146,8 +147,8 @@ impl Dialer {
         }
     }
 
-    fn settings(&self) -> Builder<TokioExecutor> {
-        let mut settings = Builder::new(TokioExecutor::new());
+    fn settings(&self) -> Builder<Spawn> {
+        let mut settings = Builder::new(Spawn);
         settings
             .timer(TokioTimer::new())
             // None until the server has said how many it permits.
@@ -162,6 +163,17 @@ impl Dialer {
 
     fn pauses(&self) -> MutexGuard<'_, Pauses> {
         self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs the tasks that hyper has for each call. They are boxed, since they have room for the task of a whole connection, and
+/// tokio moves a task several times.
+#[derive(Clone, Copy, Debug)]
+struct Spawn;
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Spawn {
+    fn execute(&self, task: F) {
+        tokio::spawn(Box::pin(task));
     }
 }
 
@@ -267,14 +279,18 @@ impl Service<Request<Body>> for Channel {
             Err(error) => return Box::pin(async move { Err(error.into()) }),
         }
         request.headers_mut().insert(USER_AGENT, AGENT);
-        let reply: Self::Future = match &mut self.sender {
-            Sender::Given(service) => service.call(request),
-            Sender::Own(send) => Box::pin(sent(send.try_send_request(request))),
+        let question = self.question.take();
+        let answered = move |_: &Response<Body>| {
+            if let Some(question) = question {
+                question.answered();
+            }
         };
-        let Some(question) = self.question.take() else {
-            return reply;
-        };
-        Box::pin(reply.inspect_ok(move |_| question.answered()))
+        match &mut self.sender {
+            Sender::Given(service) => Box::pin(service.call(request).inspect_ok(answered)),
+            Sender::Own(send) => {
+                Box::pin(sent(send.try_send_request(request)).inspect_ok(answered))
+            }
+        }
     }
 }
 

@@ -42,7 +42,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// A connection's bytes, whatever carries them.
+/// A connection's bytes, over any carrier.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}

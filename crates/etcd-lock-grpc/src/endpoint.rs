@@ -1,7 +1,7 @@
 //! One endpoint: its connections, how it is doing, and what it owes us.
 //!
 //! A question that stays unanswered for longer than the bound of an attempt is evidence against its endpoint. So that it is
-//! noticed whatever becomes of the caller, each question is in a [`Ledger`], and a [`monitor`](crate::monitor) looks after
+//! noticed also where the caller has gone, each question is in a [`Ledger`], and a [`monitor`](crate::monitor) looks after
 //! it: a caller that is never polled again doesn't stop the clock, and a caller that leaves early (its own timeout may be
 //! short) has the endpoint asked for a sign of life.
 //!
@@ -10,17 +10,19 @@
 //!
 //! A proposal that a member forwarded to a leader that died is lost, and the member answers only after etcd's own time-out of
 //! 7 s. So while an answer is [`SLOW`], the endpoint is asked for the term of its leader: a request that was sent in an
-//! earlier term is given up a moment after the new one is known.
+//! earlier term is given up when the new one is known. A member that lost all of its peers never learns of a new
+//! term, but knows after an election's time that it has no leader: that ends a request for which the bound has passed.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use etcd_lock_core::{Error, ErrorKind, ResponseHeader, Result};
+use etcd_lock_core::{Error, ResponseHeader, Result};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::cluster::Cluster;
 use crate::connection::{Channel, Dialer, GivenService};
 use crate::health::{EndpointState, Health};
 use crate::info::EndpointInfo;
@@ -32,7 +34,7 @@ use crate::pool::{Pool, Purpose, Slot};
 pub(crate) const SLOW: Duration = Duration::from_millis(250);
 
 /// How long a new leader may take to commit what it took over from the one before, and its members to answer.
-const TAKEOVER: Duration = Duration::from_millis(100);
+pub(crate) const TAKEOVER: Duration = Duration::from_millis(100);
 
 /// One endpoint.
 pub(crate) struct Endpoint {
@@ -43,10 +45,12 @@ pub(crate) struct Endpoint {
     /// How long an attempt may take.
     pub(crate) bound: Duration,
     health: Mutex<Health>,
-    /// Whether the state is `Healthy`, for those who only want to know that.
+    /// Whether the state is `Healthy`, for callers that need no more.
     healthy: AtomicBool,
     /// Counts how often the endpoint was found silent.
     silences: watch::Sender<u64>,
+    /// Whether the member said that it has no leader when it was last asked.
+    leaderless: watch::Sender<bool>,
     cluster: Arc<Cluster>,
     member: AtomicU64,
     attempts: AtomicU64,
@@ -86,6 +90,7 @@ impl Endpoint {
             health: Mutex::new(Health::new()),
             healthy: AtomicBool::new(false),
             silences: watch::Sender::new(0),
+            leaderless: watch::Sender::new(false),
             cluster,
             member: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
@@ -105,7 +110,7 @@ impl Endpoint {
     /// When there is no connection and none can be made. The endpoint is left then.
     ///
     /// # Cancel safety
-    /// Nothing is left behind but a connection, for the next who asks.
+    /// Nothing is left behind but a connection, for the next caller.
     pub(crate) async fn slot(self: &Arc<Self>, purpose: Purpose) -> Result<Slot> {
         match &self.links {
             Links::Given(channel) => Ok(Slot::unlimited(channel.clone())),
@@ -155,18 +160,34 @@ impl Endpoint {
         *self.cluster.term.borrow()
     }
 
-    /// Waits until a request that is sent now, in this term, can't be expected to be answered any more, since the cluster has
+    /// Waits until a request that was sent in this term can't be expected to be answered any more, since the cluster has
     /// another leader.
     ///
     /// # Cancel safety
-    /// Nothing is missed, but the waiting begins anew.
+    /// Nothing is missed.
     pub(crate) async fn superseded(&self, term: u64) {
-        sleep(SLOW).await;
         let mut terms = self.cluster.term.subscribe();
-        let newer = terms.wait_for(|newest| term != 0 && *newest > term);
-        if newer.await.is_ok() {
+        // It fails when the cluster is gone, which its endpoints hold.
+        let _ = terms.wait_for(|newest| term != 0 && *newest > term).await;
+    }
+
+    /// Waits until the member has no leader, and none a moment later: a new one may be about to commit what waited for it.
+    ///
+    /// # Cancel safety
+    /// Nothing is missed, but the moment begins anew.
+    pub(crate) async fn leaderless(&self) {
+        let mut leaderless = self.leaderless.subscribe();
+        while leaderless.wait_for(|is_so| *is_so).await.is_ok() {
             sleep(TAKEOVER).await;
+            if *leaderless.borrow() {
+                return;
+            }
         }
+    }
+
+    /// Notes whether the member says that it has a leader.
+    pub(crate) fn note_leader(&self, has_leader: bool) {
+        self.leaderless.send_replace(!has_leader);
     }
 
     /// Notes that the cluster has a leader in this term.
@@ -216,21 +237,31 @@ impl Endpoint {
         }
     }
 
-    /// Compares the cluster that answered with the one that answered first.
+    /// Notes which member answered a request.
     ///
     /// # Errors
-    /// `Unavailable` where it is another one. The endpoint is left then.
+    /// `Unavailable` where it is of another cluster than the first. The endpoint is refused then.
     pub(crate) fn check(self: &Arc<Self>, header: &ResponseHeader) -> Result<()> {
         self.member.store(header.member_id, Relaxed);
-        let Err(ours) = self.cluster.check(header.cluster_id) else {
-            return Ok(());
-        };
-        let text = format!(
-            "{} belongs to the cluster {:x}, and not to {ours:x}, which answered first",
-            self.name, header.cluster_id
-        );
-        self.change(EndpointState::Refused, Some(text.clone()));
-        Err(Error::new(ErrorKind::Unavailable, text))
+        let checked = self.cluster.answered(header.cluster_id, &self.name);
+        checked.inspect_err(|error| self.refuse(error))
+    }
+
+    /// Notes which member answered a probe. Returns whether that is known to be the cluster.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub(crate) fn check_probe(self: &Arc<Self>, header: &ResponseHeader) -> Result<bool> {
+        self.member.store(header.member_id, Relaxed);
+        let checked = self.cluster.probed(header.cluster_id, &self.name);
+        checked.inspect_err(|error| self.refuse(error))
+    }
+
+    fn refuse(self: &Arc<Self>, error: &Error) {
+        if self.health().state != EndpointState::Refused {
+            tracing::warn!(%error, "an endpoint is refused");
+        }
+        self.change(EndpointState::Refused, Some(error.to_string()));
     }
 
     pub(crate) fn count_failure(&self) {
@@ -292,7 +323,7 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// Notes that there is an answer, whatever it says.
+    /// Notes that there is an answer, of any kind.
     pub(crate) fn answered(&self) {
         if !self.is_closed.swap(true, Relaxed) {
             self.endpoint.hear();
@@ -346,34 +377,8 @@ impl Silence {
     ///
     /// # Cancel safety
     /// Nothing is missed.
-    pub(crate) async fn found(&mut self) {
-        // It fails when the endpoint is gone, which is held by whoever waits for it.
-        let _ = self.0.changed().await;
-    }
-}
-
-/// The cluster that all endpoints belong to: the one that answered first.
-#[derive(Debug, Default)]
-pub(crate) struct Cluster {
-    id: AtomicU64,
-    /// The newest term in which it is known to have had a leader.
-    term: watch::Sender<u64>,
-}
-
-impl Cluster {
-    pub(crate) fn id(&self) -> Option<u64> {
-        let id = self.id.load(Relaxed);
-        (id != 0).then_some(id)
-    }
-
-    /// Fails with the id of the cluster where this is another one. A header without an id says nothing.
-    fn check(&self, id: u64) -> Result<(), u64> {
-        if id == 0 {
-            return Ok(());
-        }
-        match self.id.compare_exchange(0, id, Relaxed, Relaxed) {
-            Err(ours) if ours != id => Err(ours),
-            _ => Ok(()),
-        }
+    pub(crate) async fn found(&self) {
+        // It fails when the endpoint is gone, which all that is under way on it holds.
+        let _ = self.0.clone().changed().await;
     }
 }

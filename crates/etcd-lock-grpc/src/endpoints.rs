@@ -16,9 +16,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::Options;
 use crate::auth::Auth;
+use crate::cluster::Cluster;
 use crate::connection::{Dialer, GivenService};
 use crate::connector::Connector;
-use crate::endpoint::{Cluster, Endpoint};
+use crate::endpoint::Endpoint;
 use crate::health::EndpointState;
 use crate::info::Info;
 use crate::members::Members;
@@ -85,7 +86,7 @@ impl Endpoints {
         }
     }
 
-    /// Who we are to them.
+    /// The login that all of them share.
     pub(crate) const fn auth(&self) -> &Auth {
         &self.auth
     }
@@ -198,7 +199,7 @@ async fn connect(
     candidates: Vec<usize>,
     purpose: Purpose,
 ) -> Result<(usize, Slot)> {
-    let mut failed = refused(list);
+    let mut failed = None;
     let mut rest = candidates.into_iter();
     let mut connecting = FuturesUnordered::new();
     while let Some(number) = rest.next() {
@@ -213,7 +214,7 @@ async fn connect(
                 made = connecting.next() => match made {
                     Some((number, Ok(slot))) => return Ok((number, slot)),
                     Some((_, Err(error))) => {
-                        failed = error;
+                        failed = Some(error);
                         if !last {
                             break;
                         }
@@ -227,14 +228,26 @@ async fn connect(
             }
         }
     }
-    Err(failed)
+    Err(none(failed, refusal(list)))
 }
 
-/// Why none is tried where all are refused.
-fn refused(list: &[Arc<Endpoint>]) -> Error {
-    let reason = list.iter().find_map(|it| it.health().reason.clone());
-    Error::new(
-        ErrorKind::Unavailable,
-        reason.unwrap_or_else(|| "no endpoint can be asked".to_owned()),
-    )
+/// Why an endpoint is refused, if one is.
+fn refusal(list: &[Arc<Endpoint>]) -> Option<String> {
+    let reasons = list.iter().map(|endpoint| endpoint.health().clone());
+    let mut refused = reasons.filter(|health| health.state == EndpointState::Refused);
+    refused.find_map(|health| health.reason)
+}
+
+/// Why no endpoint can be asked. An operator who sees that one doesn't answer must also see that another was not asked.
+fn none(failed: Option<Error>, refusal: Option<String>) -> Error {
+    match (failed, refusal) {
+        (Some(failed), None) => failed,
+        (Some(failed), Some(refusal)) => {
+            Error::new(failed.kind(), format!("{failed}, and {refusal}")).with_source(failed)
+        }
+        (None, refusal) => Error::new(
+            ErrorKind::Unavailable,
+            refusal.unwrap_or_else(|| "no endpoint can be asked".to_owned()),
+        ),
+    }
 }

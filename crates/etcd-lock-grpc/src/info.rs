@@ -8,7 +8,7 @@ pub use crate::health::EndpointState;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Info {
-    /// The cluster that all endpoints must belong to, once one has answered.
+    /// The cluster that all endpoints must belong to: that of the first that answered a request.
     pub cluster_id: Option<u64>,
     /// The endpoints: as they were given, or as the cluster lists its members.
     pub endpoints: Vec<EndpointInfo>,

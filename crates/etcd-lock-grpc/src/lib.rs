@@ -25,7 +25,7 @@
 //! # Endpoints
 //!
 //! One endpoint is asked as long as it is healthy; [`EndpointChoice`] says which. It is left when it can't be reached, has no
-//! leader, belongs to another cluster than the first that answered, or leaves a request unanswered for
+//! leader, belongs to another cluster than the first that answered a request, or leaves a request unanswered for
 //! [an attempt's bound](Options::with_attempt_timeout), whether its caller is still there or not. Meanwhile it is probed, with
 //! pauses that grow to 5 s, until it is well. A caller's own short timeout and the wait for a lock that somebody else holds
 //! are no evidence. [`GrpcTransport::info`] tells how each is doing.
@@ -71,14 +71,17 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod attempt;
 mod auth;
 mod builder;
+mod cluster;
 mod config;
 mod connection;
 mod connector;
 mod endpoint;
 mod endpoints;
 mod health;
+mod held_up;
 mod info;
 pub mod layers;
 mod ledger;

@@ -1,9 +1,9 @@
 //! The task that watches over one endpoint while there is something to watch over.
 //!
 //! It notices answers that are overdue, asks an endpoint for a sign of life when a caller left without an answer or a stream
-//! has been quiet, and for its leader's term while an answer is slow, and probes an endpoint that was left until it is well again. It ends when the endpoint is well and
-//! nothing is under way, and is started again by the next request: on that request's runtime, since the one of before may
-//! have ended.
+//! has been quiet, and for its leader while an answer is slow, and probes an endpoint that was left until it is well again.
+//! It ends when the endpoint is well and nothing is under way, and is started again by the next request: on that request's
+//! runtime, since the one of before may have ended.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
@@ -15,10 +15,11 @@ use etcd_lock_proto::etcdserverpb as pb;
 use futures_util::future::BoxFuture;
 use pb::maintenance_client::MaintenanceClient;
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::endpoint::{Endpoint, SLOW};
 use crate::health::EndpointState;
+use crate::held_up::catch_up;
 use crate::pool::Purpose;
 use crate::status;
 
@@ -27,10 +28,6 @@ const LATE: Duration = Duration::from_secs(1);
 
 /// While an answer is slow, the endpoint is asked for its term so long after its last sign of life.
 const AGAIN: Duration = Duration::from_millis(100);
-
-/// After its runtime was held up for so long, a task lets the answers be read that came meanwhile, before it takes an endpoint
-/// for silent.
-pub(crate) const HELD_UP: Duration = Duration::from_millis(250);
 
 /// An endpoint's side of its monitor.
 #[derive(Debug)]
@@ -129,11 +126,13 @@ impl Watch {
 
     fn step(&mut self, endpoint: &Arc<Endpoint>, now: Instant) -> Step {
         let (ledger, bound) = (&endpoint.ledger, endpoint.bound);
+        // How long an endpoint may be quiet before it is asked for a sign of life.
+        let patience = bound / 2;
         if let Some(asked) = ledger.take_overdue(now, bound) {
             endpoint.overdue(asked);
         }
         let usable = endpoint.health().is_usable();
-        let mut next = now + bound;
+        let mut next = now + patience;
         if usable {
             (self.pauses, self.probe_at) = (None, None);
         } else {
@@ -151,7 +150,7 @@ impl Watch {
                     limit: left.max(bound / 4),
                 };
             }
-            let quiet = ledger.heard() + bound;
+            let quiet = ledger.heard() + patience;
             if usable && ledger.is_waited_on() {
                 if quiet <= now {
                     return Step::Ask { limit: bound };
@@ -195,9 +194,7 @@ impl Watch {
                 () = asking => self.asking = None,
             },
         }
-        if Instant::now() > until + HELD_UP {
-            sleep(HELD_UP).await;
-        }
+        catch_up(until).await;
     }
 
     /// How long after a probe the next one follows.
@@ -248,16 +245,20 @@ async fn status(endpoint: &Arc<Endpoint>, limit: Duration) -> Result<Option<Stri
         }
     };
     endpoint.hear();
-    if let Some(header) = reply.header {
-        endpoint.check(&header.try_into()?)?;
-    }
+    let is_ours = match reply.header {
+        Some(header) => endpoint.check_probe(&header.try_into()?)?,
+        None => false,
+    };
+    endpoint.note_leader(reply.leader != 0);
     let trouble = match reply {
         pb::StatusResponse { leader: 0, .. } => "has no leader",
         pb::StatusResponse {
             is_learner: true, ..
         } => "is a learner",
         _ => {
-            endpoint.note_term(reply.raft_term);
+            if is_ours {
+                endpoint.note_term(reply.raft_term);
+            }
             return Ok(None);
         }
     };

@@ -88,7 +88,7 @@ impl Pool {
     /// As [`Dialer::dial`].
     ///
     /// # Cancel safety
-    /// Nothing is left behind but a connection, for the next who asks.
+    /// Nothing is left behind but a connection, for the next caller.
     pub(crate) async fn slot(&self) -> Result<Slot> {
         loop {
             let line = self.line();

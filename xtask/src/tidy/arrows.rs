@@ -61,7 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("etcd-lock-core", &[]),
     ("etcd-lock-proto", &["etcd-lock-core"]),
     ("etcd-lock-queue", &["etcd-lock-core"]),
-    ("etcd-lock-session", &["etcd-lock-core"]),
+    ("etcd-lock-session", &["etcd-lock-core", "etcd-lock-queue"]),
     ("etcd-lock-grpc", &["etcd-lock-core", "etcd-lock-proto"]),
     ("etcd-lock-memory", &["etcd-lock-core", "etcd-lock-proto"]),
     (

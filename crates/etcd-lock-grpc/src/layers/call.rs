@@ -131,7 +131,7 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// Who answered, where there is an answer.
+    /// The header of the answer, where there is one.
     pub(crate) const fn header(&self) -> Option<&ResponseHeader> {
         match self {
             Self::LeaseGrant(reply) => Some(&reply.header),

@@ -18,6 +18,7 @@ use tower::retry::Policy;
 use tower::retry::budget::{Budget, TpsBudget};
 
 use super::{Call, Reply, Request};
+use crate::attempt::NewLeader;
 
 /// Sends again what was certainly not executed, and what may have been only where it is idempotent:
 ///
@@ -32,7 +33,8 @@ use super::{Call, Reply, Request};
 /// | `Lock` | again | an error: the clean-up of the first call could end the hold of the second |
 ///
 /// Only failures that may pass (`Unavailable`, `Timeout`) lead to another attempt. Once the outcome of an attempt is unknown,
-/// that of the request stays unknown, but for a read. Pauses grow from 20 to 250 ms and are jittered. All requests of a
+/// that of the request stays unknown, but for a read. Pauses grow from 20 to 250 ms and are jittered;
+/// what was lost with the cluster's leader is sent again at once when there is another. All requests of a
 /// transport share a budget, so that a cluster in trouble isn't given more to do: some 20 repetitions a second, and one for
 /// every five requests that succeed.
 ///
@@ -90,6 +92,10 @@ impl RetryPolicy {
             .left
             .get_or_insert_with(|| self.pauses.build())
             .next()?;
+        let pause = match NewLeader::caused(error) {
+            true => Duration::ZERO,
+            false => pause,
+        };
         // The failure says more than a timeout would.
         let in_time = request
             .deadline
@@ -359,6 +365,24 @@ mod tests {
             let error = each(policy(), call(), answers).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::LeaseNotFound);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_lost_with_a_leader_is_sent_again_at_once() {
+        let (began, call) = (Instant::now(), Call::LeaseLeases);
+        let (_, attempts) = always(policy(), call.clone(), unknown().with_source(NewLeader)).await;
+        assert_eq!(attempts, ATTEMPTS);
+        assert!(
+            began.elapsed() < Duration::from_millis(10),
+            "{:?}",
+            began.elapsed()
+        );
+        always(policy(), call, unknown()).await;
+        assert!(
+            began.elapsed() > Duration::from_millis(50),
+            "{:?}",
+            began.elapsed()
+        );
     }
 
     /// The failure says more than a timeout would, and comes earlier.

@@ -60,12 +60,7 @@ async fn a_listed_endpoint_that_comes_back_is_asked_again() {
     range(&transport).await.unwrap();
     assert_ne!(transport.info().endpoints[0].state, EndpointState::Healthy);
     let _first = Server::bind(address, etcd).await.unwrap();
-    let healed = async {
-        while transport.info().endpoints[0].state != EndpointState::Healthy {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(PATIENCE, healed).await.unwrap();
+    becomes(&transport, EndpointState::Healthy).await;
     second.shutdown().await.unwrap();
     range(&transport).await.unwrap();
 }
@@ -81,16 +76,52 @@ async fn an_endpoint_of_another_cluster_is_refused() {
     );
     let stranger = other.members()[0].endpoint();
     let options = Options::new().with_endpoint_choice(EndpointChoice::Listed);
-    let transport = GrpcTransport::connect([ours.endpoint(), stranger], options).unwrap();
+    let transport = GrpcTransport::connect([ours.endpoint(), stranger.clone()], options).unwrap();
     range(&transport).await.unwrap();
     ours.freeze();
     let error = range(&transport).await.unwrap_err();
     assert!(error.is_unavailable() || error.is_timeout(), "{error:?}");
+    // Whichever is the wrong one: both are named, with their clusters.
+    let text = format!("{error:?}");
+    assert!(text.contains(&stranger), "{text}");
+    assert!(text.contains(&ours.endpoint()), "{text}");
+    let id = transport.info().cluster_id.unwrap();
+    assert!(text.contains(&format!("cluster {id:x}")), "{text}");
     let info = transport.info();
     assert_eq!(info.endpoints[1].state, EndpointState::Refused, "{info:?}");
     let reason = info.endpoints[1].reason.clone().unwrap();
     assert!(reason.contains("belongs to the cluster"), "{reason}");
     ours.thaw();
+    range(&transport).await.unwrap();
+}
+
+/// No request was answered yet, so nothing rests on what a probe says.
+#[tokio::test]
+async fn a_probe_of_another_cluster_does_not_make_the_right_one_refused() {
+    let mut other = RealEtcd::start().await;
+    let address = other.members()[0].endpoint();
+    let stranger = Proxy::start(address.trim_start_matches("http://").parse().unwrap()).await;
+    let server = Server::bind("127.0.0.1:0", MemoryEtcd::new())
+        .await
+        .unwrap();
+    let ours = Proxy::start(server.address()).await;
+    let options = Options::new().with_endpoint_choice(EndpointChoice::Listed);
+    let given = [stranger.endpoint(), ours.endpoint()];
+    let transport = GrpcTransport::connect(given, options).unwrap();
+    stranger.freeze();
+    ours.freeze();
+    let short = CallOptions::new(Duration::from_secs(1).into());
+    let asked = transport.range(RangeRequest::key("key"), short);
+    asked.await.unwrap_err();
+    stranger.thaw();
+    becomes(&transport, EndpointState::Healthy).await;
+    assert_eq!(transport.info().cluster_id, None);
+
+    stranger.freeze();
+    ours.thaw();
+    range(&transport).await.unwrap();
+    stranger.thaw();
+    becomes(&transport, EndpointState::Refused).await;
     range(&transport).await.unwrap();
 }
 
@@ -162,6 +193,16 @@ async fn three(etcd: &MemoryEtcd) -> [Server; 3] {
 fn connect(servers: &[Server; 3], choice: EndpointChoice) -> GrpcTransport {
     let options = Options::new().with_endpoint_choice(choice);
     GrpcTransport::connect(servers.each_ref().map(Server::endpoint), options).unwrap()
+}
+
+/// Waits until the first endpoint is in a state.
+async fn becomes(transport: &GrpcTransport, wanted: EndpointState) {
+    let reached = async {
+        while transport.info().endpoints[0].state != wanted {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, reached).await.unwrap();
 }
 
 async fn range(transport: &GrpcTransport) -> Result<()> {

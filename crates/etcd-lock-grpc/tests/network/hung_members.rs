@@ -129,7 +129,12 @@ async fn streams_of_a_member_that_stops_answering_end() {
     let began = Instant::now();
     let ended = timeout(2 * SOON, watch.next()).await.unwrap();
     assert!(ended.unwrap().unwrap_err().is_unavailable());
-    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    // Quiet for half of an attempt's time, and asked for a sign of life for the whole of one.
+    assert!(
+        began.elapsed() < Duration::from_millis(3900),
+        "{:?}",
+        began.elapsed()
+    );
     // A new one is opened elsewhere.
     let mut watch = transport.watch(endless(WatchRequest::Create(WatchCreate::key(1, "key"))));
     timeout(SOON, watch.next()).await.unwrap().unwrap().unwrap();

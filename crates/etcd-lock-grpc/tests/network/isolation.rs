@@ -4,16 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use etcd_lock_core::kv::RangeRequest;
-use etcd_lock_core::watch::{WatchCreate, WatchRequest};
-use etcd_lock_core::{CallOptions, Client, LockName, LockRequest, Timeout, Transport, lease};
-use etcd_lock_grpc::{Address, GrpcTransport, Options};
+use etcd_lock_core::kv::{PutRequest, RangeRequest, TxnRequest};
+use etcd_lock_core::lease::{LeaseGrantRequest, LeaseKeepAliveResponse};
+use etcd_lock_core::watch::{WatchCreate, WatchRequest, WatchResponse};
+use etcd_lock_core::{
+    BoxStream, CallOptions, LeaseId, LockName, LockRequest, LockResponse, Result, Timeout,
+    Transport, Ttl, UnlockRequest,
+};
+use etcd_lock_grpc::{Address, GrpcTransport, Options, TlsOptions};
 use etcd_lock_memory::{MemoryEtcd, Server};
 use etcd_lock_testkit::RealEtcd;
+use etcd_lock_testkit::certificates::Authority;
+use etcd_lock_testkit::real_etcd::Setup;
 use futures_util::stream::{self, StreamExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tower::service_fn;
 
 use crate::calls::{PATIENCE, is_usable};
@@ -26,16 +35,8 @@ async fn watches_take_as_many_connections_as_they_need() {
     let etcd = narrow_etcd().await;
     let (transport, connections) = counted(&etcd.endpoints()[0]);
     let mut watches = Vec::new();
-    for number in 0..5 * i64::from(STREAMS) {
-        let create = WatchRequest::Create(WatchCreate::key(number, "key"));
-        let requests = stream::iter([create]).chain(stream::pending());
-        let mut watch = transport.watch(requests.boxed());
-        timeout(PATIENCE, watch.next())
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
-        watches.push(watch);
+    for _ in 0..5 * STREAMS {
+        watches.push(watch(&transport).await);
     }
     is_usable(&transport).await;
     let connections = connections.load(SeqCst);
@@ -46,26 +47,63 @@ async fn watches_take_as_many_connections_as_they_need() {
 async fn waiters_take_as_many_connections_as_they_need() {
     let etcd = narrow_etcd().await;
     let (transport, connections) = counted(&etcd.endpoints()[0]);
-    let client = Client::new(transport.clone());
     let name = LockName::new("name").unwrap();
     let mut waiting = Vec::new();
     for _ in 0..3 * STREAMS {
-        let lease = lease::grant(&client, Duration::from_secs(600))
-            .await
-            .unwrap();
-        let request = LockRequest::new(name.clone(), lease.id);
-        let transport = transport.clone();
-        waiting.push(tokio::spawn(async move {
-            let options = CallOptions::new(Timeout::Infinity);
-            transport.lock(request, options).await
-        }));
+        waiting.push(wait(&transport, &name).await);
     }
-    let prefix = || transport.range(RangeRequest::prefix("name/"), CallOptions::default());
-    let queued = async { while prefix().await.unwrap().kvs.len() < waiting.len() {} };
-    timeout(PATIENCE, queued).await.unwrap();
+    queued(&transport, &name, waiting.len()).await;
     is_usable(&transport).await;
     let connections = connections.load(SeqCst);
     assert!(connections >= 7, "{connections} connections");
+}
+
+/// etcd over TLS permitted 250 streams on a connection until 3.4.20 and 3.5.5, and a self-deadlock was one waiter too many.
+#[tokio::test]
+async fn thousands_of_waits_over_tls_hold_up_no_short_call_and_no_keep_alive() {
+    const WAITERS: usize = 1000;
+    const WATCHES: usize = 2000;
+    let authority = Authority::new();
+    let etcd = Setup::new()
+        .flags(&["--max-concurrent-streams", "250"])
+        .tls(&authority, &authority.server())
+        .start()
+        .await;
+    let worker = authority.client("worker");
+    let tls = TlsOptions::new()
+        .with_ca_file(authority.ca_file())
+        .with_identity_files(worker.certificate_file(), worker.key_file());
+    let options = Options::new().with_tls(tls);
+    let (transport, connections) = counted_with(&etcd.endpoints()[0], options);
+
+    let holder = lease(&transport).await;
+    let name = LockName::new("name").unwrap();
+    let request = LockRequest::new(name.clone(), holder);
+    let held = transport.lock(request, patient()).await.unwrap();
+    let mut renewals = renewals(&transport, holder).await;
+    let waits = (0..WAITERS).map(|_| wait(&transport, &name));
+    let waiters = stream::iter(waits).buffer_unordered(50);
+    let waiters: Vec<_> = waiters.collect().await;
+    let watches = (0..WATCHES).map(|_| watch(&transport));
+    let watches = stream::iter(watches).buffer_unordered(50);
+    let watches: Vec<_> = watches.collect().await;
+    queued(&transport, &name, 1 + WAITERS).await;
+    // Each waiter has its call and a watch of its own key.
+    let least = (2 * WAITERS + WATCHES) / 100;
+    assert!(connections.load(SeqCst) > least, "{connections:?}");
+
+    for _ in 0..10 {
+        let put = TxnRequest::new().and_then(PutRequest::new("other", "value"));
+        in_time("txn", transport.txn(put, patient())).await.unwrap();
+        let renewed = in_time("keep-alive", renewals.renew()).await;
+        assert_eq!(renewed.id, holder);
+    }
+    let unlock = UnlockRequest::new(held.key).with_create_revision(held.create_revision);
+    in_time("unlock", transport.unlock(unlock, patient()))
+        .await
+        .unwrap();
+    assert!(entries(&transport, &name).await <= WAITERS);
+    drop((waiters, watches));
 }
 
 #[test]
@@ -126,12 +164,90 @@ async fn narrow_etcd() -> RealEtcd {
 
 /// A transport whose connections are counted.
 fn counted(endpoint: &str) -> (GrpcTransport, Arc<AtomicUsize>) {
+    counted_with(endpoint, Options::new())
+}
+
+fn counted_with(endpoint: &str, options: Options) -> (GrpcTransport, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let made = count.clone();
     let connector = service_fn(move |address: Address| {
         made.fetch_add(1, SeqCst);
         TcpStream::connect(address.to_string())
     });
-    let builder = GrpcTransport::builder([endpoint]).connector(connector);
-    (builder.build().unwrap(), count)
+    let builder = GrpcTransport::builder([endpoint]).options(options);
+    (builder.connector(connector).build().unwrap(), count)
+}
+
+/// The calls that make up a crowd take their time on a busy machine.
+fn patient() -> CallOptions {
+    CallOptions::new(PATIENCE.into())
+}
+
+/// Half of what an attempt may take.
+async fn in_time<T>(what: &str, call: impl Future<Output = T>) -> T {
+    let done = timeout(Duration::from_secs(1), call).await;
+    done.unwrap_or_else(|_| panic!("the {what} was held up"))
+}
+
+async fn lease(transport: &GrpcTransport) -> LeaseId {
+    let grant = LeaseGrantRequest::new(Ttl::from_secs(600).unwrap());
+    transport.lease_grant(grant, patient()).await.unwrap().id
+}
+
+/// A call that waits for a lock, under way.
+async fn wait(transport: &GrpcTransport, name: &LockName) -> JoinHandle<Result<LockResponse>> {
+    let request = LockRequest::new(name.clone(), lease(transport).await);
+    let transport = transport.clone();
+    let endless = CallOptions::new(Timeout::Infinity);
+    tokio::spawn(async move { transport.lock(request, endless).await })
+}
+
+/// A watch that is on.
+async fn watch(transport: &GrpcTransport) -> BoxStream<Result<WatchResponse>> {
+    let create = WatchRequest::Create(WatchCreate::key(1, "key"));
+    let requests = stream::iter([create]).chain(stream::pending());
+    let mut watch = transport.watch(requests.boxed());
+    timeout(PATIENCE, watch.next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    watch
+}
+
+/// Waits until a queue has so many entries.
+async fn queued(transport: &GrpcTransport, name: &LockName, count: usize) {
+    let reached = async { while entries(transport, name).await < count {} };
+    timeout(PATIENCE, reached).await.unwrap();
+}
+
+async fn entries(transport: &GrpcTransport, name: &LockName) -> usize {
+    let prefix = RangeRequest::prefix(format!("{name}/")).keys_only();
+    transport.range(prefix, patient()).await.unwrap().kvs.len()
+}
+
+/// A keep-alive stream that renews a lease when it is told to.
+struct Renewals {
+    lease: LeaseId,
+    ask: mpsc::UnboundedSender<LeaseId>,
+    answers: BoxStream<Result<LeaseKeepAliveResponse>>,
+}
+
+async fn renewals(transport: &GrpcTransport, lease: LeaseId) -> Renewals {
+    let (ask, asked) = mpsc::unbounded_channel();
+    let answers = transport.lease_keep_alive(UnboundedReceiverStream::new(asked).boxed());
+    let mut renewals = Renewals {
+        lease,
+        ask,
+        answers,
+    };
+    renewals.renew().await;
+    renewals
+}
+
+impl Renewals {
+    async fn renew(&mut self) -> LeaseKeepAliveResponse {
+        self.ask.send(self.lease).unwrap();
+        self.answers.next().await.unwrap().unwrap()
+    }
 }

@@ -1,4 +1,5 @@
-//! A proposal that was on its way to a leader that died is lost, and its member answers only after etcd's own time-out.
+//! A proposal that was on its way to a leader that died is lost, and its member answers only after etcd's own time-out. So does
+//! a member that lost all of its peers.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -23,9 +24,12 @@ use crate::calls::PATIENCE;
 /// Longer than a test has patience: what ends a request earlier is something else.
 const FOREVER: Duration = Duration::from_secs(600);
 
+/// An attempt's bound that is shorter than what a slow request takes.
+const SHORT: Duration = Duration::from_millis(600);
+
 #[tokio::test]
 async fn an_idempotent_request_that_was_lost_with_the_leader_is_sent_again() {
-    let member = Member::start(First::LostWithTheLeader).await;
+    let member = Member::start(First::LostWithTheLeader, FOREVER).await;
     let result = timeout(PATIENCE, member.write(put().idempotent())).await;
     result.unwrap().unwrap();
     assert_eq!(member.txns(), 2);
@@ -33,7 +37,7 @@ async fn an_idempotent_request_that_was_lost_with_the_leader_is_sent_again() {
 
 #[tokio::test]
 async fn the_outcome_of_another_write_that_was_lost_with_the_leader_is_unknown() {
-    let member = Member::start(First::LostWithTheLeader).await;
+    let member = Member::start(First::LostWithTheLeader, FOREVER).await;
     let error = timeout(PATIENCE, member.write(put())).await.unwrap();
     let error = error.unwrap_err();
     assert!(error.is_outcome_unknown(), "{error}");
@@ -43,9 +47,28 @@ async fn the_outcome_of_another_write_that_was_lost_with_the_leader_is_unknown()
 /// The control: while the leader stays, a request may be slow.
 #[tokio::test]
 async fn a_slow_request_under_the_same_leader_is_waited_for() {
-    let member = Member::start(First::Slow).await;
+    let member = Member::start(First::Slow, FOREVER).await;
     member.write(put()).await.unwrap();
     assert_eq!(member.txns(), 1);
+}
+
+#[tokio::test]
+async fn the_outcome_of_a_write_at_a_member_without_a_leader_is_unknown() {
+    let member = Member::start(First::LostWithThePeers, SHORT).await;
+    let error = timeout(PATIENCE, member.write(put())).await.unwrap();
+    let error = error.unwrap_err();
+    assert!(error.is_outcome_unknown(), "{error}");
+    assert_eq!(member.txns(), 1);
+}
+
+/// The controls: while it has a leader, or gets another in time, a write may take longer than its bound.
+#[tokio::test]
+async fn a_write_that_may_not_be_repeated_is_waited_for_while_its_member_has_a_leader() {
+    for first in [First::Slow, First::SlowForAnElection] {
+        let member = Member::start(first, SHORT).await;
+        member.write(put()).await.unwrap();
+        assert_eq!(member.txns(), 1);
+    }
 }
 
 fn put() -> TxnRequest {
@@ -60,9 +83,10 @@ struct Member {
 }
 
 impl Member {
-    async fn start(first: First) -> Self {
+    async fn start(first: First, bound: Duration) -> Self {
         let cluster = Arc::new(Cluster {
             first,
+            leader: AtomicU64::new(1),
             term: AtomicU64::new(7),
             txns: AtomicU64::new(0),
         });
@@ -73,7 +97,7 @@ impl Member {
             .add_service(MaintenanceServer::from_arc(cluster.clone()));
         let serving = router.serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(async move { serving.await.unwrap() });
-        let options = Options::new().with_attempt_timeout(FOREVER);
+        let options = Options::new().with_attempt_timeout(bound);
         let transport = GrpcTransport::connect([address.to_string()], options).unwrap();
         let read = RangeRequest::key("key");
         transport.range(read, CallOptions::default()).await.unwrap();
@@ -105,12 +129,17 @@ impl Drop for Member {
 enum First {
     /// It is never answered, and the cluster has another leader from then on.
     LostWithTheLeader,
+    /// It is never answered, and the member has no leader from then on.
+    LostWithThePeers,
     /// It is answered after a second.
     Slow,
+    /// The same, and the member has no leader at first.
+    SlowForAnElection,
 }
 
 struct Cluster {
     first: First,
+    leader: AtomicU64,
     term: AtomicU64,
     txns: AtomicU64,
 }
@@ -145,7 +174,17 @@ impl Kv for Cluster {
                     self.term.fetch_add(1, SeqCst);
                     pending::<()>().await;
                 }
+                First::LostWithThePeers => {
+                    self.leader.store(0, SeqCst);
+                    pending::<()>().await;
+                }
                 First::Slow => sleep(Duration::from_secs(1)).await,
+                First::SlowForAnElection => {
+                    self.leader.store(0, SeqCst);
+                    sleep(SHORT - Duration::from_millis(250)).await;
+                    self.leader.store(1, SeqCst);
+                    sleep(Duration::from_millis(650)).await;
+                }
             }
         }
         Ok(Response::new(pb::TxnResponse {
@@ -186,7 +225,7 @@ impl Maintenance for Cluster {
     ) -> Result<Response<pb::StatusResponse>, Status> {
         Ok(Response::new(pb::StatusResponse {
             header: self.header(),
-            leader: 1,
+            leader: self.leader.load(SeqCst),
             raft_term: self.term.load(SeqCst),
             ..pb::StatusResponse::default()
         }))
