@@ -16,7 +16,7 @@ use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport, StreamFaul
 /// A holder on the etcd itself, and a waiter over the faulty transport.
 async fn wait_behind(
     faulty: &FaultyTransport,
-    meanwhile: impl AsyncFnOnce(etcd_lock_core::LockKey),
+    meanwhile: impl AsyncFnOnce(LockKey),
 ) {
     let etcd = faulty.etcd().clone();
     let queue = Queue::new(faulty.clone());

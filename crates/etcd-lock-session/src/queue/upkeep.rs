@@ -79,7 +79,8 @@ impl Upkeep {
 
     fn next_aged(&self, now: Stamp) -> Option<Young> {
         let mut young = self.young.lock().unwrap_or_else(PoisonError::into_inner);
-        young.pop_front_if(|first| first.due <= now)
+        let is_due = young.front().is_some_and(|first| first.due <= now);
+        if is_due { young.pop_front() } else { None }
     }
 
     fn next_due(&self) -> Option<Stamp> {
