@@ -55,7 +55,6 @@ pub(super) struct Queued {
 #[derive(Clone, Debug)]
 pub(super) struct Gone {
     pub(super) at: Micros,
-    pub(super) revision: i64,
     pub(super) by: Author,
     pub(super) since: Micros,
     pub(super) lease: i64,
@@ -193,11 +192,8 @@ impl State {
         match fact {
             Fact::Entered { lock, entry, lease } => self.entered(lock, entry, *lease),
             Fact::Left {
-                lock,
-                entry,
-                revision,
-                by,
-            } => self.left(lock, entry, *revision, *by),
+                lock, entry, by, ..
+            } => self.left(lock, entry, *by),
             Fact::LeaseBegan { lease } => {
                 if let Some(lease) = self.leases.get_mut(lease) {
                     lease.began.get_or_insert(now);
@@ -319,7 +315,7 @@ impl State {
         })
     }
 
-    fn left(&mut self, lock: &str, entry: &Entry, revision: i64, by: Author) {
+    fn left(&mut self, lock: &str, entry: &Entry, by: Author) {
         let now = self.now;
         let lock = self.locks.entry(lock.to_owned()).or_default();
         let Some(queued) = lock.queue.remove(entry) else {
@@ -328,7 +324,6 @@ impl State {
         lock.moved = now;
         let gone = Gone {
             at: now,
-            revision,
             by,
             since: queued.since,
             lease: queued.lease,
