@@ -74,6 +74,7 @@ async fn a_stream_that_ended_is_opened_again() {
     for how in [StreamFault::Broken, StreamFault::Ended] {
         let faulty = FaultyTransport::new(&MemoryEtcd::new());
         let etcd = faulty.etcd().clone();
+        let began = tokio::time::Instant::now();
         wait_behind(&faulty, async |key| {
             faulty.on_streams(how);
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -81,6 +82,8 @@ async fn a_stream_that_ended_is_opened_again() {
         })
         .await;
         assert!(faulty.watch_streams() > 1, "after {how:?}");
+        // A heartbeat would show it only later.
+        assert!(began.elapsed() < Duration::from_secs(2), "after {how:?}");
     }
 }
 

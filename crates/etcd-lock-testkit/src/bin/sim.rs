@@ -8,7 +8,7 @@ use std::thread;
 
 use clap::Parser;
 use etcd_lock_testkit::history::{Record, to_lines};
-use etcd_lock_testkit::sim::{Outcome, Scenario, Stats, expected, run, shrink, trace, unreached};
+use etcd_lock_testkit::sim::{Outcome, Scenario, Stats, mended, run, shrink, trace, unreached};
 
 /// Simulate processes that lock, crash, stall and lose messages, and check what they do.
 #[derive(Parser)]
@@ -28,9 +28,9 @@ struct Args {
     /// Run one seed, make it smaller if it fails, and print everything that happens in it.
     #[arg(long)]
     replay: Option<u64>,
-    /// Run the scenario of a known defect, and print everything that happens in it.
+    /// Run the scenario in which this defect once showed, and print everything that happens in it.
     #[arg(long, conflicts_with = "replay")]
-    finding: Option<String>,
+    mended: Option<String>,
     /// Where the history of a replay goes, one record a line.
     #[arg(long, requires = "replay")]
     history: Option<PathBuf>,
@@ -40,8 +40,8 @@ fn main() -> ExitCode {
     let args = Args::parse();
     match args.replay {
         Some(seed) => replay(seed, args.history.as_deref()),
-        None => match &args.finding {
-            Some(finding) => show(finding),
+        None => match &args.mended {
+            Some(name) => show(name),
             None => simulate(&args),
         },
     }
@@ -74,7 +74,7 @@ fn simulate(args: &Args) -> ExitCode {
         .iter()
         .take(if args.keep_going { usize::MAX } else { 1 })
     {
-        if let Some(violation) = outcome.unexplained() {
+        if let Some(violation) = outcome.violation() {
             println!("seed {seed}: {violation}\nreplay: cargo xtask sim --replay {seed}");
         }
     }
@@ -106,7 +106,7 @@ fn work(
         }
         let outcome = run(&Scenario::of(seed));
         stats.add(&outcome.stats);
-        if outcome.unexplained().is_some() {
+        if outcome.violation().is_some() {
             failed.store(true, SeqCst);
             violations.push((seed, outcome));
         }
@@ -121,9 +121,6 @@ fn summary(stats: &Stats, violations: usize) -> String {
         // Writing into a string can't fail.
         let _ = write!(text, " {kind} {count},");
     }
-    for (finding, rule, count) in explained(stats) {
-        let _ = write!(text, " {finding} ({rule}) {count},");
-    }
     let marked = |mark| stats.marks.get(mark).copied().unwrap_or(0);
     let (grants, handovers) = (marked("grant"), marked("hand-over"));
     let writes = marked("fenced write");
@@ -134,11 +131,12 @@ fn summary(stats: &Stats, violations: usize) -> String {
     text
 }
 
-/// Runs the scenario in which a known defect shows.
-fn show(finding: &str) -> ExitCode {
-    let mut cases = expected().into_iter();
-    let Some(case) = cases.find(|case| case.finding.to_string() == finding) else {
-        eprintln!("there is no scenario of {finding}");
+/// Runs the scenario in which a defect once showed.
+fn show(name: &str) -> ExitCode {
+    let mut cases = mended().into_iter();
+    let Some(case) = cases.find(|case| case.name == name) else {
+        let names: Vec<_> = mended().iter().map(|case| case.name).collect();
+        eprintln!("there is no scenario {name}, only {names:?}");
         return ExitCode::FAILURE;
     };
     let outcome = trace(&case.scenario);
@@ -146,20 +144,17 @@ fn show(finding: &str) -> ExitCode {
         println!("{line}");
     }
     println!("{}", case.scenario);
-    for violation in &outcome.violations {
-        println!("{finding}: {violation}");
+    match outcome.violation() {
+        Some(violation) => {
+            println!("{name}: {violation}");
+            ExitCode::FAILURE
+        }
+        None => ExitCode::SUCCESS,
     }
-    ExitCode::SUCCESS
 }
 
 fn write_history(path: &Path, history: &[Record]) -> std::io::Result<()> {
     std::fs::write(path, to_lines(history)?)
-}
-
-/// The violations that a known defect explains.
-fn explained(stats: &Stats) -> impl Iterator<Item = (String, &'static str, u64)> {
-    let explained = stats.explained.iter();
-    explained.map(|((finding, rule), count)| (finding.to_string(), rule.as_str(), *count))
 }
 
 fn replay(seed: u64, history: Option<&Path>) -> ExitCode {
@@ -187,7 +182,7 @@ fn replay(seed: u64, history: Option<&Path>) -> ExitCode {
     if outcome.violations.is_empty() {
         println!("seed {seed}: no violation");
     }
-    match outcome.unexplained() {
+    match outcome.violation() {
         Some(_) => ExitCode::FAILURE,
         None => ExitCode::SUCCESS,
     }

@@ -24,7 +24,6 @@ mod deletion;
 mod errors;
 mod exclusion;
 mod fencing;
-mod findings;
 mod handover;
 mod losses;
 mod order;
@@ -39,7 +38,6 @@ mod writes;
 
 use std::collections::BTreeMap;
 
-pub use self::findings::Finding;
 use self::report::Report;
 use self::state::State;
 use crate::history::{Client, Entry, Micros, Record};
@@ -118,8 +116,6 @@ pub struct Violation {
     pub entry: Option<(String, Entry)>,
     /// The wait that it is about, where there is one.
     pub wait: Option<u64>,
-    /// The known defect that explains it, where there is one.
-    pub finding: Option<Finding>,
 }
 
 impl Violation {
@@ -132,7 +128,6 @@ impl Violation {
             client: None,
             entry: None,
             wait: None,
-            finding: None,
         }
     }
 
@@ -154,10 +149,7 @@ impl Violation {
 
 impl std::fmt::Display for Violation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.finding {
-            Some(finding) => write!(f, "{} ({finding}): {}", self.rule.as_str(), self.text),
-            None => write!(f, "{}: {}", self.rule.as_str(), self.text),
-        }
+        write!(f, "{}: {}", self.rule.as_str(), self.text)
     }
 }
 
@@ -207,7 +199,6 @@ impl Checker {
         rules.handover.check(state, fact, report);
         rules.tokens.check(state, fact, report);
         rules.writes.check(state, fact, report);
-        self.explain();
     }
 
     /// Time passes without anything that happens.
@@ -215,13 +206,11 @@ impl Checker {
         self.state.now = self.state.now.max(now);
         self.rules.cleanup.check(&self.state, &mut self.report);
         self.rules.progress.check(&self.state, &mut self.report);
-        self.explain();
     }
 
     /// Adds a violation that its source has noticed by itself.
     pub fn violated(&mut self, violation: Violation) {
         self.report.violated(violation);
-        self.explain();
     }
 
     /// What was wrong, in the order in which it was noticed.
@@ -240,15 +229,5 @@ impl Checker {
     #[must_use]
     pub const fn marks(&self) -> &BTreeMap<&'static str, u64> {
         &self.report.marks
-    }
-
-    fn explain(&mut self) {
-        let new = self.report.explained;
-        for violation in &mut self.report.violations[new..] {
-            violation.finding = violation
-                .finding
-                .or_else(|| Finding::of(violation, &self.state));
-        }
-        self.report.explained = self.report.violations.len();
     }
 }

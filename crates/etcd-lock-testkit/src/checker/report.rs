@@ -7,8 +7,6 @@ use super::Violation;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Report {
     pub(super) violations: Vec<Violation>,
-    /// How many of them have been looked at for a finding.
-    pub(super) explained: usize,
     pub(super) marks: BTreeMap<&'static str, u64>,
     said: BTreeSet<String>,
 }

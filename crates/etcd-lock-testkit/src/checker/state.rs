@@ -18,12 +18,10 @@ pub(super) struct State {
     pub(super) leases: BTreeMap<i64, Lease>,
     pub(super) waits: BTreeMap<u64, Wait>,
     pub(super) grants: BTreeMap<u64, Grant>,
-    pub(super) watches: Watches,
     pub(super) died: BTreeMap<Client, Micros>,
     pub(super) healed: Option<Micros>,
-    /// What requests of clients, and what their watches were refused with.
+    /// What requests of clients were refused with.
     refused: Vec<(Client, ErrorKind, Micros)>,
-    watches_refused: Vec<(Client, ErrorKind, Micros)>,
     /// When the last disturbance of everybody is over, and that of single processes.
     quiet_since: Micros,
     quiet_since_of: BTreeMap<u32, Micros>,
@@ -51,21 +49,17 @@ pub(super) struct Queued {
     pub(super) given_up: Option<(Client, Micros)>,
     /// It may be of a wait that had ended before it was created.
     pub(super) may_be_late: bool,
-    /// Others were there before it.
-    pub(super) contended: bool,
 }
 
 /// An entry that was deleted.
 #[derive(Clone, Debug)]
 pub(super) struct Gone {
     pub(super) at: Micros,
-    pub(super) revision: i64,
     pub(super) by: Author,
     pub(super) since: Micros,
     pub(super) lease: i64,
     /// Nobody had waited with it for as long as it was there, as far as can be told.
     pub(super) was_unwanted: bool,
-    pub(super) contended: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -118,13 +112,6 @@ impl Grant {
     }
 }
 
-/// Which keys a client has watched, and what the watches have told.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Watches {
-    pub(super) watched: BTreeSet<(Client, String)>,
-    pub(super) told: BTreeSet<(Client, String, i64)>,
-}
-
 impl State {
     /// When the last disturbance so far of a process is over, which may be later than now.
     pub(super) fn quiet_since(&self, process: u32) -> Micros {
@@ -151,11 +138,6 @@ impl State {
     /// Whether a request of a client was refused so since.
     pub(super) fn was_refused(&self, client: Client, kind: ErrorKind, since: Micros) -> bool {
         has(&self.refused, client, kind, since)
-    }
-
-    /// Whether a watch of a client was refused or ended so since.
-    pub(super) fn was_watch_refused(&self, client: Client, kind: ErrorKind, since: Micros) -> bool {
-        has(&self.watches_refused, client, kind, since)
     }
 
     pub(super) fn lock(&self, name: &str) -> &Lock {
@@ -210,11 +192,8 @@ impl State {
         match fact {
             Fact::Entered { lock, entry, lease } => self.entered(lock, entry, *lease),
             Fact::Left {
-                lock,
-                entry,
-                revision,
-                by,
-            } => self.left(lock, entry, *revision, *by),
+                lock, entry, by, ..
+            } => self.left(lock, entry, *by),
             Fact::LeaseBegan { lease } => {
                 if let Some(lease) = self.leases.get_mut(lease) {
                     lease.began.get_or_insert(now);
@@ -232,21 +211,7 @@ impl State {
                 };
                 *quiet = (*quiet).max(*until);
             }
-            Fact::Watched { client, key } => {
-                self.watches.watched.insert((*client, key.clone()));
-            }
-            Fact::Told {
-                client,
-                key,
-                revision,
-            } => {
-                let told = (*client, key.clone(), *revision);
-                self.watches.told.insert(told);
-            }
             Fact::Refused { client, kind } => self.refused.push((*client, *kind, now)),
-            Fact::WatchRefused { client, kind } => {
-                self.watches_refused.push((*client, *kind, now));
-            }
             Fact::Healed => self.healed = Some(now),
             _ => {}
         }
@@ -323,7 +288,6 @@ impl State {
             since: now,
             given_up: unwanted.map(|owner| (owner, now)),
             may_be_late,
-            contended: !lock.queue.is_empty(),
         };
         if lock.queue.is_empty() {
             lock.moved = now;
@@ -351,7 +315,7 @@ impl State {
         })
     }
 
-    fn left(&mut self, lock: &str, entry: &Entry, revision: i64, by: Author) {
+    fn left(&mut self, lock: &str, entry: &Entry, by: Author) {
         let now = self.now;
         let lock = self.locks.entry(lock.to_owned()).or_default();
         let Some(queued) = lock.queue.remove(entry) else {
@@ -360,12 +324,10 @@ impl State {
         lock.moved = now;
         let gone = Gone {
             at: now,
-            revision,
             by,
             since: queued.since,
             lease: queued.lease,
             was_unwanted: queued.may_be_late || queued.given_up.is_some(),
-            contended: queued.contended,
         };
         lock.gone.insert(entry.clone(), gone);
     }

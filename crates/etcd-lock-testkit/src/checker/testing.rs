@@ -288,27 +288,6 @@ impl Case {
         self.add(Fact::Refused { client, kind });
     }
 
-    pub(super) fn watch_is_refused(&mut self, session: i64, kind: ErrorKind) {
-        let client = Self::client(session);
-        self.add(Fact::WatchRefused { client, kind });
-    }
-
-    pub(super) fn watches(&mut self, session: i64) {
-        self.add(Fact::Watched {
-            client: Self::client(session),
-            key: key(session),
-        });
-    }
-
-    /// A watch tells of the last deletion.
-    pub(super) fn is_told(&mut self, session: i64) {
-        self.add(Fact::Told {
-            client: Self::client(session),
-            key: key(session),
-            revision: self.revision,
-        });
-    }
-
     pub(super) fn lease_ends(&mut self, lease: i64, by: Author) {
         self.add(Fact::LeaseEnded { lease, by });
     }
@@ -352,12 +331,6 @@ impl Case {
 
     pub(super) fn finds(&self, rules: &[Rule]) {
         assert_eq!(self.rules(), rules, "{:#?}", self.checker.violations());
-    }
-
-    /// The findings that explain what was broken so far.
-    pub(super) fn findings(&self) -> Vec<Option<super::Finding>> {
-        let violations = self.checker.violations().iter();
-        violations.map(|violation| violation.finding).collect()
     }
 }
 

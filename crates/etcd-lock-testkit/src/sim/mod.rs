@@ -13,7 +13,7 @@
 //! | `streams`, `cluster` | faults of streams, watches and clocks; of the server and by strangers |
 //! | `server` | the model of etcd |
 //! | `notes`, `claims`, `records`, `log` | what processes say and claim, the history that [`checker`](crate::checker) judges, the trace |
-//! | `expected` | scenarios that break a rule today |
+//! | `mended` | scenarios in which something once went wrong |
 //! | `coverage` | what a long run must have come through |
 //! | `shrink` | the smallest scenario that still fails |
 
@@ -21,11 +21,11 @@ mod claims;
 mod cluster;
 mod coverage;
 mod ending;
-mod expected;
 mod faults;
 mod hosts;
 mod hub;
 mod log;
+mod mended;
 mod network;
 mod notes;
 mod panics;
@@ -42,11 +42,11 @@ mod world;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::checker::{Finding, Rule, Violation};
+use crate::checker::Violation;
 use crate::history::Record;
 
 pub use self::coverage::unreached;
-pub use self::expected::{Expected, expected};
+pub use self::mended::{Mended, mended};
 pub use self::scenario::Scenario;
 pub use self::shrink::shrink;
 use self::world::World;
@@ -55,7 +55,7 @@ use self::world::World;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// What was wrong, in the order in which it was noticed. The run ends at the first that no finding explains.
+    /// What was wrong, in the order in which it was noticed. The run ends at the first.
     pub violations: Vec<Violation>,
     /// A hash of everything that happened.
     pub hash: u64,
@@ -68,11 +68,10 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The violation that no finding explains, if there is one.
+    /// The first violation, if there is one.
     #[must_use]
-    pub fn unexplained(&self) -> Option<&Violation> {
-        let mut violations = self.violations.iter();
-        violations.find(|violation| violation.finding.is_none())
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violations.first()
     }
 }
 
@@ -86,8 +85,6 @@ pub struct Stats {
     pub faults: BTreeMap<&'static str, u64>,
     /// Branches of the checker's rules, by what they are about.
     pub marks: BTreeMap<&'static str, u64>,
-    /// Violations that a finding explains, by finding and rule.
-    pub explained: BTreeMap<(Finding, Rule), u64>,
     simulated: u64,
 }
 
@@ -104,7 +101,6 @@ impl Stats {
         self.simulated += other.simulated;
         add(&mut self.faults, &other.faults);
         add(&mut self.marks, &other.marks);
-        add(&mut self.explained, &other.explained);
     }
 
     fn count(&mut self, fault: &'static str) {

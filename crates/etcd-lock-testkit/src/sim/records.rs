@@ -43,12 +43,6 @@ impl Records {
         &self.checker
     }
 
-    /// The first violation that no finding explains.
-    pub(super) fn unexplained(&self) -> Option<&Violation> {
-        let mut violations = self.checker.violations().iter();
-        violations.find(|violation| violation.finding.is_none())
-    }
-
     pub(super) fn violated(&mut self, at: Micros, rule: Rule, text: impl Into<String>) {
         self.checker.violated(Violation::new(rule, at, text));
     }

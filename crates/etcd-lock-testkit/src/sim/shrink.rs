@@ -2,21 +2,21 @@
 
 use super::scenario::{Net, Scenario, Step};
 use super::{Outcome, run};
-use crate::checker::{Finding, Rule};
+use crate::checker::Rule;
 
 /// Leaves out processes, tasks, steps, faults and bad luck of the network for as long as a run still ends in a violation
-/// of the same rule and finding. The smallest scenario that was found, and how it ends.
+/// of the same rule. The smallest scenario that was found, and how it ends.
 #[must_use]
 pub fn shrink(scenario: &Scenario) -> (Scenario, Outcome) {
     let mut best = scenario.clone();
     let mut outcome = run(&best);
-    let Some(kind) = kind(&outcome) else {
+    let Some(rule) = broken(&outcome) else {
         return (best, outcome);
     };
     loop {
         let smaller = candidates(&best).into_iter().find_map(|candidate| {
             let outcome = run(&candidate);
-            (self::kind(&outcome) == Some(kind)).then_some((candidate, outcome))
+            (broken(&outcome) == Some(rule)).then_some((candidate, outcome))
         });
         let Some((smaller, its_outcome)) = smaller else {
             return (best, outcome);
@@ -25,12 +25,9 @@ pub fn shrink(scenario: &Scenario) -> (Scenario, Outcome) {
     }
 }
 
-/// The rule that is broken and the finding that explains it: of the violation that none explains, or else of the first.
-fn kind(outcome: &Outcome) -> Option<(Rule, Option<Finding>)> {
-    let violation = outcome
-        .unexplained()
-        .or_else(|| outcome.violations.first())?;
-    Some((violation.rule, violation.finding))
+/// The rule that is broken first.
+fn broken(outcome: &Outcome) -> Option<Rule> {
+    outcome.violation().map(|violation| violation.rule)
 }
 
 /// All scenarios that are smaller by one thing, the greatest savings first. Numbers of processes stay what they are.

@@ -134,7 +134,7 @@ fn micros(length: std::time::Duration) -> Micros {
 mod tests {
     use std::time::Duration;
 
-    use super::super::expected::{fault, hold, program};
+    use super::super::mended::{fault, hold, program};
     use super::super::run;
     use super::super::scenario::{Etcd, FaultKind, Mode, Net, Scenario, Step};
     use super::*;

@@ -127,7 +127,7 @@ impl<'a> World<'a> {
     pub(super) fn run(mut self) -> Outcome {
         let mut turns = 0;
         let mut noticed = 0;
-        while self.phase != Phase::Done && self.records.unexplained().is_none() {
+        while self.phase != Phase::Done && self.records.checker().violations().is_empty() {
             self.turn();
             turns += 1;
             if turns == MANY_TURNS {
@@ -161,12 +161,6 @@ impl<'a> World<'a> {
         stats.seeds = 1;
         stats.simulated = self.now;
         stats.marks = checker.marks().clone();
-        for violation in checker.violations() {
-            if let Some(finding) = violation.finding {
-                let kind = (finding, violation.rule);
-                *stats.explained.entry(kind).or_default() += 1;
-            }
-        }
         let (hash, trace) = log.into_parts();
         Outcome {
             violations: checker.violations().to_vec(),

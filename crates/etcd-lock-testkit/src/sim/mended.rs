@@ -1,4 +1,4 @@
-//! Scenarios that break a rule today, each by one known defect. They are data, so that they say what must come together.
+//! Scenarios in which a queue once broke a rule. They are data, so that they say what must come together.
 
 use etcd_lock_memory::model::{Version, WatchRefusal};
 use etcd_lock_session::Tuning;
@@ -6,24 +6,21 @@ use etcd_lock_session::Tuning;
 use super::scenario::{
     Acquire, End, Etcd, Fault, FaultKind, Foreign, How, Mode, Net, Program, Scenario, Step, Value,
 };
-use crate::checker::{Finding, Rule};
 use crate::faults::WatchFault;
 
-/// A scenario that must break this rule by this defect, and nothing that it does not explain.
+/// A scenario in which a queue once broke a rule, and must break none any more.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Expected {
-    /// The defect.
-    pub finding: Finding,
-    /// The rule that it breaks.
-    pub rule: Rule,
-    /// How.
+pub struct Mended {
+    /// The defect in a few words.
+    pub name: &'static str,
+    /// How it showed.
     pub scenario: Scenario,
 }
 
-/// One scenario for each finding. When a defect is mended its scenario breaks nothing any more: it becomes a plain test, and the finding goes.
+/// One scenario for each defect that was found and mended.
 #[must_use]
-pub fn expected() -> Vec<Expected> {
+pub fn mended() -> Vec<Mended> {
     vec![
         deleted_between_two_watches(),
         refused_after_the_login_ended(),
@@ -35,28 +32,32 @@ pub fn expected() -> Vec<Expected> {
     ]
 }
 
-/// The server restarts, and while no watch is on somebody deletes the entry of a holder that doesn't await `lost()`.
-fn deleted_between_two_watches() -> Expected {
+/// The server restarts, and while no watch is on somebody deletes the entry of a holder that doesn't await `lost()`. It claimed the lock on.
+fn deleted_between_two_watches() -> Mended {
     let holder = program(Mode::Mutex(0), 3, vec![vec![hold(10_000)]]);
     let faults = vec![
         fault(1_000, 500, FaultKind::Restart),
         fault(1_100, 0, FaultKind::DeleteKey(0)),
     ];
-    case(Finding::C1, Rule::Exclusion, vec![holder], faults)
+    case("deleted-between-two-watches", vec![holder], faults)
 }
 
-/// A waiter's watch is refused since the login of its stream has ended, as etcd 3.6 says it.
-fn refused_after_the_login_ended() -> Expected {
+/// A waiter's watch is refused since the login of its stream has ended, as etcd 3.6 says it. The wait failed.
+fn refused_after_the_login_ended() -> Mended {
     let refused = WatchFault::Refused(WatchRefusal::LoginEnded);
     let faults = vec![fault(300, 1_000, FaultKind::Watches(1, refused))];
     let (holder, waiter) = holder_and_waiter();
-    let mut case = case(Finding::C2, Rule::Error, vec![holder, waiter], faults);
+    let mut case = case(
+        "refused-after-the-login-ended",
+        vec![holder, waiter],
+        faults,
+    );
     case.scenario.etcd.version = Version::V3_6;
     case
 }
 
-/// The member of a waiter's watch catches up, and what the watch would go on from is compacted away.
-fn cancelled_for_a_compaction() -> Expected {
+/// The member of a waiter's watch catches up, and what the watch would go on from is compacted away. The wait failed.
+fn cancelled_for_a_compaction() -> Mended {
     let faults = vec![
         fault(
             1_000,
@@ -71,7 +72,7 @@ fn cancelled_for_a_compaction() -> Expected {
         fault(1_200, 0, FaultKind::Watches(1, WatchFault::Restarted)),
     ];
     let (holder, waiter) = holder_and_waiter();
-    case(Finding::C4, Rule::Error, vec![holder, waiter], faults)
+    case("cancelled-for-a-compaction", vec![holder, waiter], faults)
 }
 
 /// One holds the lock for three seconds, and another waits for it from half a second on.
@@ -81,8 +82,8 @@ fn holder_and_waiter() -> (Program, Program) {
     (holder, program(Mode::Mutex(0), 5, vec![steps]))
 }
 
-/// A waiter gives up and can't reach the server for 40 s, while its session lives. Closing that removes the entry in the end.
-fn withdrawal_in_a_long_partition() -> Expected {
+/// A waiter gives up and can't reach the server for 40 s, while its session lives. The withdrawal was given up after half a minute.
+fn withdrawal_in_a_long_partition() -> Mended {
     let holder = program(Mode::Mutex(0), 120, vec![vec![hold(70_000)]]);
     let gives_up = acquire(How::Timeout(500), 10);
     let steps = vec![
@@ -93,38 +94,42 @@ fn withdrawal_in_a_long_partition() -> Expected {
     ];
     let waiter = program(Mode::Mutex(0), 120, vec![steps]);
     let faults = vec![fault(1_200, 40_000, FaultKind::Partition(1))];
-    case(Finding::C3, Rule::Leak, vec![holder, waiter], faults)
+    case(
+        "withdrawal-in-a-long-partition",
+        vec![holder, waiter],
+        faults,
+    )
 }
 
-/// Two tasks of a session wait behind another process; the first one's time is up.
-fn front_task_times_out() -> Expected {
+/// Two tasks of a session wait behind another process; the first one's time is up. The other one's entry went with it.
+fn front_task_times_out() -> Mended {
     let holder = program(Mode::Mutex(0), 5, vec![vec![hold(3_000)]]);
     let front = vec![Step::Sleep(100), acquire(How::Timeout(500), 10)];
     let behind = vec![Step::Sleep(200), acquire(How::Lock, 10)];
     let waiters = program(Mode::Mutex(0), 5, vec![front, behind]);
-    case(Finding::C14, Rule::Place, vec![holder, waiters], Vec::new())
+    case("front-task-times-out", vec![holder, waiters], Vec::new())
 }
 
-/// The server stalls for eleven seconds, which the session outlives, as somebody enters a queue for as long as it takes.
-fn stall_while_entering() -> Expected {
+/// The server stalls for eleven seconds, which the session outlives, as somebody enters a queue for as long as it takes. The wait failed with a timeout.
+fn stall_while_entering() -> Mended {
     let steps = vec![hold(10), Step::Sleep(1_000), hold(10)];
     let waiter = program(Mode::Mutex(0), 30, vec![steps]);
     let faults = vec![fault(900, 11_500, FaultKind::Stall)];
-    case(Finding::C15, Rule::Error, vec![waiter], faults)
+    case("stall-while-entering", vec![waiter], faults)
 }
 
-/// The answer to entering takes longer than nine tenths of the time to live, while keep-alives are answered, and somebody has deleted the entry by then.
-fn deleted_before_a_late_answer() -> Expected {
+/// The answer to entering takes longer than nine tenths of the time to live, while keep-alives are answered, and somebody has deleted the entry by then. The lock was granted.
+fn deleted_before_a_late_answer() -> Mended {
     let steps = vec![Step::Sleep(500), hold(10)];
     let holder = program(Mode::Mutex(0), 2, vec![steps]);
     let faults = vec![
         fault(300, 0, FaultKind::DeleteNextKey(0)),
         fault(400, 3_000, FaultKind::SlowReply(0)),
     ];
-    case(Finding::N1, Rule::Order, vec![holder], faults)
+    case("deleted-before-a-late-answer", vec![holder], faults)
 }
 
-fn case(finding: Finding, rule: Rule, processes: Vec<Program>, faults: Vec<Fault>) -> Expected {
+fn case(name: &'static str, processes: Vec<Program>, faults: Vec<Fault>) -> Mended {
     let scenario = Scenario {
         seed: 0,
         locks: 1,
@@ -135,11 +140,7 @@ fn case(finding: Finding, rule: Rule, processes: Vec<Program>, faults: Vec<Fault
         chaos_ms: 50_000,
         ahead_ms: 5,
     };
-    Expected {
-        finding,
-        rule,
-        scenario,
-    }
+    Mended { name, scenario }
 }
 
 pub(super) fn program(mode: Mode, ttl: u64, tasks: Vec<Vec<Step>>) -> Program {
