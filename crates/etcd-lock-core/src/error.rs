@@ -23,6 +23,7 @@ impl Error {
             message: message.into(),
             server_text: None,
             outcome_unknown: false,
+            session_lost: false,
             source: None,
         }))
     }
@@ -51,6 +52,12 @@ impl Error {
     #[must_use]
     pub fn with_outcome_unknown(self) -> Self {
         self.map(|inner| inner.outcome_unknown = true)
+    }
+
+    /// Says that not only a lock or a queue entry is lost, but the session that it belonged to.
+    #[must_use]
+    pub fn with_session_lost(self) -> Self {
+        self.map(|inner| inner.session_lost = true)
     }
 
     /// What kind of failure this is.
@@ -84,10 +91,12 @@ impl Error {
         self.kind() == ErrorKind::Unavailable
     }
 
-    /// Whether the lease is gone, or the session that kept it alive was lost.
+    /// Whether the lease is gone, or the session that kept it alive was lost: what is needed then is another session. An error
+    /// of kind [`Lost`](ErrorKind::Lost) without this concerns one lock or queue entry, and its session may go on: it may also
+    /// be that the end of the lease, which deletes the key, was not noticed yet.
     #[must_use]
     pub fn is_session_lost(&self) -> bool {
-        matches!(self.kind(), ErrorKind::LeaseNotFound | ErrorKind::Lost)
+        self.0.session_lost || self.kind() == ErrorKind::LeaseNotFound
     }
 
     fn map(mut self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -103,6 +112,7 @@ impl fmt::Debug for Error {
             .field("message", &self.0.message)
             .field("server_text", &self.0.server_text)
             .field("outcome_unknown", &self.0.outcome_unknown)
+            .field("session_lost", &self.0.session_lost)
             .field("source", &self.0.source)
             .finish()
     }
@@ -197,6 +207,7 @@ struct Inner {
     message: String,
     server_text: Option<String>,
     outcome_unknown: bool,
+    session_lost: bool,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -217,6 +228,13 @@ mod tests {
             .with_source(std::io::Error::other("refused"));
         assert_eq!(error.to_string(), "can't reach 127.0.0.1:1");
         assert_eq!(error.source().unwrap().to_string(), "refused");
+    }
+
+    #[test]
+    fn the_loss_of_a_lock_is_no_loss_of_its_session() {
+        let lost = Error::new(ErrorKind::Lost, "the lock's key a/1 is gone");
+        assert!(!lost.is_session_lost());
+        assert!(lost.with_session_lost().is_session_lost());
     }
 
     #[test]

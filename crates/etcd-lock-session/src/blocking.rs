@@ -3,8 +3,8 @@
 //! The work is done on a runtime with one thread of its own, which is started when it is first needed and lives for as
 //! long as the process. A client that was made outside of any runtime can be used here, and only here.
 //!
-//! Calling any of this from async code would stop the thread that the rest of that code runs on: it is refused with
-//! `InvalidArgument`, and nothing is sent.
+//! Threads of tokio's `spawn_blocking` may call all of this. Async code should not: a call works there, too, but stops the
+//! thread that the rest of that code runs on, and never returns where it waits for something that only this thread would do.
 //!
 //! ```
 //! # use std::time::Duration;

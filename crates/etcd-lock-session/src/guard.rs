@@ -140,6 +140,11 @@ impl LockGuard {
         }
     }
 
+    #[cfg(feature = "blocking")]
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        self.session.runtime()
+    }
+
     /// A transaction that commits only while the key is the one of this grant.
     pub fn fenced_txn(&self) -> FencedTxn<'_> {
         FencedTxn {
@@ -243,7 +248,7 @@ impl FencedTxn<'_> {
             {
                 Ok(reply)
             }
-            _ => Err(key_gone(&guard.key)),
+            _ => Err(caller.why_lost()),
         }
     }
 }

@@ -107,7 +107,7 @@ impl Keeper {
             let sent = clock.now();
             // The stream holds the other end for as long as it has not failed, and then the reply says so.
             let _ = requests.send(self.lease.id());
-            let patience = self.lease.valid_until().min(after(sent, interval));
+            let patience = self.lease.valid_until().min(after(sent, self.patience()));
             let reply = match self.in_time(patience, replies.next()).await {
                 Some(Some(reply)) => reply?,
                 Some(None) => {
@@ -129,11 +129,16 @@ impl Keeper {
         }
     }
 
-    /// A third of the time to live; less where the grace leaves little of it.
+    /// A third of the time to live; less where the grace leaves little of it, so that an answer may always take three tenths.
     fn interval(&self) -> Duration {
         let ttl = self.ttl.as_duration();
         let trust = (ttl * 9 / 10).saturating_sub(self.grace);
-        (ttl / 3).min(trust / 2)
+        (ttl / 3).min(trust.saturating_sub(ttl * 3 / 10))
+    }
+
+    /// How long an answer may take before it is asked for on another stream.
+    fn patience(&self) -> Duration {
+        self.ttl.as_duration() / 3
     }
 
     async fn in_time<T>(&self, bound: Stamp, future: impl Future<Output = T>) -> Option<T> {
@@ -158,6 +163,7 @@ pub(crate) fn too_late() -> Error {
         ErrorKind::Lost,
         "the session's lease could not be renewed in time and may have ended",
     )
+    .with_session_lost()
 }
 
 pub(crate) fn closed() -> Error {

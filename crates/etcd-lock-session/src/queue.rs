@@ -128,6 +128,16 @@ impl Queue {
         self.0.lock_bare(request, Mode::Try, options.timeout).await
     }
 
+    /// How many locks, leases and members of locks it remembers: nothing grows without bound.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        let leases = self.0.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        let locks = self.0.locks();
+        let members = locks.values().map(|lock| lock.state().members.len());
+        leases.len() + locks.len() + members.sum::<usize>()
+    }
+
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.0
     }

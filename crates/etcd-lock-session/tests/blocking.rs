@@ -88,8 +88,51 @@ fn eetcds_functions_work_without_async() {
     blocking::lease::revoke(&client, lease).unwrap();
 }
 
+/// Tokio enters the runtime on the threads of `spawn_blocking`, too.
 #[tokio::test]
-async fn a_call_from_async_code_is_refused() {
-    let error = Session::open(&client(), TTL).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
+async fn threads_of_spawn_blocking_wait_like_any_other() {
+    let client = client();
+    let ended = tokio::task::spawn_blocking(move || {
+        let session = Session::open(&client, TTL).unwrap();
+        let guard = Mutex::new(&session, "a").unwrap().lock().unwrap();
+        let ended = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            session.close()
+        });
+        let why = guard.lost();
+        ended.join().unwrap().unwrap();
+        why.kind()
+    });
+    assert_eq!(ended.await.unwrap(), ErrorKind::Closed);
+}
+
+/// It stops its thread, as the documentation says, but is answered.
+#[tokio::test]
+async fn a_call_from_async_code_works() {
+    let session = Session::open(&client(), TTL).unwrap();
+    let mutex = Mutex::new(&session, "a").unwrap();
+    // More often than the budget of a task allows.
+    for _ in 0..1_000 {
+        mutex.lock().unwrap().unlock().unwrap();
+    }
+    let guard = mutex.lock().unwrap();
+    session.close().unwrap();
+    assert_eq!(guard.lost().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_loss_is_told_when_it_happens_and_not_before() {
+    let client = client();
+    let session = Session::open(&client, TTL).unwrap();
+    let guard = Mutex::new(&session, "a").unwrap().lock().unwrap();
+    let lease = session.lease();
+    let waiting = tokio::task::spawn_blocking(move || guard.lost());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!waiting.is_finished());
+    tokio::task::spawn_blocking(move || blocking::lease::revoke(&client, lease))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(!waiting.await.unwrap().is_timeout());
+    assert!(session.lost().is_session_lost());
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use common::{client, keys, until_keys};
-use etcd_lock_core::{Client, ErrorKind};
+use common::{INFINITE, client, keys, until_keys};
+use etcd_lock_core::{Client, ErrorKind, Transport};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{FencingToken, Mutex, Queue, Session, SessionOptions};
 use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport};
@@ -254,4 +254,83 @@ async fn lock_timeout_and_try_lock_give_up() {
         .unlock()
         .await
         .unwrap();
+}
+
+/// The place in etcd's queue is the session's.
+#[tokio::test(start_paused = true)]
+async fn the_timeout_of_a_task_does_not_cost_the_next_one_its_place() {
+    let etcd = MemoryEtcd::new();
+    let session = Session::open(&Queue::new(etcd.clone()).into_client(), TTL)
+        .await
+        .unwrap();
+    let mutex = Mutex::new(&session, "a").unwrap();
+    let holder = common::request(&etcd, "a").await;
+    let holder = etcd.lock(holder, INFINITE).await.unwrap();
+    let first = mutex.clone();
+    let first = tokio::spawn(async move { first.lock_timeout(Duration::from_secs(5)).await });
+    until_keys(&etcd, "a", 2).await;
+    let second = tokio::spawn(async move { mutex.lock().await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (stranger, asked) = (Queue::new(etcd.clone()), common::request(&etcd, "a").await);
+    let stranger = tokio::spawn(async move { stranger.lock(asked, INFINITE).await });
+    until_keys(&etcd, "a", 3).await;
+    assert!(first.await.unwrap().unwrap_err().is_timeout());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    common::unlock(&etcd, holder.key).await;
+    let guard = second.await.unwrap().unwrap();
+    assert!(!stranger.is_finished());
+    guard.unlock().await.unwrap();
+    stranger.await.unwrap().unwrap();
+}
+
+/// Also by time, whatever the count allows.
+#[tokio::test(start_paused = true)]
+async fn the_tasks_of_a_session_let_a_stranger_in_after_a_second() {
+    let etcd = MemoryEtcd::new();
+    let session = Session::open(&Queue::new(etcd.clone()).into_client(), TTL)
+        .await
+        .unwrap();
+    for _ in 0..4 {
+        let mutex = Mutex::new(&session, "a").unwrap();
+        tokio::spawn(async move {
+            loop {
+                let guard = mutex.lock().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                guard.unlock().await.unwrap();
+            }
+        });
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let (stranger, asked) = (Queue::new(etcd.clone()), common::request(&etcd, "a").await);
+    let begun = tokio::time::Instant::now();
+    stranger.lock(asked, INFINITE).await.unwrap();
+    let waited = begun.elapsed();
+    assert!(waited < Duration::from_secs(4), "{waited:?}");
+}
+
+/// The server answers later than one request may take.
+#[tokio::test(start_paused = true)]
+async fn a_stall_while_entering_is_waited_out() {
+    for fault in [
+        CallFault::Delayed(Duration::from_secs(11)),
+        CallFault::Slow(Duration::from_secs(11)),
+        CallFault::ExecutedLate(Duration::from_secs(11)),
+    ] {
+        let etcd = MemoryEtcd::new();
+        let faulty = FaultyTransport::new(&etcd);
+        let ttl = Duration::from_secs(60);
+        let session = Session::open(&Queue::new(faulty.clone()).into_client(), ttl).await;
+        let mutex = Mutex::new(&session.unwrap(), "a").unwrap();
+        let stalls = AtomicUsize::new(0);
+        faulty.on_calls(move |call| {
+            let is_first = call == CallKind::TxnPut && stalls.fetch_add(1, SeqCst) == 0;
+            is_first.then_some(fault)
+        });
+        let guard = mutex.lock().await.unwrap();
+        assert!(guard.is_held(), "after {fault:?}");
+        guard.unlock().await.unwrap();
+        // What came late is removed, too.
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(keys(&etcd, "a").await.is_empty(), "after {fault:?}");
+    }
 }

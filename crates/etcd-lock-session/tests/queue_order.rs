@@ -7,11 +7,19 @@ mod common;
 use std::time::Duration;
 
 use common::{INFINITE, keys, request, seconds, unlock, until_keys};
-use etcd_lock_core::kv::{PutRequest, TxnRequest};
-use etcd_lock_core::{Client, ErrorKind, LockKey, Transport, UnlockRequest};
+use etcd_lock_core::kv::{PutRequest, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
+use etcd_lock_core::lease::{
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
+    LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+};
+use etcd_lock_core::watch::{WatchRequest, WatchResponse};
+use etcd_lock_core::{
+    BoxStream, CallOptions, Client, ErrorKind, LeaseId, LockKey, LockRequest, LockResponse, Result,
+    Transport, UnlockRequest, UnlockResponse,
+};
 use etcd_lock_memory::MemoryEtcd;
-use etcd_lock_session::Queue;
-use etcd_lock_testkit::faults::FaultyTransport;
+use etcd_lock_session::{Mutex, Queue, Session};
+use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport};
 
 #[tokio::test(start_paused = true)]
 async fn an_uncontended_lock_is_one_request() {
@@ -198,4 +206,203 @@ async fn foreign_key_under_prefix_reported() {
     assert_eq!(view.entries.len(), 1);
     assert_eq!(view.entries[0].key, held.key);
     assert_eq!(view.entries[0].owner, None);
+}
+
+/// What an application, a bug or a stranger writes into an entry, or into another client's, grants nothing.
+#[tokio::test(start_paused = true)]
+async fn a_value_in_an_entry_grants_nothing() {
+    let forged: [&[u8]; 4] = [
+        b"next\0",
+        b"next\0a/1",
+        b"etcd-lock/1 0000000000000001 ",
+        b"etcd-lock/1 0000000000000001 next\0",
+    ];
+    for value in forged {
+        let etcd = MemoryEtcd::new();
+        let client = Queue::new(etcd.clone());
+        let held = etcd.lock(request(&etcd, "a").await, INFINITE);
+        let held = held.await.unwrap();
+        let given_up = request(&etcd, "a").await.with_value(value);
+        let other = Queue::new(etcd.clone());
+        let given_up = tokio::spawn(async move { other.lock(given_up, INFINITE).await });
+        until_keys(&etcd, "a", 2).await;
+        let asked = request(&etcd, "a").await;
+        let own = asked.key().as_bytes().clone();
+        let wait = tokio::spawn(async move { client.lock(asked, INFINITE).await });
+        until_keys(&etcd, "a", 3).await;
+        // A stranger writes it into the entry of the holder and of the last waiter, too.
+        for key in [held.key.as_bytes(), &own] {
+            let put = TxnRequest::new().and_then(PutRequest::new(key.clone(), value));
+            etcd.txn(put, INFINITE).await.unwrap();
+        }
+        given_up.abort();
+        until_keys(&etcd, "a", 2).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(!wait.is_finished(), "granted by {value:?}");
+        unlock(&etcd, held.key).await;
+        let granted = wait.await.unwrap().unwrap();
+        assert_eq!(granted.key.as_bytes(), &own);
+    }
+}
+
+/// etcd's `Lock` takes a negative lease that its caller has chosen.
+#[tokio::test(start_paused = true)]
+async fn an_entry_of_a_negative_lease_is_waited_for() {
+    let etcd = MemoryEtcd::new();
+    let queue = Queue::new(etcd.clone());
+    let put = TxnRequest::new().and_then(PutRequest::new("a/-5", ""));
+    etcd.txn(put, INFINITE).await.unwrap();
+    let busy = queue.try_lock(request(&etcd, "a").await, INFINITE).await;
+    assert_eq!(busy.unwrap_err().kind(), ErrorKind::Busy);
+    let asked = request(&etcd, "a").await;
+    let timed_out = queue.lock(asked.clone(), seconds(20)).await;
+    assert!(timed_out.unwrap_err().is_timeout());
+    let (granted, ()) = tokio::join!(queue.lock(asked, INFINITE), async {
+        until_keys(&etcd, "a", 2).await;
+        unlock(&etcd, LockKey::new("a/-5").unwrap()).await;
+    });
+    granted.unwrap();
+}
+
+/// Where etcd's users have permissions, the entry of another client may not even be written.
+#[tokio::test(start_paused = true)]
+async fn a_release_writes_into_no_entry_of_another_client() {
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let etcd = faulty.etcd();
+    let queue = Queue::new(faulty.clone());
+    let held = queue.lock(request(etcd, "a").await, INFINITE).await;
+    let held = held.unwrap();
+    for entries in 2..40 {
+        let (other, asked) = (Queue::new(etcd.clone()), request(etcd, "a").await);
+        tokio::spawn(async move { other.lock(asked, INFINITE).await });
+        until_keys(etcd, "a", entries).await;
+    }
+    let changed = async || {
+        let read = RangeRequest::prefix("a/");
+        let kvs = etcd.range(read, INFINITE).await.unwrap().kvs;
+        kvs.into_iter().filter(|kv| kv.version != 1).count()
+    };
+    let before = faulty.txns();
+    unlock(&queue, held.key).await;
+    assert_eq!(faulty.txns(), before + 1);
+    assert_eq!(changed().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unlock_of_a_key_that_is_no_entry_is_refused() {
+    let etcd = MemoryEtcd::new();
+    let queue = Queue::new(etcd.clone());
+    let client = queue.clone().into_client();
+    for key in [
+        "config/db",
+        "config/main",
+        "a",
+        "a/",
+        "a/0",
+        "a/01",
+        "a/1F",
+        "a/12345678901234567",
+    ] {
+        let put = TxnRequest::new().and_then(PutRequest::new(key, "kept"));
+        etcd.txn(put, INFINITE).await.unwrap();
+        let asked = UnlockRequest::new(LockKey::new(key).unwrap());
+        let error = queue.unlock(asked, INFINITE).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{key}: {error:?}");
+        let error = etcd_lock_core::unlock(&client, key).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{key}: {error:?}");
+        let read = etcd.range(RangeRequest::key(key), INFINITE).await.unwrap();
+        assert_eq!(read.kvs.len(), 1, "{key}");
+    }
+}
+
+/// A transport of a user's, which passes everything on.
+#[derive(Debug)]
+struct Decorated(Queue);
+
+#[async_trait::async_trait]
+impl Transport for Decorated {
+    async fn lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
+        self.0.lock(request, options).await
+    }
+
+    async fn unlock(&self, request: UnlockRequest, options: CallOptions) -> Result<UnlockResponse> {
+        self.0.unlock(request, options).await
+    }
+
+    async fn range(&self, request: RangeRequest, options: CallOptions) -> Result<RangeResponse> {
+        self.0.range(request, options).await
+    }
+
+    async fn txn(&self, request: TxnRequest, options: CallOptions) -> Result<TxnResponse> {
+        self.0.txn(request, options).await
+    }
+
+    async fn lease_grant(
+        &self,
+        request: LeaseGrantRequest,
+        options: CallOptions,
+    ) -> Result<LeaseGrantResponse> {
+        self.0.lease_grant(request, options).await
+    }
+
+    async fn lease_revoke(
+        &self,
+        lease: LeaseId,
+        options: CallOptions,
+    ) -> Result<LeaseRevokeResponse> {
+        self.0.lease_revoke(lease, options).await
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: LeaseTimeToLiveRequest,
+        options: CallOptions,
+    ) -> Result<LeaseTimeToLiveResponse> {
+        self.0.lease_time_to_live(request, options).await
+    }
+
+    async fn lease_leases(&self, options: CallOptions) -> Result<LeaseLeasesResponse> {
+        self.0.lease_leases(options).await
+    }
+
+    fn lease_keep_alive(
+        &self,
+        leases: BoxStream<LeaseId>,
+    ) -> BoxStream<Result<LeaseKeepAliveResponse>> {
+        self.0.lease_keep_alive(leases)
+    }
+
+    fn watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>> {
+        self.0.watch(requests)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_over_a_decorated_queue_share_one_watch_stream_and_hand_over() {
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let client = Client::new(Decorated(Queue::new(faulty.clone())));
+    let other = faulty.etcd().lock(request(&faulty, "a").await, INFINITE);
+    let other = other.await.unwrap();
+    let mut waits = Vec::new();
+    for entries in 2..7 {
+        let session = Session::open(&client, Duration::from_secs(60)).await;
+        let mutex = Mutex::new(&session.unwrap(), "a").unwrap();
+        waits.push(tokio::spawn(async move { mutex.lock().await.unwrap() }));
+        until_keys(faulty.etcd(), "a", entries).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(faulty.watch_streams(), 1);
+    faulty.on_calls(|call| match call {
+        CallKind::TxnDelete => Some(CallFault::Delayed(Duration::from_secs(5))),
+        _ => None,
+    });
+    unlock(faulty.etcd(), other.key).await;
+    let begun = tokio::time::Instant::now();
+    for wait in waits {
+        drop(wait.await.unwrap());
+    }
+    // Without waiting for the deletion of each.
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    until_keys(faulty.etcd(), "a", 0).await;
+    assert_eq!(faulty.watch_streams(), 1);
 }

@@ -8,16 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{INFINITE, keys, request, unlock, until_keys};
-use etcd_lock_core::{ErrorKind, LockKey, Transport};
+use etcd_lock_core::kv::{PutRequest, RangeRequest, TxnRequest};
+use etcd_lock_core::{ErrorKind, LockKey, Revision, Transport};
 use etcd_lock_memory::MemoryEtcd;
+use etcd_lock_memory::model::WatchRefusal;
 use etcd_lock_session::{Mutex, Queue, Session};
 use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport, StreamFault, WatchFault};
 
 /// A holder on the etcd itself, and a waiter over the faulty transport.
-async fn wait_behind(
-    faulty: &FaultyTransport,
-    meanwhile: impl AsyncFnOnce(LockKey),
-) {
+async fn wait_behind(faulty: &FaultyTransport, meanwhile: impl AsyncFnOnce(LockKey)) {
     let etcd = faulty.etcd().clone();
     let queue = Queue::new(faulty.clone());
     let held = etcd
@@ -233,4 +232,84 @@ async fn a_grant_of_an_entry_whose_deletion_was_not_reported_ends_within_a_heart
     let lost = tokio::time::timeout(heartbeat + attempt, guard.lost()).await;
     assert_eq!(lost.unwrap().kind(), ErrorKind::Lost);
     assert!(!guard.is_held());
+}
+
+/// etcd cancels a watch whose next event is compacted, as where a member has caught up by a snapshot.
+#[tokio::test(start_paused = true)]
+async fn a_wait_whose_watch_is_cancelled_for_a_compaction_keeps_its_entry() {
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let etcd = faulty.etcd().clone();
+    wait_behind(&faulty, async |key| {
+        let created = created(&etcd).await;
+        compact(&faulty).await;
+        faulty.on_watches(WatchFault::Restarted);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(faulty.watch_streams() > 1, "the watch was cancelled");
+        assert_eq!(self::created(&etcd).await, created);
+        unlock(&etcd, key).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_whose_watch_is_cancelled_for_a_compaction_hears_of_a_deletion() {
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let etcd = faulty.etcd().clone();
+    let client = Queue::new(faulty.clone()).into_client();
+    let session = Session::open(&client, Duration::from_secs(9)).await;
+    let mutex = Mutex::new(&session.unwrap(), "a").unwrap();
+    let guard = mutex.lock().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    compact(&faulty).await;
+    faulty.on_watches(WatchFault::Restarted);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(guard.is_held());
+    unlock(&etcd, guard.key().clone()).await;
+    let lost = tokio::time::timeout(Duration::from_millis(10), guard.lost()).await;
+    assert_eq!(lost.unwrap().kind(), ErrorKind::Lost);
+}
+
+/// The login of the stream has ended, or the user may not watch: the reads of the heartbeat tell of the release.
+#[tokio::test(start_paused = true)]
+async fn a_wait_whose_watch_is_refused_keeps_its_entry() {
+    for refusal in [WatchRefusal::LoginEnded, WatchRefusal::PermissionDenied] {
+        for is_over in [false, true] {
+            let faulty = FaultyTransport::new(&MemoryEtcd::new());
+            let etcd = faulty.etcd().clone();
+            faulty.on_watches(WatchFault::Refused(refusal));
+            let begun = tokio::time::Instant::now();
+            wait_behind(&faulty, async |key| {
+                let created = created(&etcd).await;
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                assert_eq!(self::created(&etcd).await, created);
+                if is_over {
+                    faulty.calm();
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                }
+                unlock(&etcd, key).await;
+            })
+            .await;
+            let granted = begun.elapsed();
+            let bound = Duration::from_secs(38);
+            assert!(granted < bound, "{granted:?} with {refusal:?}");
+        }
+    }
+}
+
+/// The create revisions of the entries, oldest first.
+async fn created(etcd: &MemoryEtcd) -> Vec<Revision> {
+    let read = RangeRequest::prefix("a/");
+    let kvs = etcd.range(read, INFINITE).await.unwrap().kvs;
+    let mut created: Vec<_> = kvs.into_iter().map(|kv| kv.create_revision).collect();
+    created.sort_unstable();
+    created
+}
+
+/// Compacts everything, after some writes elsewhere.
+async fn compact(faulty: &FaultyTransport) {
+    for value in ["1", "2", "3"] {
+        let put = TxnRequest::new().and_then(PutRequest::new("b", value));
+        faulty.etcd().txn(put, INFINITE).await.unwrap();
+    }
+    faulty.compact();
 }

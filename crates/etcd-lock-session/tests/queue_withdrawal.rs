@@ -11,7 +11,7 @@ use common::{INFINITE, grant, keys, request, seconds, unlock, until_keys};
 use etcd_lock_core::kv::{DeleteRequest, TxnRequest};
 use etcd_lock_core::{CallOptions, ErrorKind, LockName, LockRequest, Timeout, Transport};
 use etcd_lock_memory::MemoryEtcd;
-use etcd_lock_session::Queue;
+use etcd_lock_session::{Mutex, Queue, Session};
 use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport};
 
 #[tokio::test(start_paused = true)]
@@ -23,7 +23,7 @@ async fn a_timeout_leaves_no_entry() {
         .await
         .unwrap();
     let error = queue
-        .lock(request(&etcd, "a").await, common::seconds(2))
+        .lock(request(&etcd, "a").await, seconds(2))
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
@@ -264,4 +264,31 @@ async fn an_unknown_lease_is_refused() {
     );
     let error = queue.lock(request, INFINITE).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LeaseNotFound);
+}
+
+/// The lease lives for longer than the outage, so nobody else removes the entry.
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_outlasts_an_outage_of_forty_seconds() {
+    for fault in [CallFault::RequestLost, CallFault::Refused] {
+        let etcd = MemoryEtcd::new();
+        let faulty = FaultyTransport::new(&etcd);
+        let client = Queue::new(faulty.clone()).into_client();
+        let ttl = Duration::from_secs(120);
+        let session = Session::open(&client, ttl).await.unwrap();
+        let held = etcd.lock(request(&etcd, "a").await, INFINITE);
+        let held = held.await.unwrap();
+        faulty.on_calls(move |call| (call == CallKind::TxnDelete).then_some(fault));
+        let mutex = Mutex::new(&session, "a").unwrap();
+        let bound = Duration::from_secs(1);
+        let error = mutex.lock_timeout(bound).await.unwrap_err();
+        assert!(error.is_timeout(), "{error:?}");
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        assert_eq!(keys(&etcd, "a").await.len(), 2, "it is there still");
+        faulty.calm();
+        let begun = tokio::time::Instant::now();
+        until_keys(&etcd, "a", 1).await;
+        assert!(begun.elapsed() < Duration::from_secs(3), "with {fault:?}");
+        assert!(session.is_alive());
+        unlock(&etcd, held.key).await;
+    }
 }

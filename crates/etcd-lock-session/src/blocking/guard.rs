@@ -3,7 +3,7 @@
 use etcd_lock_core::kv::{Compare, Op, TxnResponse};
 use etcd_lock_core::{Error, LockKey, Result, Revision, Timeout};
 
-use super::runtime::wait;
+use super::runtime::{wait, wait_on};
 use crate::FencingToken;
 
 /// A lock that is held for as long as this lives, and for as long as etcd can be trusted to think so: see
@@ -40,7 +40,7 @@ impl LockGuard {
     /// Waits until the lock can no longer be relied on, and says why.
     #[must_use]
     pub fn lost(&self) -> Error {
-        wait(async { Ok(self.0.lost().await) }).unwrap_or_else(|error| error)
+        wait_on(self.0.runtime(), self.0.lost())
     }
 
     /// A transaction that commits only while the key is the one of this grant.

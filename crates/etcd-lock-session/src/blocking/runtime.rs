@@ -1,19 +1,42 @@
 //! The runtime behind the blocking calls.
 
 use std::future::Future;
-use std::sync::OnceLock;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 
 use etcd_lock_core::{Error, ErrorKind, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::unconstrained;
 
 /// Waits for a future on the runtime of the blocking calls.
 pub(super) fn wait<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
-    if Handle::try_current().is_ok() {
-        return Err(Error::invalid(
-            "a blocking call was made from async code: use the async one, or tokio's spawn_blocking",
-        ));
+    wait_on(runtime()?.handle(), future)
+}
+
+/// Waits for a future on a runtime that runs in other threads. Tokio's own `block_on` would panic on a thread that runs async
+/// code, and nothing that tokio offers tells such a thread from one of `spawn_blocking`. So this parks any thread.
+pub(super) fn wait_on<T>(runtime: &Handle, future: impl Future<Output = T>) -> T {
+    let _context = runtime.enter();
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    // Without the budget of the task that this thread may be running: nobody would renew it here.
+    let mut future = pin!(unconstrained(future));
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
     }
-    runtime()?.block_on(future)
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 /// Started once; where that fails, it is tried again with the next call.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd_lock_core::{Client, Error, LeaseId, Result, Ttl};
 
-use super::runtime::wait;
+use super::runtime::{wait, wait_on};
 use crate::SessionOptions;
 
 /// A lease that is kept alive in the background: see [`Session`](crate::Session).
@@ -57,7 +57,7 @@ impl Session {
     /// Waits until the session is lost, and says why.
     #[must_use]
     pub fn lost(&self) -> Error {
-        wait(async { Ok(self.0.lost().await) }).unwrap_or_else(|error| error)
+        wait_on(self.0.runtime(), self.0.lost())
     }
 
     /// Ends the session: revokes the lease, which releases every lock that it holds.

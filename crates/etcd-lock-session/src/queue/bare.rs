@@ -84,7 +84,7 @@ impl Inner {
                 caller.release().await?;
                 lock.state().header
             }
-            None => self.delete(&lock, &request, options).await?,
+            None => self.delete(&lock, lease, &request, options).await?,
         };
         Ok(UnlockResponse::new(header))
     }
@@ -94,6 +94,7 @@ impl Inner {
     async fn delete(
         &self,
         lock: &Lock,
+        lease: LeaseId,
         request: &UnlockRequest,
         options: CallOptions,
     ) -> Result<ResponseHeader> {
@@ -104,6 +105,8 @@ impl Inner {
                 let read = RangeRequest::key(key).keys_only();
                 let reply = self.transport.range(read, options).await?;
                 match reply.kvs.first() {
+                    // A key of another program may end in hexadecimal digits, too: `config/db`.
+                    Some(kv) if kv.lease != lease.get() => return Err(not_an_entry(key)),
                     Some(kv) => kv.create_revision,
                     None => return Ok(reply.header),
                 }
@@ -149,6 +152,6 @@ impl Lock {
 
 fn not_an_entry(key: &LockKey) -> Error {
     Error::invalid(format!(
-        "{key} is not the key of a lock: those end in a slash and a lease in hexadecimal"
+        "{key} is not the key of a lock: those end in a slash and the lease that they have, in hexadecimal"
     ))
 }

@@ -82,4 +82,5 @@ fn restored(text: &str) -> Error {
         ErrorKind::Lost,
         format!("{text}, so that no lock that was held before can be relied on"),
     )
+    .with_session_lost()
 }

@@ -394,12 +394,13 @@ impl State {
 
     fn lost(&mut self, caller: CallerId, todo: &mut Todo) {
         todo.is_changed = true;
-        let session = self.callers.session_of(caller);
-        if let Some(member) = session.and_then(|session| self.members.get_mut(&session))
+        if let Some(session) = self.callers.session_of(caller)
+            && let Some(member) = self.members.get_mut(&session)
             && member.bare_hold == Some(caller)
         {
             member.bare_hold = None;
-            return self.callers.remove(caller);
+            self.callers.remove(caller);
+            return self.leave(session);
         }
         self.callers.resolve(caller, Slot::Lost, todo);
     }

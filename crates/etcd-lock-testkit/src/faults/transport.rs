@@ -17,6 +17,7 @@ use etcd_lock_core::{
 };
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_memory::model::{Model, StreamId};
+use etcd_lock_proto::etcdserverpb as pb;
 use futures_util::StreamExt;
 use futures_util::stream::once;
 use tokio::sync::watch;
@@ -98,6 +99,25 @@ impl FaultyTransport {
     pub fn fall_behind(&self) {
         let model = self.etcd.with(|model| model.clone());
         *lock(&self.shared.behind) = Some(MemoryEtcd::from(model));
+    }
+
+    /// Has the etcd forget its history up to now.
+    ///
+    /// # Panics
+    /// Where nothing was written since the last time.
+    pub fn compact(&self) {
+        self.etcd.with(|model| {
+            let revision = model.range(&pb::RangeRequest {
+                key: b"a".to_vec().into(),
+                ..pb::RangeRequest::default()
+            });
+            let revision = revision.unwrap().header.unwrap().revision;
+            let request = pb::CompactionRequest {
+                revision,
+                physical: false,
+            };
+            model.compact(&request).unwrap();
+        });
     }
 
     /// Nothing has a fault from now on.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use etcd_lock_core::ErrorKind;
 use etcd_lock_core::kv::PutRequest;
 use etcd_lock_session::LockGuard;
 use tokio::time::{Instant, sleep, timeout};
@@ -104,7 +105,8 @@ pub(crate) async fn write_until_success(guard: &LockGuard, since: Instant) -> Du
                 return since.elapsed();
             }
             Err(error) => {
-                assert!(!error.is_session_lost(), "{error:?}");
+                let is_lost = error.is_session_lost() || error.kind() == ErrorKind::Lost;
+                assert!(!is_lost, "{error:?}");
                 sleep(PAUSE).await;
             }
         }
