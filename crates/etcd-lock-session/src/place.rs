@@ -41,6 +41,9 @@ impl Place {
 
     /// How many are before this place: entries of others in etcd's queue, and tasks of the same session. 0 once the lock is
     /// granted. `None` where that is not known yet: it is asked for then, and [`changed`](Self::changed) tells it.
+    ///
+    /// Of other clients only the entry right before this one is watched, so that the number may be too great for a while when
+    /// one further ahead is gone. It is never too small.
     #[must_use]
     pub fn position(&self) -> Option<usize> {
         self.caller.position()

@@ -269,6 +269,12 @@ impl Inner {
         lease
     }
 
+    /// Forgets the leases that nothing uses any more.
+    fn forget_leases(&self) {
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        leases.retain(|_, lease| lease.strong_count() > 0);
+    }
+
     /// A lease has ended, or can't be relied on any more: all that it holds and waits for ends with it.
     pub(crate) fn end(self: &Arc<Self>, lease: &Lease, error: Error) {
         lease.end(error);

@@ -302,8 +302,9 @@ async fn fading_ends_at_once_when_a_deletion_is_reported() {
 #[tokio::test(start_paused = true)]
 async fn a_place_tells_its_position_until_it_is_granted() {
     let etcd = MemoryEtcd::new();
-    let faulty = FaultyTransport::new(&etcd);
-    let (first, second) = (session(&faulty).await, session(&faulty).await);
+    let client = client(Queue::new(etcd.clone()));
+    let open = async || Session::open(&client, TTL).await.unwrap();
+    let (first, second) = (open().await, open().await);
     let held = lock(&first).await;
     let foreign = request(&etcd, "a").await;
     let foreign_key = foreign.key();
@@ -332,6 +333,32 @@ async fn a_place_tells_its_position_until_it_is_granted() {
     assert!(guard.is_held());
     guard.unlock().await.unwrap();
     until_keys(&etcd, "a", 0).await;
+}
+
+/// Of other clients only the entry right before it is watched.
+#[tokio::test(start_paused = true)]
+async fn the_position_behind_other_clients_is_never_too_low() {
+    let etcd = MemoryEtcd::new();
+    let faulty = FaultyTransport::new(&etcd);
+    let mut others = Vec::new();
+    for entries in 1..4 {
+        let (other, asked) = (Queue::new(etcd.clone()), request(&etcd, "a").await);
+        others.push(asked.key());
+        tokio::spawn(async move { other.lock(asked, INFINITE).await });
+        until_keys(&etcd, "a", entries).await;
+    }
+    let session = session(&faulty).await;
+    let mutex = Mutex::new(&session, "a").unwrap();
+    let mut place = mutex.enqueue().await.unwrap();
+    assert_eq!(place.changed().await.unwrap(), 3);
+    for key in &others[..2] {
+        delete(&etcd, key).await;
+    }
+    sleep(TTL).await;
+    assert!(place.position() >= Some(1));
+    delete(&etcd, &others[2]).await;
+    let granted = timeout(HEARTBEAT, place.granted()).await;
+    assert!(granted.unwrap().unwrap().is_held());
 }
 
 #[tokio::test(start_paused = true)]
@@ -437,7 +464,8 @@ async fn every_session_is_lost_when_the_cluster_was_restored() {
     assert!(lock(&next).await.is_held());
 }
 
-/// An entry that was released after the backup is back after the restore. It ends with its lease, which nobody renews.
+/// An entry that was released after the backup is back after the restore. It ends with its lease, which nobody renews once the
+/// client has seen that the revision went back.
 #[tokio::test(start_paused = true)]
 async fn an_entry_that_a_restored_backup_brings_back_does_not_stay() {
     let etcd = MemoryEtcd::new();
@@ -446,18 +474,17 @@ async fn an_entry_that_a_restored_backup_brings_back_does_not_stay() {
     let guard = lock(&session).await;
     let backup = etcd.with(|model| model.clone());
     guard.unlock().await.unwrap();
-    for value in ["1", "2", "3"] {
-        let put = TxnRequest::new().and_then(PutRequest::new("b", value));
-        etcd.txn(put, INFINITE).await.unwrap();
+    let later = Mutex::new(&session, "later").unwrap();
+    for _ in 0..3 {
+        later.lock().await.unwrap().unlock().await.unwrap();
     }
     etcd.with(|model| model.restore(&backup));
     assert_eq!(keys(&etcd, "a").await.len(), 1, "it is back");
     let other = Session::open(&client, TTL).await.unwrap();
     let next = Mutex::new(&other, "a").unwrap();
     // The first attempt shows that the cluster went back, which ends every session of the client.
-    if let Err(error) = next.lock().await {
-        assert!(error.is_session_lost(), "{error:?}");
-    }
+    let error = timeout(TTL * 2, next.lock()).await.unwrap().unwrap_err();
+    assert!(error.is_session_lost(), "{error:?}");
     until_keys(&etcd, "a", 0).await;
 }
 

@@ -183,9 +183,9 @@ async fn a_hold_that_is_released_meanwhile_is_not_taken_for_a_late_entry() {
     given_up.await.unwrap_err();
     faulty.calm();
     let held = queue.lock(asked, INFINITE).await.unwrap();
-    // Somebody looks for the late entry, finds this hold, and hears of it when it is released.
+    // A read for the late entry finds this hold, and is answered after its release.
     faulty.on_calls(|call| match call {
-        CallKind::Range => Some(CallFault::Slow(Duration::from_millis(300))),
+        CallKind::TxnRead => Some(CallFault::Slow(Duration::from_millis(300))),
         _ => None,
     });
     tokio::time::sleep(Duration::from_millis(200)).await;

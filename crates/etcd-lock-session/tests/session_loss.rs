@@ -213,7 +213,7 @@ async fn a_deleted_key_is_noticed_and_fences() {
 
 /// Its deletion falls between two watches, so that only a read tells of it.
 #[tokio::test(start_paused = true)]
-async fn a_grant_that_was_found_gone_is_not_handed_on() {
+async fn a_hold_whose_entry_was_found_gone_is_not_handed_over() {
     let etcd = MemoryEtcd::new();
     let faulty = FaultyTransport::new(&etcd);
     let session = Session::open(&Queue::new(faulty.clone()).into_client(), TTL).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_lock_core::kv::RangeRequest;
-use etcd_lock_core::{Client, LeaseId, LockKey, UnlockRequest, lease, new};
+use etcd_lock_core::{Client, ErrorKind, LeaseId, LockKey, UnlockRequest, lease, new};
 use etcd_lock_grpc::{GrpcTransport, Options};
 use etcd_lock_proto::etcdserverpb as pb;
 use etcd_lock_proto::v3lockpb;
@@ -21,7 +21,7 @@ use futures_util::future::ready;
 use futures_util::{StreamExt, stream};
 use pb::maintenance_client::MaintenanceClient;
 use pb::watch_client::WatchClient;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use v3lockpb::lock_client::LockClient;
@@ -480,4 +480,49 @@ async fn stands(client: &Client, name: &str, lease: LeaseId) -> bool {
 async fn follower(etcd: &RealEtcd) -> usize {
     let leader = etcd.leader().await.expect("there is no leader");
     (leader + 1) % 3
+}
+
+/// A holder is cut off for half a second, an operator deletes its key meanwhile, and another client is granted the lock. The
+/// holder's watch comes back after the deletion and reports nothing of it: only a read does.
+#[tokio::test]
+async fn hold_whose_key_was_deleted_while_it_was_cut_off_ends_within_a_heartbeat() {
+    let etcd = RealEtcd::start().await;
+    let proxy = Proxy::to(&etcd.endpoints()[0]).await;
+    let (client, inspector) = (client_of(&[proxy.endpoint()]), queue(&etcd));
+    let ttl = Duration::from_secs(9);
+    let (heartbeat, attempt) = (ttl / 3, ttl / 6);
+    let first = Session::open(&client, ttl).await.unwrap();
+    let second = Session::open(&inspector, TTL).await.unwrap();
+    let held = Mutex::new(&first, "a").unwrap().lock().await.unwrap();
+    // From when its entry is older than 100 ms a hold is watched.
+    sleep(Duration::from_millis(300)).await;
+    let waiter = Mutex::new(&second, "a").unwrap();
+    let wait = tokio::spawn(async move { waiter.lock().await });
+    entries(&inspector, "a", 2).await;
+
+    let cut = Instant::now();
+    proxy.link().refuse();
+    store::delete(&inspector, held.key().as_bytes().clone()).await;
+    let deleted = Instant::now();
+    let granted = timeout(PATIENCE, wait).await.unwrap().unwrap().unwrap();
+    assert!(granted.is_held());
+    let believed = held.is_held();
+    sleep(Duration::from_millis(500).saturating_sub(cut.elapsed())).await;
+    proxy.link().pass();
+    let passed = Instant::now();
+
+    while held.is_held() {
+        assert!(deleted.elapsed() <= heartbeat + attempt, "it is believed");
+        sleep(Duration::from_millis(1)).await;
+    }
+    let (since_deletion, since_cut) = (deleted.elapsed(), passed.elapsed());
+    println!("believed for {since_deletion:?} after the deletion, {since_cut:?} after the cut");
+    assert!(believed, "the control: cut off, it can't know");
+    let why = timeout(PATIENCE, held.lost()).await.unwrap();
+    assert_eq!(why.kind(), ErrorKind::Lost, "{why:?}");
+    assert!(first.is_alive() && granted.is_held());
+    assert!(granted.token() > held.token());
+    let write = etcd_lock_core::kv::PutRequest::new("b", "stale");
+    let refused = held.fenced_txn().and_then(write).commit().await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Lost);
 }

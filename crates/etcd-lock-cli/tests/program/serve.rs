@@ -20,10 +20,7 @@ async fn a_signal_ends_it_also_with_a_watch_open() {
         assert_eq!(holder.line().await, "held");
         let _waiter = etcd.start(["run", "serve", "true"]);
         etcd.queue_has("serve", 2).await;
-        // The watch is open when it has shown something.
-        let put = Program::start(etcd.etcdctl(["put", "some", "value"]));
-        put.end().await.with(0);
-        assert_eq!(watch.line().await, "PUT");
+        until_open(&etcd, &mut watch).await;
 
         let end = etcd.stop(signal).await.with(0);
         assert_eq!(end.stdout, "");
@@ -36,19 +33,21 @@ async fn a_signal_ends_it_also_with_a_client_that_hangs() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let etcd = Etcd::served().await;
         let mut watch = Program::start(etcd.etcdctl(["watch", "some"]));
-        {
-            let mut shown = std::pin::pin!(watch.line());
-            // The first put may come before the watch is open.
-            while timeout(A_MOMENT, &mut shown).await.is_err() {
-                let put = Program::start(etcd.etcdctl(["put", "some", "value"]));
-                put.end().await.with(0);
-            }
-        }
+        until_open(&etcd, &mut watch).await;
         watch.signal(Signal::SIGSTOP);
 
         let end = etcd.stop(signal).await.with(0);
 
         assert_eq!(end.stdout, "");
+    }
+}
+
+/// A watch of `some` is open when it has shown something. The first put may come before that.
+async fn until_open(etcd: &Etcd, watch: &mut Program) {
+    let mut shown = std::pin::pin!(watch.line());
+    while timeout(A_MOMENT, &mut shown).await.is_err() {
+        let put = Program::start(etcd.etcdctl(["put", "some", "value"]));
+        put.end().await.with(0);
     }
 }
 

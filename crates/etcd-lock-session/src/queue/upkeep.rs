@@ -128,6 +128,7 @@ fn look_after(queue: &Arc<Inner>) -> Option<Stamp> {
         young.watch(queue);
     }
     queue.watches.ensure_driven();
+    queue.forget_leases();
     let locks = queue.all_locks();
     let mut plan = Plan::new(now);
     for lock in &locks {

@@ -1,4 +1,4 @@
-//! Many of one process who wait for one lock: they share their reads of its queue.
+//! Many waiters of one client for one lock share their reads of its queue.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -51,7 +51,7 @@ fn count_reads(faulty: &FaultyTransport) -> Arc<AtomicUsize> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crowd_reads_its_queue_together_and_is_served_in_order() {
+async fn waiters_of_one_client_share_their_reads_and_are_granted_in_order() {
     let faulty = FaultyTransport::new(&MemoryEtcd::new());
     let reads = count_reads(&faulty);
     let queue = Queue::new(faulty.clone());
@@ -77,9 +77,9 @@ async fn a_crowd_reads_its_queue_together_and_is_served_in_order() {
     until_keys(faulty.etcd(), "a", 0).await;
 }
 
-/// Each with a queue of its own has to read by itself: what the test above compares with.
+/// The control of the test above: each has a queue of its own.
 #[tokio::test(start_paused = true)]
-async fn those_who_are_no_crowd_read_alone() {
+async fn waiters_of_separate_clients_read_by_themselves() {
     let faulty = FaultyTransport::new(&MemoryEtcd::new());
     let reads = count_reads(&faulty);
     let (_held, waits) = crowd(&faulty, || Queue::new(faulty.clone())).await;
@@ -90,11 +90,11 @@ async fn those_who_are_no_crowd_read_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_that_shows_an_entry_gone_ends_its_wait() {
+async fn a_deleted_entry_ends_its_own_wait_alone() {
     let faulty = FaultyTransport::new(&MemoryEtcd::new());
     let queue = Queue::new(faulty.clone());
     faulty.on_calls(|call| match call {
-        CallKind::Range => Some(CallFault::Delayed(Duration::from_secs(1))),
+        CallKind::TxnRead => Some(CallFault::Delayed(Duration::from_secs(1))),
         _ => None,
     });
     let (held, mut waits) = crowd(&faulty, || queue.clone()).await;
@@ -109,12 +109,13 @@ async fn a_read_that_shows_an_entry_gone_ends_its_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_a_read_for_all_fails_each_reads_alone() {
+async fn a_shared_read_that_fails_is_repeated() {
     let faulty = FaultyTransport::new(&MemoryEtcd::new());
     let queue = Queue::new(faulty.clone());
-    faulty.on_calls(|call| match call {
-        CallKind::Range => Some(CallFault::Refused),
-        _ => None,
+    let reads = AtomicUsize::new(0);
+    faulty.on_calls(move |call| {
+        let fails = call == CallKind::TxnRead && reads.fetch_add(1, SeqCst) % 3 < 2;
+        fails.then_some(CallFault::Refused)
     });
     let (held, waits) = crowd(&faulty, || queue.clone()).await;
     unlock(faulty.etcd(), held.key).await;

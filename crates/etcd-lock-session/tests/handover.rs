@@ -1,4 +1,4 @@
-//! Sessions of one client pass a lock on among themselves, before etcd has heard of it.
+//! Sessions of one client hand a lock over among themselves, before etcd has heard of it.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -70,7 +70,7 @@ async fn the_next_session_does_not_wait_for_the_deletion() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_of_sessions_goes_on_without_etcd_and_tokens_grow() {
+async fn sessions_of_one_client_hand_over_without_waiting_for_etcd_and_tokens_grow() {
     let etcd = MemoryEtcd::new();
     let client = client(Queue::new(slow_releases(&etcd)));
     let held = mutex(&client).await.lock().await.unwrap();
@@ -92,7 +92,7 @@ async fn a_line_of_sessions_goes_on_without_etcd_and_tokens_grow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_stands_between_is_not_passed_over() {
+async fn an_entry_of_another_client_in_between_is_not_passed_over() {
     let etcd = MemoryEtcd::new();
     let one = client(Queue::new(slow_releases(&etcd)));
     let other = client(Queue::new(FaultyTransport::new(&etcd)));
