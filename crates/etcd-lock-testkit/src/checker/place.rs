@@ -1,10 +1,11 @@
 //! A waiter keeps its entry: while its lease lives, its own client doesn't put another in the place of one that was never granted.
 //!
 //! An entry may be of a wait that has ended, whose request was on its way: that one is deleted whoever waits by then. A wait that ends when its entry is withdrawn
-//! has no place to lose.
+//! has no place to lose, and neither has one that joins while the deletion is on its way.
 
+use super::bounds::attempt;
 use super::report::Report;
-use super::state::{Gone, State};
+use super::state::{Gone, State, Wait};
 use super::{Rule, Violation};
 use crate::history::{Author, Client, Entry, Fact, How};
 
@@ -39,18 +40,40 @@ pub(super) fn check(state: &State, fact: &Fact, report: &mut Report) {
 /// A wait of an entry's key that goes on, and had begun before an earlier entry of the key was withdrawn.
 fn waited_through(state: &State, owner: Client, entry: &Entry, gone: &Gone) -> Option<u64> {
     let mut waits = state.waits.iter();
-    let through = waits.find(|(_, wait)| {
+    let through = waits.find(|(number, wait)| {
         let waits = wait.ended.is_none() && wait.how != How::Try && wait.asked <= gone.at;
-        waits && wait.client == owner && wait.key == entry.key
+        let of_key = wait.client == owner && wait.key == entry.key;
+        waits && of_key && !joins_a_withdrawal(state, **number, wait, gone)
     });
     through.map(|(wait, _)| *wait)
 }
 
+/// Whether the entry may have been given up by all before a wait that joined them: its deletion was on its way, for an attempt at most. One that does not wait is told of
+/// its end when that is answered.
+fn joins_a_withdrawal(state: &State, number: u64, wait: &Wait, gone: &Gone) -> bool {
+    let ttl = state.leases.get(&wait.lease).map_or(0, |lease| lease.ttl);
+    let sent = wait.asked.max(state.quiet_since(wait.client.process));
+    let mut before = state.waits.range(..number).filter(|(_, other)| {
+        let had_it = other.ended.is_none_or(|ended| ended >= gone.since);
+        had_it && !other.granted && other.client == wait.client && other.key == wait.key
+    });
+    let gave_up = |(number, other): (&u64, &Wait)| {
+        other.how == How::Try
+            || other.ended.is_some_and(|ended| ended <= wait.asked)
+            || joins_a_withdrawal(state, *number, other, gone)
+    };
+    let mut gave_up = before.by_ref().map(gave_up);
+    sent + attempt(ttl) >= gone.at
+        && gave_up.next().is_some_and(|first| first)
+        && gave_up.all(|gave_up| gave_up)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Case;
+    use super::super::bounds::attempt;
+    use super::super::testing::{Case, SECOND};
     use super::Rule::Place;
-    use crate::history::Author;
+    use crate::history::{Author, How, Micros};
 
     #[test]
     fn a_wait_that_goes_on_keeps_its_entry() {
@@ -88,6 +111,25 @@ mod tests {
         case.leaves(6, Case::client(1));
         case.enters(1, 7);
         case.finds(&[Place]);
+    }
+
+    /// Its deletion is on its way when another task of the session asks.
+    #[test]
+    fn an_entry_that_was_given_up_before_somebody_joined_is() {
+        let joined = |first: How, before: Micros| {
+            let mut case = Case::new();
+            case.asks_how(1, first);
+            case.enters_without_asking(1, 5);
+            case.asks(1);
+            case.passes(before);
+            case.leaves(5, Case::client(1));
+            case.enters_without_asking(1, 6);
+            case.rules()
+        };
+        let most = attempt(6 * SECOND);
+        assert_eq!(joined(How::Try, most), []);
+        assert_eq!(joined(How::Try, most + 1), [Place]);
+        assert_eq!(joined(How::Lock, 1), [Place]);
     }
 
     #[test]

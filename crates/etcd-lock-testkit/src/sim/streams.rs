@@ -4,6 +4,7 @@ use etcd_lock_core::ErrorKind;
 use etcd_lock_core::watch::{Event, WatchBody};
 
 use super::process::Micros;
+use super::scenario::Mode;
 use super::server::{Down, Who};
 use super::transport::lost;
 use super::world::{self, World};
@@ -96,6 +97,10 @@ impl World<'_> {
             };
             let client = who.client();
             self.record(Fact::WatchRefused { client, kind });
+            // The watch of a caller of the `Lock` RPC is a part of its call.
+            if self.scenario.processes[who.process].mode == Mode::Plain {
+                self.record(Fact::Refused { client, kind });
+            }
             self.log.add(
                 self.now,
                 format_args!("{}.{} loses a watch: {reply:?}", who.process, who.id),
@@ -136,7 +141,7 @@ mod tests {
 
     use super::super::mended::{fault, hold, program};
     use super::super::run;
-    use super::super::scenario::{Etcd, FaultKind, Mode, Net, Scenario, Step};
+    use super::super::scenario::{Etcd, FaultKind, Net, Scenario, Step};
     use super::*;
     use crate::checker::Rule;
 
