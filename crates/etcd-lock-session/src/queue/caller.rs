@@ -334,7 +334,11 @@ impl Caller {
         let member = state.members.get(&self.session());
         let failure = member.and_then(|member| member.failure.clone());
         let has_entry = state.machine.entry(self.session()).is_some();
+        let stage = state.machine.stage(self.session());
+        let in_doubt = matches!(stage, Stage::Entering | Stage::InDoubt);
         match failure.filter(|(at, _)| !has_entry && *at >= self.begun) {
+            // An earlier request may have been executed although the last one certainly was not.
+            Some((_, failure)) if in_doubt => failure.with_outcome_unknown(),
             Some((_, failure)) => failure,
             None => Error::new(
                 ErrorKind::Timeout,
