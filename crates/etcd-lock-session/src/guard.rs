@@ -248,7 +248,10 @@ impl FencedTxn<'_> {
             {
                 Ok(reply)
             }
-            _ => Err(caller.why_lost()),
+            _ if caller.why_lost().is_session_lost() => {
+                Err(key_gone(&guard.key).with_session_lost())
+            }
+            _ => Err(key_gone(&guard.key)),
         }
     }
 }

@@ -20,7 +20,10 @@ async fn without_waiting_a_held_lock_ends_with_75(etcd: &Etcd) {
     ] {
         let end = etcd.end_of(command.iter().copied()).await.with(75);
         assert_eq!(end.stdout, "");
-        assert_eq!(end.stderr, "etcd-lock: busy: the lock is held or waited for\n");
+        assert_eq!(
+            end.stderr,
+            "etcd-lock: busy: the lock is held or waited for\n"
+        );
         only_the_holder_is_left(etcd).await;
     }
     holder.end().await.with(0);

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use etcd_lock_core::kv::{Compare, DeleteRequest, RangeRequest, TxnRequest};
 use etcd_lock_core::lease::LeaseTimeToLiveRequest;
 use etcd_lock_core::{
-    CallOptions, Error, LeaseId, LockKey, LockRequest, LockResponse, ResponseHeader, Result,
-    Revision, Timeout, UnlockRequest, UnlockResponse,
+    CallOptions, Error, ErrorKind, LeaseId, LockKey, LockRequest, LockResponse, ResponseHeader,
+    Result, Revision, Timeout, UnlockRequest, UnlockResponse,
 };
 use etcd_lock_queue::{Failure, Input, Limits, Mode};
 use tokio::runtime::Handle;
 
 use super::Inner;
 use super::caller::{Caller, Refusal};
-use super::callers::{Kind, Slot};
+use super::callers::{Grant, Kind, Slot};
 use super::heartbeat::lease_gone;
 use super::lock::Lock;
 use crate::validity::Lease;
@@ -43,6 +43,12 @@ impl Inner {
         };
         match granted {
             Ok(grant) => {
+                // Nothing tells this caller later that its entry was gone, so a grant that came with an event is confirmed.
+                let has_waited = grant.header.revision > grant.token.create_revision();
+                if has_waited && !self.is_there(&grant).await? {
+                    drop(caller);
+                    return Err(self.why(deleted(&grant.key), request.lease).await);
+                }
                 caller.detach();
                 Ok(grant.response())
             }
@@ -53,6 +59,14 @@ impl Inner {
                 Err(self.why(refusal, request.lease).await)
             }
         }
+    }
+
+    /// Whether the entry of a grant exists.
+    async fn is_there(&self, grant: &Grant) -> Result<bool> {
+        let read = RangeRequest::key(&grant.key).keys_only();
+        let reply = self.transport.range(read, CallOptions::default()).await?;
+        let created = reply.kvs.first().map(|kv| kv.create_revision);
+        Ok(created == Some(grant.token.create_revision()))
     }
 
     /// Why an entry that somebody deleted is gone: with its lease, or by somebody's hand.
@@ -147,6 +161,14 @@ impl Lock {
         let lease: Arc<Lease> = member.lease.clone();
         drop(state);
         Some(Caller::attach(self, &lease, caller, Handle::current()))
+    }
+}
+
+fn deleted(key: &LockKey) -> Refusal {
+    let text = format!("the queue entry {key} was deleted by somebody else");
+    Refusal {
+        kind: Failure::Deleted,
+        error: Error::new(ErrorKind::Lost, text),
     }
 }
 

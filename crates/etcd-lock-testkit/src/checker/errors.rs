@@ -95,7 +95,7 @@ fn is_entailed(state: &State, wait: &Wait, kind: ErrorKind) -> Result<(), &'stat
         | ErrorKind::ResourceExhausted
         | ErrorKind::Server
         | ErrorKind::Unauthenticated => entailed(
-            state.was_refused(wait.client, kind, wait.asked),
+            state.was_refused(wait.client, kind, wait.asked.saturating_sub(ON_ITS_WAY)),
             "etcd had refused no request so",
         ),
         _ => Err("nothing can be the reason for that"),
@@ -156,6 +156,9 @@ fn was_busy(state: &State, wait: &Wait) -> bool {
             of_session(grant.client, &grant.entry.key, answered)
         })
 }
+
+/// How long a refusal may have been on its way to the client when a wait joined the request of another task.
+const ON_ITS_WAY: Micros = 2_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -152,12 +152,13 @@ impl State {
                 .values()
                 .any(|wait| wait.ended.is_none() && wait.client == client && wait.key == key)
         };
-        let holds = || {
-            self.grants.values().any(|grant| {
-                grant.ended.is_none() && grant.client == client && grant.entry.key == key
-            })
-        };
-        waits() || holds()
+        waits() || self.is_held(client, key)
+    }
+
+    fn is_held(&self, client: Client, key: &str) -> bool {
+        self.grants
+            .values()
+            .any(|grant| grant.ended.is_none() && grant.client == client && grant.entry.key == key)
     }
 
     /// Since when no task of a client wants the entry of a key that was given up then, if none does.
@@ -401,7 +402,13 @@ impl State {
         wait.failed = failed;
         let (client, key, lock) = (wait.client, wait.key.clone(), wait.lock.clone());
         let lease = wait.lease;
-        if self.is_wanted(client, &key) {
+        // A wait that begins at this very instant may find that its session has given the entry up already.
+        let waits = |wait: &Wait| wait.ended.is_none() && wait.client == client && wait.key == key;
+        let waited_before = self
+            .waits
+            .values()
+            .any(|wait| waits(wait) && wait.asked < now);
+        if waited_before || self.is_held(client, &key) {
             return;
         }
         let queue = &mut self.locks.entry(lock).or_default().queue;
