@@ -14,8 +14,9 @@ use tokio::runtime::Handle;
 use super::Inner;
 use super::caller::{Caller, Refusal};
 use super::callers::{Grant, Kind, Slot};
-use super::heartbeat::lease_gone;
+use super::heartbeat::{is_refusal, lease_gone};
 use super::lock::Lock;
+use crate::backoff::Backoff;
 use crate::validity::Lease;
 
 impl Inner {
@@ -34,21 +35,24 @@ impl Inner {
         let runtime = Handle::current();
         let kind = Kind::Bare(mode);
         let mut caller = lock.begin(&lease, kind, Limits::bare(), &request.value, &runtime)?;
+        let wait = async {
+            let grant = caller.granted().await?;
+            // Nothing tells this caller later that its entry was gone, so a grant that came with an event is confirmed.
+            let has_waited = grant.header.revision > grant.token.create_revision();
+            if has_waited && !self.is_there(&grant).await? {
+                return Err(deleted(&grant.key));
+            }
+            Ok(grant)
+        };
         let granted = match timeout {
-            Timeout::Infinity => caller.granted().await,
-            Timeout::After(bound) => match tokio::time::timeout(bound, caller.granted()).await {
+            Timeout::Infinity => wait.await,
+            Timeout::After(bound) => match tokio::time::timeout(bound, wait).await {
                 Ok(granted) => granted,
                 Err(_) => return Err(caller.timed_out(timeout)),
             },
         };
         match granted {
             Ok(grant) => {
-                // Nothing tells this caller later that its entry was gone, so a grant that came with an event is confirmed.
-                let has_waited = grant.header.revision > grant.token.create_revision();
-                if has_waited && !self.is_there(&grant).await? {
-                    drop(caller);
-                    return Err(self.why(deleted(&grant.key), request.lease).await);
-                }
                 caller.detach();
                 Ok(grant.response())
             }
@@ -56,17 +60,30 @@ impl Inner {
                 if mode == Mode::Try {
                     caller.withdrawn().await;
                 }
+                drop(caller);
                 Err(self.why(refusal, request.lease).await)
             }
         }
     }
 
-    /// Whether the entry of a grant exists.
-    async fn is_there(&self, grant: &Grant) -> Result<bool> {
-        let read = RangeRequest::key(&grant.key).keys_only();
-        let reply = self.transport.range(read, CallOptions::default()).await?;
-        let created = reply.kvs.first().map(|kv| kv.create_revision);
-        Ok(created == Some(grant.token.create_revision()))
+    /// Whether the entry of a grant exists. The wait goes on until a server answers.
+    async fn is_there(&self, grant: &Grant) -> Result<bool, Refusal> {
+        let mut backoff = Backoff::with(&self.tuning);
+        loop {
+            let read = RangeRequest::key(&grant.key).keys_only();
+            match self.transport.range(read, CallOptions::default()).await {
+                Ok(reply) => {
+                    let created = reply.kvs.first().map(|kv| kv.create_revision);
+                    return Ok(created == Some(grant.token.create_revision()));
+                }
+                Err(error) if is_refusal(&error) => {
+                    let kind = Failure::Refused;
+                    return Err(Refusal { kind, error });
+                }
+                Err(error) => tracing::debug!(%error, "can't confirm a grant, trying again"),
+            }
+            backoff.pause().await;
+        }
     }
 
     /// Why an entry that somebody deleted is gone: with its lease, or by somebody's hand.
