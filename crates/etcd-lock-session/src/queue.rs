@@ -100,7 +100,7 @@ impl Queue {
         }))
     }
 
-    /// A client whose locks are taken by this queue, by [`lock`](etcd_lock_core::lock) as well as by its sessions.
+    /// A client whose locks are taken by this queue, by [`lock`](fn@etcd_lock_core::lock) as well as by its sessions.
     #[must_use]
     pub fn into_client(self) -> Client {
         let client = Client::new(self.clone());
