@@ -185,25 +185,30 @@ impl Lock {
         inline
     }
 
+    /// Starts a timer. Its length is drawn in its own task: where a runtime is ending, nothing of that may happen, or a
+    /// simulated process would draw other numbers whenever its tasks are dropped in another order.
     fn start(&self, timer: Timer) {
+        let lock = self.clone();
+        self.spawn(Box::pin(async move {
+            if let Some(pause) = lock.pause_before(timer) {
+                tokio::time::sleep(pause).await;
+                lock.feed(Input::Fired(timer), none);
+            }
+        }));
+    }
+
+    /// How long a timer takes, unless nobody needs it any more.
+    fn pause_before(&self, timer: Timer) -> Option<Duration> {
         let tuning = &self.queue.tuning;
-        let pause = match timer {
+        Some(match timer {
             Timer::Ask(_) => tuning.ask_interval,
             Timer::Turn(_) => tuning.handover_time,
             Timer::Retry(session) => {
                 let mut state = self.state();
-                let Some(member) = state.members.get_mut(&session) else {
-                    return;
-                };
-                next_pause(&mut member.backoff, tuning)
+                next_pause(&mut state.members.get_mut(&session)?.backoff, tuning)
             }
             _ => next_pause(&mut self.state().reads_backoff, tuning),
-        };
-        let lock = self.clone();
-        self.spawn(Box::pin(async move {
-            tokio::time::sleep(pause).await;
-            lock.feed(Input::Fired(timer), none);
-        }));
+        })
     }
 
     /// Runs a future in a task of its own. Outside of any runtime, and where the runtime is ending, the upkeep sees to it
