@@ -30,7 +30,7 @@ impl Client {
     }
 
     /// What all users of this client share of one type, made when it is first asked for. So the sessions of a client find
-    /// its wait queue, whatever its transport is decorated with.
+    /// its wait queue, however its transport is decorated.
     ///
     /// ```
     /// use std::sync::Arc;

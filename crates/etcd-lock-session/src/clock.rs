@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// A timer may stand still while the system is suspended, so no sleep towards a deadline is longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// The stamp of the instant at which a clock was made. There is room below it for what was before.
+/// The stamp of the instant at which a clock was made. Earlier instants have lower ones.
 const START: u64 = 1 << 50;
 
 /// What a client asks of the operating system. A simulation has one of its own.

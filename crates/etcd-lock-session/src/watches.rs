@@ -1,8 +1,8 @@
 //! One watch stream for all keys that a client watches for deletion.
 //!
 //! A watch that starts "now" is always up to date for etcd, which then reports a change as it happens; one that starts in
-//! the past is visited every 100 ms. So watches are created without a start revision, and whoever needs to know what
-//! happened before reads the key. A watch that nobody needs any more is kept for a while: in a queue that turns, the next
+//! the past is visited every 100 ms. So watches are created without a start revision, and a subscriber that needs to know
+//! what happened before reads the key. A watch that nobody needs any more is kept for a while: in a queue that turns, the next
 //! wait is for the same keys.
 //!
 //! Where etcd cancels or refuses a watch (it caught up by a snapshot, the login has ended), a new stream is opened for all
@@ -33,7 +33,7 @@ pub(crate) enum News {
     On(Revision),
 }
 
-/// To whom a key is reported.
+/// Something that a key is reported to.
 pub(crate) trait Subscriber: fmt::Debug + Send + Sync {
     fn notify(self: Arc<Self>, key: &Bytes, news: News);
 }

@@ -1,4 +1,4 @@
-//! The callers of one lock: what each was told, and whom to wake.
+//! The callers of one lock: how far each has come, and how it is woken.
 
 use std::collections::BTreeMap;
 use std::task::Waker;

@@ -15,13 +15,24 @@ pub(super) fn request_failure(request: &Request, error: &Error) -> RequestFailur
         }
         _ => true,
     };
-    if error.is_outcome_unknown() {
+    // An answer to entering that can't be read does not say what was done.
+    let is_unreadable =
+        error.kind() == ErrorKind::Protocol && matches!(request, Request::Enter { .. });
+    if error.is_outcome_unknown() || is_unreadable {
         RequestFailure::InDoubt
     } else if is_refusal {
         RequestFailure::Refused
     } else {
         RequestFailure::NotExecuted
     }
+}
+
+/// Whether the server would refuse a read again: what it says of the user or of the request does not change by itself.
+pub(super) fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::PermissionDenied | ErrorKind::Unauthenticated | ErrorKind::InvalidArgument
+    )
 }
 
 /// Why a caller does not get the lock.

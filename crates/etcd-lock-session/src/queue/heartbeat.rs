@@ -8,11 +8,12 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use etcd_lock_core::lease::LeaseTimeToLiveRequest;
-use etcd_lock_core::{CallOptions, Error, ErrorKind, LeaseId, LockKey, Timeout};
-use etcd_lock_queue::{Observation, Reply, Request};
+use etcd_lock_core::{CallOptions, Error, ErrorKind, LeaseId, LockKey, ResponseHeader, Timeout};
+use etcd_lock_queue::{Observation, Reply, Request, Stamp};
 use futures_util::{StreamExt, stream};
 
 use super::Inner;
+use super::failures::is_refusal;
 use super::lock::Lock;
 use crate::clock::after;
 use crate::validity::Lease;
@@ -143,24 +144,12 @@ impl Drop for Beat {
     }
 }
 
-fn observe(
-    keys: &[Key],
-    sent: etcd_lock_queue::Stamp,
-    observations: Vec<Observation>,
-    header: &etcd_lock_core::ResponseHeader,
-) {
+fn observe(keys: &[Key], sent: Stamp, observations: Vec<Observation>, header: &ResponseHeader) {
     let mut observations = observations.into_iter();
     for keys in keys.chunk_by(|one, other| one.lock.name() == other.lock.name()) {
         let of_lock = observations.by_ref().take(keys.len()).collect();
         keys[0].lock.observe(sent, of_lock, *header);
     }
-}
-
-pub(super) fn is_refusal(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::PermissionDenied | ErrorKind::Unauthenticated | ErrorKind::InvalidArgument
-    )
 }
 
 pub(super) fn lease_gone(lease: LeaseId) -> Error {

@@ -14,6 +14,7 @@ use etcd_lock_queue::{
 };
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::Inner;
 use super::callers::{Callers, Grant, Slot};
@@ -248,7 +249,7 @@ impl Lock {
     }
 
     /// Completes when a hold is granted or lost, or a position changes, from the first poll on.
-    pub(super) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+    pub(super) fn changed(&self) -> Notified<'_> {
         self.shared.changed.notified()
     }
 

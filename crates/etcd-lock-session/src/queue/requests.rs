@@ -1,13 +1,14 @@
-//! A request of the state machine on its way, which is answered exactly once whatever becomes of its future.
+//! A request of the state machine on its way. It is answered exactly once, also where its future is dropped.
 
 use std::future::Future;
 use std::pin::Pin;
 
+use bytes::Bytes;
 use etcd_lock_core::kv::TxnResponse;
-use etcd_lock_core::{CallOptions, Error, Result, Timeout};
+use etcd_lock_core::{CallOptions, Error, ErrorKind, Result, Timeout};
 use etcd_lock_queue::{Failure, Input, Mode, Reply, Request, RequestFailure, Stamp, Ticket};
 
-use super::callers::Slot;
+use super::callers::{Kind, Slot};
 use super::failures::{odd_answer, request_failure};
 use super::lock::{Lock, State, Todo, none};
 use crate::metrics;
@@ -48,9 +49,9 @@ impl Flight {
         })
     }
 
-    fn owner(&self, request: &Request) -> bytes::Bytes {
+    fn owner(&self, request: &Request) -> Bytes {
         let Request::Enter { session, .. } = request else {
-            return bytes::Bytes::new();
+            return Bytes::new();
         };
         let state = self.lock.state();
         let member = state.members.get(session);
@@ -125,13 +126,7 @@ fn replied(lock: &Lock, state: &mut State, todo: &mut Todo, reply: (Ticket, Stam
 
 fn failed(lock: &Lock, state: &mut State, todo: &mut Todo, request: &Request, error: &Error) {
     tracing::debug!(%error, lock.name = %lock.name(), "a request of the wait queue failed");
-    let failure = match error.kind() {
-        // An answer that can't be read does not say what was done.
-        etcd_lock_core::ErrorKind::Protocol if matches!(request, Request::Enter { .. }) => {
-            RequestFailure::InDoubt
-        }
-        _ => request_failure(request, error),
-    };
+    let failure = request_failure(request, error);
     let now = lock.queue.clock.now();
     match request {
         Request::Enter { session, .. } => {
@@ -148,10 +143,10 @@ fn failed(lock: &Lock, state: &mut State, todo: &mut Todo, request: &Request, er
     }
     lock.handle(state, Input::Failed(request.ticket(), failure), todo);
     match request {
-        // Nobody waits for a server that can't be reached who wants the lock now or not at all.
+        // A caller that wants the lock now or not at all does not wait for a server, and nobody waits for one that is no etcd.
         Request::Enter { session, .. } => {
-            let is_final = error.kind() == etcd_lock_core::ErrorKind::Protocol;
-            let ends = |kind: super::callers::Kind| is_final || kind.mode() == Mode::Try;
+            let is_final = error.kind() == ErrorKind::Protocol;
+            let ends = |kind: Kind| is_final || kind.mode() == Mode::Try;
             for caller in state.callers.waiters_of(*session, ends) {
                 let slot = Slot::Failed(Failure::Refused, error.clone());
                 state.callers.resolve(caller, slot, todo);

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use etcd_lock_core::{LeaseId, Revision};
 use etcd_lock_queue::{Input, Stage, Stamp, Timer};
@@ -14,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::Inner;
 use super::heartbeat::{Beat, Key};
-use super::lock::{Lock, Shared};
+use super::lock::{Lock, Shared, none};
 use crate::clock::after;
 use crate::validity::Lease;
 
@@ -143,7 +144,7 @@ fn look_after(queue: &Arc<Inner>) -> Option<Stamp> {
     }
     let next = plan.next.into_iter().chain(due).min();
     plan.beat(queue);
-    Some(next.unwrap_or_else(|| after(now, std::time::Duration::from_secs(1))))
+    Some(next.unwrap_or_else(|| after(now, Duration::from_secs(1))))
 }
 
 impl Young {
@@ -152,7 +153,7 @@ impl Young {
             return;
         };
         let lock = Lock::new(queue.clone(), shared);
-        lock.change(super::lock::none, |state, todo| {
+        lock.change(none, |state, todo| {
             let entry = state.machine.entry(self.session);
             if entry.is_some_and(|entry| entry.created == self.created) {
                 lock.handle(state, Input::Fired(Timer::Aged(self.session)), todo);
