@@ -1,6 +1,7 @@
 //! The task that keeps one lease alive, and says when it can no longer be relied on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use etcd_lock_core::{CallOptions, Error, ErrorKind, Result, Timeout, Transport, Ttl};
@@ -26,6 +27,8 @@ pub(crate) struct Keeper {
     pub(crate) stop: CancellationToken,
     /// The lease was granted for the session, and ends with it.
     pub(crate) is_owned: bool,
+    /// The client's locks have been told of the end.
+    pub(crate) has_ended: AtomicBool,
 }
 
 impl Keeper {
@@ -48,7 +51,7 @@ impl Keeper {
     /// any other that nobody here keeps alive.
     fn end(&self) {
         let queue = self.queue.inner();
-        if self.lease.ended().is_some() {
+        if self.has_ended.swap(true, SeqCst) {
             return;
         }
         if self.is_owned {
@@ -71,6 +74,7 @@ impl Keeper {
     fn lose(&self, error: Error) {
         tracing::warn!(lease.id = %self.lease.id(), %error, "session lost");
         metrics::session_lost(&error);
+        self.has_ended.store(true, SeqCst);
         self.queue.inner().end(&self.lease, error);
     }
 

@@ -1,6 +1,7 @@
 //! A lease that is kept alive, and what this process knows about it.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -211,6 +212,10 @@ impl Session {
     /// When dropped, the lease is revoked in the background.
     pub async fn close(self) -> Result<()> {
         self.0.stop.cancel();
+        if self.0.is_owned {
+            // At once: a hold that is released from now on is not handed over as that of a valid session.
+            self.0.lease.end(closed());
+        }
         let keeper = self
             .0
             .keeper
@@ -291,11 +296,13 @@ impl Session {
             grace: options.grace,
             stop: stop.clone(),
             is_owned,
+            has_ended: AtomicBool::new(false),
         };
         Ok(Self(Arc::new(Inner {
             queue,
             options,
             lease,
+            is_owned,
             ttl,
             keeper: Mutex::new(Some(tokio::spawn(keeper.run()))),
             runtime: Handle::current(),
@@ -319,6 +326,8 @@ struct Inner {
     queue: Queue,
     options: SessionOptions,
     lease: Arc<Lease>,
+    /// The lease was granted for the session, and ends with it.
+    is_owned: bool,
     ttl: Ttl,
     keeper: Mutex<Option<JoinHandle<Result<()>>>>,
     runtime: Handle,
