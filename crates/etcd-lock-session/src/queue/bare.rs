@@ -52,19 +52,22 @@ impl Inner {
                 Err(_) => return Err(caller.timed_out(timeout)),
             },
         };
-        match granted {
+        let refusal = match granted {
             Ok(grant) => {
-                caller.detach();
-                Ok(grant.response())
+                if caller.detach(&grant) {
+                    return Ok(grant.response());
+                }
+                deleted(&grant.key)
             }
             Err(refusal) => {
                 if mode == Mode::Try {
                     caller.withdrawn().await;
                 }
                 drop(caller);
-                Err(self.why(refusal, request.lease).await)
+                refusal
             }
-        }
+        };
+        Err(self.why(refusal, request.lease).await)
     }
 
     /// Whether the entry of a grant exists. The wait goes on until a server answers.

@@ -336,7 +336,7 @@ impl Caller {
         let has_entry = state.machine.entry(self.session()).is_some();
         let stage = state.machine.stage(self.session());
         let in_doubt = matches!(stage, Stage::Entering | Stage::InDoubt);
-        match failure.filter(|(at, _)| !has_entry && *at >= self.begun) {
+        match failure.filter(|(at, _)| !has_entry && *at > self.begun) {
             // An earlier request may have been executed although the last one certainly was not.
             Some((_, failure)) if in_doubt => failure.with_outcome_unknown(),
             Some((_, failure)) => failure,
@@ -356,20 +356,21 @@ impl Caller {
         })
     }
 
-    /// The hold goes on without the handle, until it is released by its key or lost.
-    pub(super) fn detach(mut self) {
+    /// The hold goes on without the handle, until it is released by its key or lost. Returns whether there is one still:
+    /// callers that were granted the lock as one have one hold.
+    pub(super) fn detach(mut self, grant: &Grant) -> bool {
         let session = self.session();
         let mut state = self.lock.state();
-        let holds = state
-            .machine
-            .holder(session)
-            .is_some_and(|(holder, _)| holder == self.id);
+        let holder = state.machine.holder(session).map(|(holder, _)| holder);
+        let entry = state.machine.entry(session);
         if let Some(member) = state.members.get_mut(&session)
-            && holds
+            && holder == Some(self.id)
         {
             member.bare_hold = Some(self.id);
             self.is_detached = true;
         }
+        let created = grant.token.create_revision();
+        holder.is_some() && entry.is_some_and(|entry| entry.created == created)
     }
 
     /// The handle of a hold that goes on without one.

@@ -226,8 +226,8 @@ impl Lock {
     /// Gives a hold up that could not be confirmed in time. The caller of a bare lease asked nobody to do that.
     pub(super) fn expire(&self, session: LeaseId) {
         self.change(none, |state, todo| {
-            let member = state.members.get(&session);
-            if member.is_some_and(|member| member.bare_hold.is_none()) {
+            let holder = state.machine.holder(session);
+            if holder.is_some_and(|(caller, _)| !state.callers.is_bare(caller)) {
                 self.handle(state, Input::Fired(Timer::Expired(session)), todo);
             }
         });

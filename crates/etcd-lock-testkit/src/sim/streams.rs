@@ -112,8 +112,8 @@ impl World<'_> {
         match fault {
             ClockFault::Jumped(by) => {
                 self.stats.count("clock jumped");
-                // Its timers fire all at once.
-                self.disturb(process, self.now);
+                // Its timers fire all at once, also those of what has begun at this very instant.
+                self.disturb(process, self.now + 1);
                 self.note_clock(process, true);
                 if let Some(process) = &mut self.hosts[process].process {
                     process.jump_by(micros(by));
