@@ -9,7 +9,7 @@
 //! | `Closed` | its session was closed |
 //! | `AlreadyOpen` | meanwhile an entry of another process was under its key |
 //! | `Unavailable` | something disturbed it |
-//! | `PermissionDenied`, `ResourceExhausted`, `Server`, `Unauthenticated` | etcd refused a request of its client so |
+//! | `PermissionDenied`, `ResourceExhausted`, `Server`, `Unauthenticated` | its client was told that etcd refuses a request so |
 //! | any other | nothing could be the reason |
 
 use etcd_lock_core::ErrorKind;
@@ -95,8 +95,8 @@ fn is_entailed(state: &State, wait: &Wait, kind: ErrorKind) -> Result<(), &'stat
         | ErrorKind::ResourceExhausted
         | ErrorKind::Server
         | ErrorKind::Unauthenticated => entailed(
-            state.was_refused(wait.client, kind, wait.asked.saturating_sub(ON_ITS_WAY)),
-            "etcd had refused no request so",
+            state.was_refused(wait.client, kind, wait.asked),
+            "its client was not told of such a refusal",
         ),
         _ => Err("nothing can be the reason for that"),
     }
@@ -156,9 +156,6 @@ fn was_busy(state: &State, wait: &Wait) -> bool {
             of_session(grant.client, &grant.entry.key, answered)
         })
 }
-
-/// How long a refusal may have been on its way to the client when a wait joined the request of another task.
-const ON_ITS_WAY: Micros = 2_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! A waiter keeps its entry: while its lease lives, its own client doesn't put another in the place of one that was never granted.
 //!
 //! An entry may be of a wait that has ended, whose request was on its way: that one is deleted whoever waits by then. A wait that ends when its entry is withdrawn
-//! has no place to lose, and neither has one that joins while the deletion is on its way.
+//! has no place to lose, and neither has one that joins while the deletion is on its way, or one whose entry was deleted by others: it fails, and may still ask why.
 
 use super::bounds::attempt;
 use super::report::Report;
@@ -43,9 +43,21 @@ fn waited_through(state: &State, owner: Client, entry: &Entry, gone: &Gone) -> O
     let through = waits.find(|(number, wait)| {
         let waits = wait.ended.is_none() && wait.how != How::Try && wait.asked <= gone.at;
         let of_key = wait.client == owner && wait.key == entry.key;
-        waits && of_key && !joins_a_withdrawal(state, **number, wait, gone)
+        waits
+            && of_key
+            && !is_about_to_fail(state, wait, gone)
+            && !joins_a_withdrawal(state, **number, wait, gone)
     });
     through.map(|(wait, _)| *wait)
+}
+
+/// Whether others had deleted the entry that a wait had before one that was withdrawn.
+fn is_about_to_fail(state: &State, wait: &Wait, withdrawn: &Gone) -> bool {
+    let mut gone = state.lock(&wait.lock).gone.iter();
+    gone.any(|(entry, gone)| {
+        let by_itself = gone.by == Author::Client(wait.client);
+        entry.key == wait.key && !by_itself && (wait.asked..withdrawn.at).contains(&gone.at)
+    })
 }
 
 /// Whether the entry may have been given up by all before a wait that joined them: its deletion was on its way, for an attempt at most. One that does not wait is told of
@@ -55,11 +67,13 @@ fn joins_a_withdrawal(state: &State, number: u64, wait: &Wait, gone: &Gone) -> b
     let sent = wait.asked.max(state.quiet_since(wait.client.process));
     let mut before = state.waits.range(..number).filter(|(_, other)| {
         let had_it = other.ended.is_none_or(|ended| ended >= gone.since);
-        had_it && !other.granted && other.client == wait.client && other.key == wait.key
+        let of_key = other.client == wait.client && other.key == wait.key;
+        had_it && of_key && !other.granted
     });
     let gave_up = |(number, other): (&u64, &Wait)| {
         other.how == How::Try
             || other.ended.is_some_and(|ended| ended <= wait.asked)
+            || is_about_to_fail(state, other, gone)
             || joins_a_withdrawal(state, *number, other, gone)
     };
     let mut gave_up = before.by_ref().map(gave_up);
@@ -83,6 +97,19 @@ mod tests {
         case.finds(&[]);
         case.enters(1, 6);
         case.finds(&[Place]);
+    }
+
+    #[test]
+    fn a_wait_whose_entry_was_deleted_by_others_has_none_to_keep() {
+        let mut case = Case::new();
+        case.enters(1, 5);
+        case.passes(1);
+        case.leaves(5, Author::Stranger);
+        case.enters_without_asking(1, 6);
+        case.passes(1);
+        case.leaves(6, Case::client(1));
+        case.enters_without_asking(1, 7);
+        case.finds(&[]);
     }
 
     #[test]

@@ -135,7 +135,7 @@ pub enum Fact {
         cause: String,
         until: Micros,
     },
-    /// etcd, or somebody who speaks for it, refused a request of a client with an error of this kind.
+    /// A client was told that etcd refuses a request, with an error of this kind.
     Refused {
         client: Client,
         #[serde(with = "kind")]

@@ -9,7 +9,7 @@ use super::scenario::Foreign;
 use super::server::Who;
 use super::world::{Event, World};
 use crate::faults::{CallKind, ServerError, StreamFault};
-use crate::history::{Author, Fact};
+use crate::history::Author;
 
 /// For how long a cluster is without a leader at the most.
 const ELECTION: Micros = 3_000_000;
@@ -44,10 +44,6 @@ impl World<'_> {
             *until > self.now && of(*process) && error.concerns(kind)
         })?;
         self.stats.count(error.text());
-        self.record(Fact::Refused {
-            client: who.client(),
-            kind: error.error(kind).kind(),
-        });
         if error.may_be_executed() && kind != CallKind::Lock && self.rng.bool() {
             self.server.execute(who, call);
         }

@@ -230,6 +230,10 @@ impl World<'_> {
                 self.now,
                 format_args!("{} is answered {}: {result:?}", who.process, who.id),
             );
+            if let Err(error) = &result {
+                let (client, kind) = (who.client(), error.kind());
+                self.record(Fact::Refused { client, kind });
+            }
             // A caller that has just given up hears nothing.
             let _ = call.send(result);
             self.wake(who.process);
