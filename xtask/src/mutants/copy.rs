@@ -1,5 +1,6 @@
 //! A copy of the work tree, which deliberate bugs are put into.
 
+use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use crate::Result;
 /// The copy, for one run at a time.
 pub(super) struct Copy {
     folder: PathBuf,
+    target: PathBuf,
     /// Another run of this command waits until this one ends, however it ends.
     _lock: Flock<File>,
 }
@@ -19,12 +21,15 @@ impl Copy {
     /// Copies the files under version control as they are now. What did not change since an earlier copy keeps its time, so
     /// that little has to be built.
     pub(super) fn of(sh: &Shell, root: &Path) -> Result<Self> {
-        let folder = root.join("target/mutants");
+        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        let target = root.join(target);
+        let folder = target.join("mutants");
         fs::create_dir_all(&folder)?;
         let lock = File::create(folder.join("lock"))?;
         let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
         let copy = Self {
             folder,
+            target,
             _lock: lock,
         };
         let files = cmd!(sh, "git ls-files").quiet().read()?;
@@ -40,9 +45,16 @@ impl Copy {
         self.folder.join("source")
     }
 
-    /// Where they are built.
-    pub(super) fn target(&self) -> PathBuf {
-        self.folder.join("target")
+    /// Where they are built: together with the work tree, so that what comes from a registry is built once.
+    pub(super) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// A program, under a name of its own: the next build replaces the one that cargo has put there.
+    pub(super) fn keep(&self, sh: &Shell, program: &str, name: &str) -> Result<PathBuf> {
+        let kept = self.folder.join(name);
+        sh.copy_file(self.target.join("release").join(program), &kept)?;
+        Ok(kept)
     }
 
     /// Does something with the copy while a patch is applied to it.

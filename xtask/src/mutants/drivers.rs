@@ -63,7 +63,7 @@ impl<'a> Drivers<'a> {
         let clean = self.clean(worlds)?;
         let first = |program: &Path, seeds| self.first_violation(worlds, program, seeds);
         self.copy.patched(self.sh, &patch.path, || {
-            let program = self.build(worlds)?;
+            let program = self.build(worlds, "with-a-bug")?;
             let fresh = seeds::of_commit(self.sh);
             let mut others = Vec::new();
             let mut gone_by = 0;
@@ -123,14 +123,12 @@ impl<'a> Drivers<'a> {
         if let Some((_, clean)) = built.find(|(of, _)| *of == worlds) {
             return Ok(clean.clone());
         }
-        let name = format!("{}-without-a-bug", worlds.program);
-        let clean = self.copy.target().join(name);
-        self.sh.copy_file(self.build(worlds)?, &clean)?;
+        let clean = self.build(worlds, "without-a-bug")?;
         self.clean.push((worlds, clean.clone()));
         Ok(clean)
     }
 
-    fn build(&self, worlds: Worlds) -> Result<PathBuf> {
+    fn build(&self, worlds: Worlds, what: &str) -> Result<PathBuf> {
         let program = worlds.program;
         let _inside = self.sh.push_dir(self.copy.sources());
         let target = self.copy.target();
@@ -142,7 +140,8 @@ impl<'a> Drivers<'a> {
         .env("CARGO_INCREMENTAL", "1")
         .quiet()
         .run()?;
-        Ok(target.join("release").join(program))
+        self.copy
+            .keep(self.sh, program, &format!("{program}-{what}"))
     }
 
     /// The seed and the rule of the first world that violates one.
