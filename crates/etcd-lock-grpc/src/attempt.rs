@@ -185,7 +185,7 @@ impl<'a> Waiting<'a> {
 
     async fn lost_with_its_leader(&self) {
         self.attempt.endpoint.superseded(self.term).await;
-        // What is sent a second time in vain does no harm.
+        // Sending it a second time in vain does no harm.
         if !self.is_repeatable {
             sleep(TAKEOVER).await;
         }

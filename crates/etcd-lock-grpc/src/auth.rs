@@ -44,10 +44,10 @@ impl Auth {
         self.login.is_some()
     }
 
-    /// What a request to an endpoint has to show, fetched from there where there is none yet.
+    /// The token for a request to an endpoint, fetched from there where there is none yet.
     ///
     /// # Errors
-    /// What the server answers to the login.
+    /// The error that the server answers the login with.
     ///
     /// # Cancel safety
     /// A task that waits for the same login logs in itself.
@@ -126,7 +126,7 @@ async fn log_in(login: &Login, endpoint: &Arc<Endpoint>) -> Result<Pass> {
     Ok(Pass(Some(Arc::new(Issued { token, at }))))
 }
 
-/// What a request shows of its user: nothing where nobody logs in.
+/// The token of a request: none where there is no login.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pass(Option<Arc<Issued>>);
 

@@ -227,7 +227,7 @@ impl Link {
 /// A service that users bring instead of our connections.
 pub(crate) type GivenService = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
 
-/// What tonic's stubs send their requests over.
+/// The service that tonic's stubs send their requests over.
 #[derive(Clone, Debug)]
 pub(crate) struct Channel {
     origin: Uri,

@@ -83,7 +83,7 @@ impl Connector {
     /// Makes one connection. Names are looked up each time.
     ///
     /// # Errors
-    /// What the operating system or the user's connector says.
+    /// An error of the operating system or of the user's connector.
     ///
     /// # Cancel safety
     /// Nothing is left behind.

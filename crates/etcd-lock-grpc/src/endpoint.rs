@@ -59,7 +59,7 @@ pub(crate) struct Endpoint {
     pub(crate) login: tokio::sync::Mutex<()>,
 }
 
-/// What requests go over.
+/// The connection that requests go over.
 enum Links {
     Own([Pool; 3]),
     Given(Channel),

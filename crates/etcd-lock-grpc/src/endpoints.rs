@@ -42,7 +42,7 @@ pub(crate) struct Endpoints {
     pub(crate) members: Members,
 }
 
-/// What endpoints are made of.
+/// The parts that endpoints are made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Make {
     pub(crate) options: Options,
@@ -120,7 +120,7 @@ impl Endpoints {
         Ok((list[number].clone(), slot))
     }
 
-    /// What is known of the endpoints.
+    /// The states of the endpoints.
     pub(crate) fn info(&self) -> Info {
         Info {
             cluster_id: self.make.cluster.id(),

@@ -1,4 +1,4 @@
-//! What is known of an endpoint, and since when.
+//! The state of an endpoint, and since when it has been so.
 
 use std::time::SystemTime;
 

@@ -1,10 +1,10 @@
-//! What a transport tells about itself.
+//! The report of a transport about itself.
 
 use std::time::SystemTime;
 
 pub use crate::health::EndpointState;
 
-/// What a transport knows about its endpoints: for status pages and logs.
+/// The endpoints of a transport and their states: for status pages and logs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Info {
@@ -14,7 +14,7 @@ pub struct Info {
     pub endpoints: Vec<EndpointInfo>,
 }
 
-/// What a transport knows about one endpoint.
+/// The state of one endpoint of a transport.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EndpointInfo {

@@ -1,4 +1,4 @@
-//! Tower layers over the requests of a transport, whatever carries them.
+//! Tower layers over the requests of a transport, independent of the channel below.
 
 mod call;
 mod deadline;

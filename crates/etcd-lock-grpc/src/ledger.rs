@@ -1,4 +1,4 @@
-//! What an endpoint was asked and hasn't answered, and when it last gave a sign of life.
+//! The requests that an endpoint hasn't answered, and when it last gave a sign of life.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -56,7 +56,7 @@ impl Ledger {
         open.doubt = Some(open.doubt.map_or(asked, |earlier| earlier.min(asked)));
     }
 
-    /// What was left unanswered, unless the endpoint has given a sign of life since.
+    /// The request left unanswered, unless the endpoint has given a sign of life since.
     pub(crate) fn take_doubt(&self) -> Option<Instant> {
         let doubt = self.open().doubt.take()?;
         (self.heard() < doubt).then_some(doubt)

@@ -76,7 +76,7 @@ impl<S: Streams> Locks<S> {
         }
     }
 
-    /// The RPC of etcd deletes a key whoever it belongs to; a guarded delete can't end a later hold.
+    /// etcd's RPC deletes a key without asking which hold it belongs to; a guarded delete can't end a later hold.
     pub(crate) async fn unlock(
         &self,
         request: UnlockRequest,

@@ -76,7 +76,7 @@ impl Endpoint {
     }
 }
 
-/// What a monitor does next.
+/// The next step of a monitor.
 enum Step {
     Ask { limit: Duration },
     Sleep(Instant),
@@ -224,7 +224,7 @@ async fn ask(endpoint: Arc<Endpoint>, limit: Duration) {
     }
 }
 
-/// What is wrong with an endpoint that answers, if anything.
+/// The fault of an endpoint that answers, if there is one.
 async fn status(endpoint: &Arc<Endpoint>, limit: Duration) -> Result<Option<String>, Error> {
     let slot = endpoint.slot(Purpose::Short).await?;
     let mut client = MaintenanceClient::new(slot.channel);

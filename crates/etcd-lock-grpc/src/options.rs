@@ -129,7 +129,7 @@ impl Options {
         self
     }
 
-    /// Refuses what can't work, whatever the endpoints.
+    /// Refuses options that can't work with any endpoint.
     pub(crate) fn checked(self) -> Result<Self> {
         self.check_values()?;
         if let Some(login) = &self.login {

@@ -1,4 +1,4 @@
-//! What a gRPC status means.
+//! The meaning of a gRPC status.
 //!
 //! Codes can't be relied on: the `Lock` service answers nearly everything with `Unknown`, and tonic has codes of its own
 //! for what happens on this side. So the text comes first, then the chain of causes, then the code.
@@ -14,7 +14,7 @@ use tower::BoxError;
 use crate::connection::NotSent;
 use crate::endpoint::{Endpoint, Question};
 
-/// What a failed request says, and of whom.
+/// The verdict of a failed request, and on which part of the way.
 pub(crate) struct Failure {
     pub(crate) error: Error,
     /// Whether the fault lies with the endpoint or on the way to it, so that others had better be asked.
@@ -79,7 +79,7 @@ pub(crate) fn broken(error: impl StdError + Send + Sync + 'static, endpoint: &st
     Error::new(found.kind, found.text).with_source(error)
 }
 
-/// What a status is about, without the words that tonic puts before it.
+/// The message of a status, without the words that tonic puts before it.
 #[derive(Debug)]
 struct Cause(Status);
 
@@ -111,7 +111,7 @@ enum Executed {
     Perhaps,
 }
 
-/// What etcd says, and what it means. The first that is contained counts.
+/// Texts of etcd, and their meaning. The first that is contained counts.
 const TEXTS: &[(&str, ErrorKind, Executed)] = &[
     (
         "requested lease not found",
@@ -215,7 +215,7 @@ const TEXTS: &[(&str, ErrorKind, Executed)] = &[
     ),
 ];
 
-/// What a member says that is well: another one would say the same.
+/// Answers of a healthy member: another one would give the same.
 const NO_FAULT: &[&str] = &["leader changed", "raft proposal dropped"];
 
 fn of_server(status: &Status, endpoint: &str) -> Found {
@@ -257,7 +257,7 @@ fn of_code(status: &Status) -> (ErrorKind, Executed) {
     }
 }
 
-/// What went wrong on this side, or on the way.
+/// A failure on this side, or on the way.
 fn of_connection(cause: &(dyn StdError + 'static), endpoint: &str) -> Found {
     let mut found = Found {
         kind: ErrorKind::Unavailable,
@@ -291,7 +291,7 @@ fn hint(endpoint: &str) -> &str {
     }
 }
 
-/// What h2 says of bytes that aren't HTTP/2.
+/// The text of h2 for bytes that aren't HTTP/2.
 const BROKEN_PROTOCOL: &[&str] = &[
     "frame with invalid size",
     "not a result of an error",

@@ -34,7 +34,7 @@ impl GrpcTransport {
         Builder::new(endpoints)
     }
 
-    /// What is known of the endpoints.
+    /// The states of the endpoints.
     ///
     /// ```
     /// use etcd_lock_grpc::{EndpointState, GrpcTransport, Options};

@@ -78,7 +78,7 @@ impl Service<Request> for Wire {
     }
 }
 
-/// What the server says, and what the conversion of its reply says.
+/// The reply of the server, converted; an error of either.
 pub(crate) type Sent = Result<Result<Reply>, Box<Status>>;
 
 /// Sends a request over a channel.
@@ -152,7 +152,7 @@ fn lock_reply(reply: v3lockpb::LockResponse) -> Result<Reply> {
     Ok(Reply::Lock(LockResponse::new(header, key, Revision::ZERO)))
 }
 
-/// What goes with a message.
+/// The metadata of a message.
 struct Cover<'a> {
     left: Timeout,
     pass: &'a Pass,

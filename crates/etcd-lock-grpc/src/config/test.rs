@@ -1,4 +1,4 @@
-//! What becomes of variables.
+//! Environment variables and the options that they become.
 
 use std::time::Duration;
 

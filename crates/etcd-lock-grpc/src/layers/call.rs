@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// A request on its way through the layers. A clone is what a retry sends.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What is asked.
+    /// The request.
     pub call: Call,
     /// How long it may take in all, counted from when it entered the layers.
     pub timeout: Timeout,
@@ -50,7 +50,7 @@ impl Request {
     }
 }
 
-/// What is asked.
+/// The request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[allow(
@@ -111,7 +111,7 @@ impl Call {
     }
 }
 
-/// What was answered.
+/// The reply.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[allow(

@@ -1,4 +1,4 @@
-//! A request ends in time, whatever it is waiting for.
+//! A request ends in time: while it waits for a name, a connection, a login, a permit or a reply.
 
 use std::task::{Context, Poll};
 
@@ -152,7 +152,7 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Timeout);
             assert!(error.to_string().contains("3s"), "{error}");
             assert_eq!(error.is_outcome_unknown(), !is_read, "{error:?}");
-            // What is below is told the same deadline.
+            // The layers below are told the same deadline.
             assert_eq!(received.deadline, Some(began + BOUND));
         }
     }

@@ -5,7 +5,7 @@
 //! other request without an answer is unknown.
 //!
 //! The other requests of a transport: keep-alive and watch streams are opened again by their users. `Unlock` is not sent: it
-//! deletes a key whoever it belongs to, and a guarded delete takes its place. When a token has ended, which is a certain
+//! deletes a key without asking which hold it belongs to, and a guarded delete takes its place. When a token has ended, which is a certain
 //! refusal, the login and the request follow at once in the same attempt.
 
 use std::sync::Arc;
@@ -142,8 +142,8 @@ fn may_repeat(call: &Call, error: &Error) -> bool {
     passing && harmless
 }
 
-/// What a repeated request finds done was done by the attempt before. What it doesn't find done may still have been, or be
-/// done later, whatever became of the last attempt.
+/// A change that a repeated request finds in place was made by an attempt before it. One that it doesn't find may still
+/// be made later by an earlier attempt, however the last one ended.
 fn settle(request: &Request, result: &mut Result<Reply>) {
     let Err(error) = result else { return };
     if !request.uncertain {

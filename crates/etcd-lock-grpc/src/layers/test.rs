@@ -7,7 +7,7 @@ use tower_test::mock::{Handle, Mock};
 
 use super::{Call, Reply, Request, RetryPolicy, stack};
 
-/// What the attempts of one request are answered with, one by one.
+/// The answers to the attempts of one request, one by one.
 pub(super) type Answers = Vec<Result<Reply>>;
 
 /// A service whose answers a test gives.

@@ -1,4 +1,4 @@
-//! What there is of TLS in a build without it: an error that says how to get it.
+//! TLS in a build without it: an error that says how to get it.
 
 use std::convert::Infallible;
 

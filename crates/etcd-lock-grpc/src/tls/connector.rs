@@ -84,7 +84,7 @@ impl Tls {
         }
     }
 
-    /// What was read of the certificates, after their files were looked at.
+    /// The certificates, read again where their files have changed.
     async fn current(&self) -> Result<Arc<Loaded>> {
         let inner = self.0.clone();
         let current = tokio::task::spawn_blocking(move || inner.current()).await;
@@ -117,7 +117,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// What is made of the certificates in one state of their files.
+/// The configuration made of the certificates in one state of their files.
 struct Loaded {
     config: ClientConfig,
     identity: Option<Arc<CertifiedKey>>,

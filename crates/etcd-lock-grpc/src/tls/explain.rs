@@ -1,4 +1,4 @@
-//! What went wrong in a handshake, in words that say what to change.
+//! The causes of a failed handshake, in words that say what to change.
 
 use std::io;
 
@@ -88,7 +88,7 @@ impl Handshake<'_> {
         }
     }
 
-    /// What it means that the server ended the handshake.
+    /// The cause of a handshake that the server ended.
     fn refused(&self, alert: AlertDescription) -> (ErrorKind, String) {
         use AlertDescription as Alert;
         let host = self.host;

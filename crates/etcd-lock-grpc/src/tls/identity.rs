@@ -57,7 +57,7 @@ fn no_pem(source: &Source, what: &str, error: pem::Error) -> Error {
     Error::invalid(format!("can't find a PEM {what} in {source}: {why}"))
 }
 
-/// What one connection shows, and whether the server wanted to see it.
+/// The certificate that one connection shows, and whether the server wanted to see it.
 #[derive(Debug)]
 pub(super) struct Shown {
     identity: Option<Arc<CertifiedKey>>,

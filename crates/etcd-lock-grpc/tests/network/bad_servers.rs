@@ -74,7 +74,7 @@ async fn a_listener_that_says_nothing() {
         let (name, is_read) = (called.name, called.is_read);
         let error = called.error();
         assert_eq!(error.kind(), ErrorKind::Timeout, "{name}: {error:?}");
-        // What a lock that isn't granted leaves behind is looked after, so nothing about it is unknown.
+        // The entry of a lock that isn't granted is looked after, so nothing about it is unknown.
         if !["lock", "unlock"].contains(&name) {
             assert_eq!(error.is_outcome_unknown(), !is_read, "{name}: {error:?}");
         }
@@ -111,7 +111,7 @@ async fn servers_of_other_protocols() {
     ] {
         let bad = BadServer::start(move |mut stream| async move {
             let _ = stream.write_all(greeting).await;
-            // Whatever is said to it, it waits for more.
+            // It answers nothing, and waits for more.
             while stream.read(&mut [0; 1024]).await.is_ok_and(|size| size > 0) {}
         })
         .await;
@@ -155,7 +155,7 @@ async fn a_grpc_server_of_other_services() {
     serving.abort();
 }
 
-/// What a proxy says that has nothing to say but a status.
+/// The answer of a proxy that has no more than a status.
 #[tokio::test]
 async fn a_proxy_that_refuses() {
     for (status, kind) in [
@@ -169,7 +169,7 @@ async fn a_proxy_that_refuses() {
     }
 }
 
-/// A page is no message, whatever its status.
+/// A page is no message, with any status.
 #[tokio::test]
 async fn a_web_server() {
     for status in [200, 401, 404, 503] {
@@ -191,7 +191,7 @@ async fn every_call_to_a_web_server_is(kind: ErrorKind, status: u16, page: &'sta
     works_with_an_etcd_at(bad.stop().await, &transport).await;
 }
 
-/// What can't be reached is left for what can, whichever is named first.
+/// An endpoint that can't be reached is left for one that can, in both orders.
 #[tokio::test]
 async fn one_of_two_endpoints_refuses() {
     let good = Server::bind("127.0.0.1:0", MemoryEtcd::new())
@@ -211,7 +211,7 @@ async fn one_of_two_endpoints_refuses() {
     }
 }
 
-/// What takes a request and gives no answer is left, too: by a read within the same call, by a write after it.
+/// An endpoint that takes a request and gives no answer is left, too: by a read within the same call, by a write after it.
 #[tokio::test]
 async fn one_of_two_endpoints_hangs_up() {
     let good = Server::bind("127.0.0.1:0", MemoryEtcd::new())
@@ -242,7 +242,7 @@ async fn one_of_two_endpoints_hangs_up() {
     }
 }
 
-/// What it didn't look at is sent again, also a write that isn't idempotent, and not to another endpoint.
+/// A request that it didn't look at is sent again, also a write that isn't idempotent, and not to another endpoint.
 #[tokio::test]
 async fn a_server_that_says_goodbye_before_a_request() {
     let server = Server::bind("127.0.0.1:0", MemoryEtcd::new())

@@ -66,7 +66,7 @@ pub(crate) async fn every_call(
     ]
 }
 
-/// That a transport works, whatever happened to it before.
+/// Asserts that a transport works, after anything that happened to it.
 pub(crate) async fn is_usable(transport: &dyn Transport) {
     let options = CallOptions::new(PATIENCE.into());
     let grant = LeaseGrantRequest::new(Ttl::from_secs(60).unwrap());

@@ -1,4 +1,4 @@
-//! Members that accept connections and requests and say nothing: they are left in time, whoever notices, and taken again.
+//! Members that accept connections and requests and say nothing: they are left in time, whichever call notices, and taken again.
 
 use std::time::Duration;
 

@@ -124,7 +124,7 @@ impl Drop for Member {
     }
 }
 
-/// What becomes of the first transaction.
+/// The fate of the first transaction.
 #[derive(Clone, Copy, PartialEq)]
 enum First {
     /// It is never answered, and the cluster has another leader from then on.

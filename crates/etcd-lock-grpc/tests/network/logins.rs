@@ -1,4 +1,4 @@
-//! Tokens that end: whatever words a version of etcd has for it, there is a new login.
+//! Tokens that end: there is a new login for the words of each version of etcd.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

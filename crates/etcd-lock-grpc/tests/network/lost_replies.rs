@@ -17,7 +17,7 @@ use crate::calls::PATIENCE;
 /// An empty SETTINGS frame: what makes a listener an HTTP/2 server for a client.
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
-/// What the repetitions met with says nothing about what the first attempt did.
+/// The outcomes of the repetitions say nothing about the first attempt.
 #[tokio::test]
 async fn an_entry_that_nobody_heard_of_is_withdrawn() {
     let etcd = MemoryEtcd::new();

@@ -12,6 +12,6 @@ mod isolation;
 mod leaders;
 mod logins;
 mod lost_replies;
+mod metadata;
 mod own_parts;
 mod proxy;
-mod what_a_server_sees;

@@ -1,4 +1,4 @@
-//! What reaches a server beside the message: how long the caller will wait, that he wants a leader, and that he has gone.
+//! The metadata that reaches a server: how long the caller will wait, that it wants a leader, and that it has gone.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -30,7 +30,7 @@ const CREATED: &[u8] = b"\0\0\0\0\x06\x0a\x02\x18\x01\x18\x01";
 /// The message that says that there is no such key, at revision 1.
 const NO_KEY: &[u8] = b"\0\0\0\0\x04\x0a\x02\x18\x01";
 
-/// What has to be answered before the `Lock` RPC is called: its key is read, and watched.
+/// The requests answered before the `Lock` RPC is called: its key is read, and watched.
 const BEFORE_A_LOCK: &[&str] = &[RANGE, WATCH];
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn a_deadline_reaches_the_server() {
     let mut paths = BTreeSet::new();
     while let Some(seen) = silent.already_there() {
         let path = seen.head.uri().path();
-        // What the transport asks by itself has a time of its own.
+        // The transport's own requests have a time of their own.
         let agent = &seen.head.headers()["user-agent"];
         assert_eq!(agent, concat!("etcd-lock/", env!("CARGO_PKG_VERSION")));
         if path != WATCH && path != STATUS {
@@ -76,7 +76,7 @@ async fn no_deadline_reaches_no_server() {
     }
 }
 
-/// Who waits at a member that lost its cluster would wait for nothing. Calls that don't wait find out by themselves.
+/// A wait at a member that lost its cluster would be in vain. Calls that don't wait find out by themselves.
 #[tokio::test]
 async fn calls_that_wait_ask_for_a_leader() {
     let (transport, mut silent) = silent_server(BEFORE_A_LOCK).await;
