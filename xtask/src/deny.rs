@@ -20,14 +20,14 @@ pub(crate) fn check(sh: &Shell) -> Result {
     Ok(())
 }
 
-/// Two minutes or three of two cores, once.
+/// Two minutes of two cores, once. A program that runs for a second need not be optimized.
 fn install(sh: &Shell) -> Result {
     eprintln!("no cargo-deny in {ROOT}, so version {VERSION} is built and installed there");
     let target = tempfile::tempdir()?;
     let target = target.path();
     cmd!(
         sh,
-        "cargo install cargo-deny --version {VERSION} --locked --quiet --root {ROOT} --target-dir {target}"
+        "cargo install cargo-deny --debug --version {VERSION} --locked --quiet --root {ROOT} --target-dir {target}"
     )
     .run()
     .map_err(|error| format!("{error}\nWithout cargo-deny the dependencies can't be checked."))?;
