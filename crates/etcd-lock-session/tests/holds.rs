@@ -132,6 +132,27 @@ async fn a_claim_ends_within_nine_tenths_of_the_ttl_while_no_read_is_answered() 
     }
 }
 
+/// The server counts from a moment between the two.
+#[tokio::test(start_paused = true)]
+async fn a_claim_after_a_late_answer_to_a_renewal_counts_from_the_request() {
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let session = session(&faulty).await;
+    let guard = lock(&session).await;
+    let opened = Instant::now();
+    // The renewal is sent after a third of the time to live, and answered two seconds later.
+    sleep(HEARTBEAT - STEP).await;
+    faulty.on_streams(StreamFault::Stalled(Duration::from_secs(2)));
+    sleep(Duration::from_millis(2_500)).await;
+    faulty.on_streams(StreamFault::Stalled(TTL * 100));
+    claimed_for(&guard).await;
+    let claimed = opened.elapsed();
+    assert!(claimed <= HEARTBEAT + TRUST + STEP, "{claimed:?}");
+    assert!(
+        claimed > TRUST + STEP,
+        "the renewal was answered: {claimed:?}"
+    );
+}
+
 /// A member answers from before the deletion.
 #[tokio::test(start_paused = true)]
 async fn a_hold_whose_reads_may_not_be_made_is_lost_in_nine_tenths_of_the_ttl() {
