@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{INFINITE, client, keys, request, unlock, until_keys};
+use common::{INFINITE, client, grant, keys, request, unlock, until_keys};
 use etcd_lock_core::kv::{PutRequest, TxnRequest};
-use etcd_lock_core::{ErrorKind, LockKey, Result, Transport, lease};
+use etcd_lock_core::{ErrorKind, LockKey, LockName, Result, Transport, lease};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{LockGuard, Mutex, Queue, Session, SessionOptions, System, Tuning};
 use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport, StreamFault, WatchFault};
@@ -130,6 +130,40 @@ async fn a_claim_ends_within_nine_tenths_of_the_ttl_while_no_read_is_answered() 
         assert!(begun.elapsed() <= TRUST);
         assert!(session.is_alive(), "its lease is renewed all the time");
     }
+}
+
+/// More entries are ahead of its own than the reply to entering shows, so that it is a read of the queue that leads to the grant.
+#[tokio::test(start_paused = true)]
+async fn a_claim_after_a_late_answer_to_a_snapshot_counts_from_the_request() {
+    let late = Duration::from_secs(1);
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let mut ahead = Vec::new();
+    for _ in 0..6 {
+        let lease = grant(faulty.etcd(), 600).await;
+        let key = LockName::new("a").unwrap().key(lease);
+        let put = PutRequest::new(key.as_bytes().clone(), "").with_lease(lease);
+        let put = TxnRequest::new().and_then(put);
+        faulty.etcd().txn(put, INFINITE).await.unwrap();
+        ahead.push(key);
+    }
+    let session = session(&faulty).await;
+    let mutex = Mutex::new(&session, "a").unwrap();
+    let mut waiting = Box::pin(mutex.lock());
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    // Those that it doesn't know go first, then its predecessors, one after the other.
+    for gone in [0, 1, 2, 5, 4] {
+        delete(faulty.etcd(), &ahead[gone]).await;
+        assert!(timeout(STEP, &mut waiting).await.is_err());
+    }
+    faulty.on_calls(move |call| (call == CallKind::TxnRead).then_some(CallFault::Slow(late)));
+    let asked = Instant::now();
+    delete(faulty.etcd(), &ahead[3]).await;
+    let guard = waiting.await.unwrap();
+    assert_eq!(asked.elapsed(), late, "one read");
+    faulty.on_calls(|call| (call == CallKind::TxnRead).then_some(CallFault::RequestLost));
+    claimed_for(&guard).await;
+    let claimed = asked.elapsed();
+    assert!(claimed <= TRUST + STEP, "{claimed:?}");
 }
 
 /// The server counts from a moment between the two.

@@ -58,6 +58,7 @@ async fn a_release_between_entering_and_watching_is_seen() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 unlock(&etcd, key).await;
             });
+            return Some(CallFault::Slow(Duration::from_millis(10)));
         }
         None
     });
