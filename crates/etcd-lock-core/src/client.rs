@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Transport;
 
-/// A cheap-to-clone handle on a connection to an etcd, whatever carries the requests.
+/// A cheap-to-clone handle on a connection to an etcd, over any transport.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
@@ -23,13 +23,13 @@ impl Client {
         Self::from(Arc::new(transport) as Arc<dyn Transport>)
     }
 
-    /// What carries this client's requests.
+    /// The transport of this client's requests.
     #[must_use]
     pub fn transport(&self) -> &Arc<dyn Transport> {
         &self.0.transport
     }
 
-    /// What all users of this client share of one type, made when it is first asked for. So the sessions of a client find
+    /// The value of one type that all users of this client share, made when it is first asked for. So the sessions of a client find
     /// its wait queue, however its transport is decorated.
     ///
     /// ```

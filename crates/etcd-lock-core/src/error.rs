@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// A result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong: a [kind](Error::kind) to act on, a sentence to read, and the cause as [`source`](StdError::source).
+/// A failure: a [kind](Error::kind) to act on, a sentence to read, and the cause as [`source`](StdError::source).
 ///
 /// It is one word wide and cheap to clone. The server's own words are kept: [`Error::server_text`].
 #[derive(Clone)]
@@ -60,7 +60,7 @@ impl Error {
         self.map(|inner| inner.session_lost = true)
     }
 
-    /// What kind of failure this is.
+    /// The kind of failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -141,7 +141,7 @@ impl From<Infallible> for Error {
     }
 }
 
-/// What a program can tell apart and act on.
+/// The kinds of failure that a program can tell apart and act on.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -151,7 +151,7 @@ pub enum ErrorKind {
     Busy,
     /// The client or session was closed.
     Closed,
-    /// The request can't be right, whoever answers it: the text says what to change.
+    /// The request is invalid for every etcd: the text says what to change.
     InvalidArgument,
     /// The lease does not exist, or no longer.
     LeaseNotFound,
@@ -161,7 +161,7 @@ pub enum ErrorKind {
     NotOpen,
     /// The user may not do this.
     PermissionDenied,
-    /// What answers is not etcd, or says what no etcd would.
+    /// The peer is no etcd, or it gave an answer that no etcd gives.
     Protocol,
     /// The server has no room: its database is full, a message too large, or too many requests wait.
     ResourceExhausted,

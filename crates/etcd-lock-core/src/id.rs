@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::{Error, Result};
 
-/// What the user calls a lock: any bytes but none, at most [`LockName::MAX_LEN`] of them.
+/// The name of a lock: any bytes but none, at most [`LockName::MAX_LEN`] of them.
 ///
 /// Two callers with one name exclude each other. `/`, NUL and bytes that are not UTF-8 are allowed, as in etcd.
 ///

@@ -177,7 +177,7 @@ pub enum SortOrder {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct RangeResponse {
-    /// Who answered. Inside a transaction only its revision is set.
+    /// The member that answered, and its revision. Inside a transaction only its revision is set.
     pub header: ResponseHeader,
     /// The keys.
     pub kvs: Vec<KeyValue>,
@@ -297,11 +297,11 @@ impl DeleteRequest {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TxnRequest {
-    /// What must be true.
+    /// The conditions of the branch of success.
     pub compare: Vec<Compare>,
-    /// What is done when all of it is.
+    /// The operations for when all conditions hold.
     pub success: Vec<Op>,
-    /// What is done otherwise.
+    /// The operations for when one doesn't.
     pub failure: Vec<Op>,
     /// Whether doing it twice is as good as once, so that it may be repeated where the outcome is unknown.
     pub idempotent: bool,
@@ -380,7 +380,7 @@ impl From<RangeRequest> for Op {
 pub struct Compare {
     /// Which key.
     pub key: Bytes,
-    /// What the left side, the store's, must be to the right one.
+    /// The relation in which the left side, the store's, must be to the right one.
     pub op: CompareOp,
     /// The right side.
     pub target: CompareTarget,
@@ -420,7 +420,7 @@ impl Compare {
     }
 }
 
-/// What the store's side must be to the other.
+/// The relation between the store's side and the other.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[allow(clippy::exhaustive_enums, reason = "etcd has these four")]
 pub enum CompareOp {
@@ -434,7 +434,7 @@ pub enum CompareOp {
     NotEqual,
 }
 
-/// What of a key is compared, and with what.
+/// The property of a key that is compared, and its counterpart.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum CompareTarget {
@@ -450,15 +450,15 @@ pub enum CompareTarget {
     Version(i64),
 }
 
-/// What a transaction did.
+/// The outcome of a transaction.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct TxnResponse {
-    /// Who answered.
+    /// The member that answered, and its revision.
     pub header: ResponseHeader,
     /// Whether the conditions held.
     pub succeeded: bool,
-    /// What each operation of the branch taken answered, in order.
+    /// The reply of each operation of the branch taken, in order.
     pub responses: Vec<OpResponse>,
 }
 
@@ -483,7 +483,7 @@ impl TxnResponse {
     }
 }
 
-/// What one operation of a transaction answered.
+/// The reply of one operation of a transaction.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum OpResponse {
@@ -491,12 +491,12 @@ pub enum OpResponse {
     Delete {
         /// How many.
         deleted: u64,
-        /// What they were, where that was asked for.
+        /// The deleted keys and values, where they were asked for.
         prev_kvs: Vec<KeyValue>,
     },
     /// A key was written.
     Put {
-        /// What it was before, where that was asked for and it was there.
+        /// The key and value before, where they were asked for and there were any.
         prev_kv: Option<KeyValue>,
     },
     /// Keys were read.

@@ -37,7 +37,7 @@ pub async fn revoke(ctx: impl Into<Context>, lease: LeaseId) -> Result<LeaseRevo
 /// Asks how long a lease still has, and which keys are attached to it.
 ///
 /// # Errors
-/// What [`Transport`](crate::Transport) calls can fail with. A lease that doesn't exist is no error:
+/// The errors of [`Transport`](crate::Transport) calls. A lease that doesn't exist is no error:
 /// its [`remaining`](LeaseTimeToLiveResponse::remaining) is `None`.
 ///
 /// # Cancel safety
@@ -57,7 +57,7 @@ pub async fn time_to_live(
 /// Lists the leases that the answering member knows: possibly stale, as in etcd.
 ///
 /// # Errors
-/// What [`Transport`](crate::Transport) calls can fail with.
+/// The errors of [`Transport`](crate::Transport) calls.
 ///
 /// # Cancel safety
 /// Nothing is left behind.
@@ -95,7 +95,7 @@ impl LeaseGrantRequest {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LeaseGrantResponse {
-    /// Who answered.
+    /// The member that answered, and its revision.
     pub header: ResponseHeader,
     /// The lease.
     pub id: LeaseId,
@@ -115,7 +115,7 @@ impl LeaseGrantResponse {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LeaseRevokeResponse {
-    /// Who answered.
+    /// The member that answered, and its revision.
     pub header: ResponseHeader,
 }
 
@@ -156,7 +156,7 @@ impl LeaseTimeToLiveRequest {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LeaseTimeToLiveResponse {
-    /// Who answered.
+    /// The member that answered, and its revision.
     pub header: ResponseHeader,
     /// Which lease.
     pub id: LeaseId,
@@ -192,7 +192,7 @@ impl LeaseTimeToLiveResponse {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LeaseLeasesResponse {
-    /// Who answered.
+    /// The member that answered, and its revision.
     pub header: ResponseHeader,
     /// Their numbers, in no particular order. One that another client chose below 1 is left out.
     pub leases: Vec<LeaseId>,
@@ -210,7 +210,7 @@ impl LeaseLeasesResponse {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LeaseKeepAliveResponse {
-    /// Who answered.
+    /// The member that answered, and its revision.
     pub header: ResponseHeader,
     /// Which lease.
     pub id: LeaseId,

@@ -12,7 +12,7 @@ pub struct LockRequest {
     pub name: LockName,
     /// The lease that holds it. A lock that this lease holds already is granted again at once.
     pub lease: LeaseId,
-    /// What the queue entry says about its owner, for people who look; empty by default. etcd's own `Lock` RPC has no
+    /// The description of the owner in the queue entry, for people to read; empty by default. etcd's own `Lock` RPC has no
     /// room for it, so a transport that uses it leaves it out.
     pub value: Bytes,
 }
@@ -46,7 +46,7 @@ impl LockRequest {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct LockResponse {
-    /// Who answered, and at which revision of the store.
+    /// The member that answered, and the revision of the store.
     pub header: ResponseHeader,
     /// The key that exists for as long as the lock is held: give it to `unlock`, or guard a transaction with it.
     pub key: LockKey,
@@ -78,7 +78,7 @@ pub struct UnlockRequest {
 }
 
 impl UnlockRequest {
-    /// Releases whatever hold the key stands for.
+    /// Releases the hold that the key stands for.
     #[must_use]
     pub const fn new(key: LockKey) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl UnlockRequest {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct UnlockResponse {
-    /// Who answered, and at which revision of the store.
+    /// The member that answered, and the revision of the store.
     pub header: ResponseHeader,
 }
 
@@ -111,7 +111,7 @@ impl UnlockResponse {
     }
 }
 
-/// Who answered, and at which revision.
+/// The member that answered, and the revision of the store.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ResponseHeader {

@@ -16,7 +16,7 @@ pub enum Timeout {
 }
 
 impl Timeout {
-    /// What a [`Context`](crate::Context) uses when it isn't told otherwise: 9 s, as in eetcd.
+    /// The default of a [`Context`](crate::Context): 9 s, as in eetcd.
     pub const DEFAULT: Self = Self::After(Duration::from_secs(9));
 
     /// The bound as a duration, where there is one.

@@ -1,4 +1,4 @@
-//! What carries requests to an etcd, real or not.
+//! The transport of requests to an etcd, real or not.
 
 use std::fmt;
 use std::pin::Pin;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::kv::KeyValue;
 use crate::{ResponseHeader, Revision};
 
-/// What a client says on a watch stream.
+/// A message of a client on a watch stream.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum WatchRequest {
@@ -93,15 +93,15 @@ impl WatchCreate {
     }
 }
 
-/// What a server says on a watch stream.
+/// A message of a server on a watch stream.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct WatchResponse {
-    /// Who answered. Its revision is zero on some cancellations.
+    /// The member that answered. The revision is zero on some cancellations.
     pub header: ResponseHeader,
     /// Which watch it is about; negative where it is about none or all of them.
     pub id: i64,
-    /// What happened.
+    /// The news.
     pub body: WatchBody,
 }
 
@@ -151,7 +151,7 @@ impl Event {
     }
 }
 
-/// What happened to a key.
+/// The change of a key.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[allow(
     clippy::exhaustive_enums,

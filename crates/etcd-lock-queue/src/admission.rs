@@ -1,4 +1,4 @@
-//! Who is admitted to the lock: the one rule that another kind of lock would replace.
+//! The admission to the lock: the one rule that another kind of lock would replace.
 
 use crate::knowledge::EntryId;
 

@@ -9,7 +9,7 @@ use crate::io::{CallerId, Mode, Stamp};
 use crate::knowledge::EntryId;
 use crate::value::Nonce;
 
-/// What one session has to do with the lock.
+/// The part that one session has in the lock.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct OwnEntry {
     pub(crate) key: LockKey,
@@ -19,7 +19,7 @@ pub(crate) struct OwnEntry {
     /// How far its tasks may go before others, as the latest caller said.
     pub(crate) limits: Limits,
     /// The nonce of the attempt. While an older attempt may still be executed, later ones continue its nonce, so that
-    /// whatever it creates is known for ours.
+    /// an entry that it creates is known for ours.
     pub(crate) nonce: Nonce,
     /// A request to enter may still be executed, for as long as the lease lives: no read proves that it is not.
     pub(crate) in_doubt: bool,

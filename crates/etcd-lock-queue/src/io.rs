@@ -1,4 +1,4 @@
-//! What goes into the machine and what comes out of it.
+//! The inputs of the machine and its outputs.
 
 use etcd_lock_core::{LeaseId, LockKey, Revision};
 
@@ -14,7 +14,7 @@ pub struct CallerId(pub u32);
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Stamp(pub u64);
 
-/// What the driver's clock says of a stamp at the moment of an input.
+/// The verdict of the driver's clock on a stamp, at the moment of an input.
 pub trait Validity {
     /// Whether no more than one heartbeat has passed since `confirmed`: an entry that was seen to exist then may be granted.
     fn is_fresh(&self, session: LeaseId, confirmed: Stamp) -> bool;
@@ -62,7 +62,7 @@ pub enum Failure {
     SessionLost,
 }
 
-/// What a driver waits for on behalf of the machine. A timer that fires late or once too often does no harm.
+/// A timer that a driver keeps for the machine. One that fires late or once too often does no harm.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Timer {
@@ -80,7 +80,7 @@ pub enum Timer {
     Expired(LeaseId),
 }
 
-/// What happened.
+/// An input: something that happened.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Input {
@@ -120,7 +120,7 @@ pub enum Input {
     Observed {
         /// When the answered attempt was sent, or earlier.
         sent: Stamp,
-        /// What was read.
+        /// The result of the read.
         observations: Vec<Observation>,
     },
     /// A watch reported a deletion.
@@ -137,7 +137,7 @@ pub enum Input {
     Fired(Timer),
 }
 
-/// What to do.
+/// An output: something to do.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Output {

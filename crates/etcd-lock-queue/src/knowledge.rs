@@ -1,4 +1,4 @@
-//! What is known of the queue of one lock, and the verdict on an entry that follows from it.
+//! The knowledge of the queue of one lock, and the verdict on an entry that follows from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,7 +65,7 @@ impl Snapshot {
     }
 }
 
-/// What is known of an entry's predecessors.
+/// The knowledge of an entry's predecessors.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[allow(clippy::exhaustive_enums, reason = "there is no fourth")]
 pub enum Verdict {
@@ -191,12 +191,12 @@ impl Knowledge {
         }
     }
 
-    /// This entry was deleted, whatever is under its key now.
+    /// This entry was deleted, even where another one is under its key now.
     pub fn entry_deleted(&mut self, entry: &EntryId) {
         self.remove(entry);
     }
 
-    /// What follows for an entry.
+    /// The verdict on an entry.
     #[must_use]
     pub fn verdict(&self, entry: &EntryId) -> Verdict {
         self.verdict_without(entry, |_| false)

@@ -40,7 +40,7 @@
 //!   is not. Its key stays in the [heartbeat](LockQueue::heartbeat), and what appears there is adopted by the next attempt
 //!   or deleted.
 //! - A deletion compares the create revision, and is sent again until it is answered or the session has ended.
-//! - An entry that was released, withdrawn or lost is never held again, whoever shows it.
+//! - An entry that was released, withdrawn or lost is never held again, in whichever reply it shows up.
 //! - The [nonce](EntryValue) in an entry tells this process from another one with the same lease, whose entry is left
 //!   alone. No request writes into an entry of another client.
 //! - A hold is handed over to the next task of its session, or counts as deleted for the next session of its client, only

@@ -1,4 +1,4 @@
-//! What the machine asks etcd: each request as a transaction, and what the answer means.
+//! The requests of the machine to etcd: each as a transaction, with the meaning of the answer.
 
 use etcd_lock_core::kv::{
     Compare, DeleteRequest, KeyValue, OpResponse, PutRequest, RangeRequest, SortOrder, SortTarget,
@@ -69,7 +69,7 @@ pub enum Ticket {
     Others(LeaseId),
 }
 
-/// What a request was answered.
+/// The answer to a request.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Reply {
@@ -116,7 +116,7 @@ impl Observation {
 }
 
 impl Request {
-    /// What its answer is labelled with.
+    /// The label of its answer.
     #[must_use]
     pub const fn ticket(&self) -> Ticket {
         match self {
@@ -164,7 +164,7 @@ impl Request {
         }
     }
 
-    /// What the answer to [`txn`](Self::txn) means, or `None` where no etcd would answer so.
+    /// The meaning of the answer to [`txn`](Self::txn), or `None` where no etcd would answer so.
     #[must_use]
     pub fn reply(&self, name: &LockName, answer: &TxnResponse) -> Option<Reply> {
         let revision = answer.header.revision;
@@ -225,7 +225,7 @@ fn entered(name: &LockName, nonce: Nonce, answer: &TxnResponse) -> Option<Reply>
     })
 }
 
-/// What the read at `place` of the branch taken answered.
+/// The answer of the read at `place` of the branch taken.
 fn snapshot(
     name: &LockName,
     answer: &TxnResponse,

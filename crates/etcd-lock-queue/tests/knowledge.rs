@@ -1,4 +1,4 @@
-//! Property tests of the knowledge against a full queue: whatever reaches it, in whatever order and however often, it says
+//! Property tests of the knowledge against a full queue: with any part of what happens, in any order and however often, it says
 //! `Head` of the head only.
 #![allow(
     clippy::unwrap_used,
@@ -12,7 +12,7 @@ use etcd_lock_queue::{EntryId, Knowledge, Snapshot, Verdict};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// What happens to the queue, and what of it reaches the knowledge.
+/// A change of the queue, and the part of it that reaches the knowledge.
 #[derive(Clone, Debug)]
 enum Step {
     /// Creates the entry of a key, with others in one transaction where there are several.
@@ -32,7 +32,7 @@ enum Step {
     Forget(Index),
 }
 
-/// What a server has sent.
+/// A message that a server has sent.
 #[derive(Clone, Debug)]
 enum Message {
     Snapshot(Snapshot),

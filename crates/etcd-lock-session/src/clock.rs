@@ -14,7 +14,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// The stamp of the instant at which a clock was made. Earlier instants have lower ones.
 const START: u64 = 1 << 50;
 
-/// What a client asks of the operating system. A simulation has one of its own.
+/// The services of the operating system that a client uses. A simulation has one of its own.
 #[doc(hidden)]
 pub trait System: fmt::Debug + Send + Sync {
     /// How long the system has been suspended: of two answers, only the difference counts.

@@ -39,7 +39,7 @@ pub struct QueueEntry {
     pub lease: LeaseId,
     /// When it was made, in the store's time: the first part of the fencing token of its grant.
     pub create_revision: Revision,
-    /// Who made it, where they said so.
+    /// The owner, where the entry has a description of it.
     pub owner: Option<Owner>,
     /// How long the lease will live if nobody renews it, in whole seconds; `None` when it has just ended.
     pub remaining: Option<Duration>,

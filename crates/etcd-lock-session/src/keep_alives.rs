@@ -154,7 +154,7 @@ struct Line(Mutex<State>);
 struct State {
     requests: Option<UnboundedSender<LeaseId>>,
     driver: Option<JoinHandle<()>>,
-    /// Who waits for an answer about a lease: answers come in the order of the questions. `None` has left.
+    /// The callers that wait for an answer about a lease: answers come in the order of the questions. `None` has left.
     waiting: BTreeMap<LeaseId, VecDeque<Option<UnboundedSender<Reply>>>>,
     /// Since when it has owed an answer without giving any.
     silent_since: Option<Instant>,

@@ -161,7 +161,7 @@ impl Drop for Keeper {
     }
 }
 
-/// What a lease is lost by that was not renewed in time.
+/// The error of a lease that was not renewed in time.
 pub(crate) fn too_late() -> Error {
     Error::new(
         ErrorKind::Lost,

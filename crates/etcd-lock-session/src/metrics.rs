@@ -1,4 +1,4 @@
-//! What is counted and timed, for recorders of the `metrics` crate. Without the feature `metrics` none of this does
+//! The counters and timers, for recorders of the `metrics` crate. Without the feature `metrics` none of this does
 //! anything. Names and units are in the facade's page on observability.
 
 #![cfg_attr(

@@ -1,4 +1,4 @@
-//! Who stands behind a queue entry.
+//! The owner of a queue entry.
 
 use std::time::SystemTime;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What a queue entry says about who made it, for people who want to know who holds a lock.
+/// The description of the owner in a queue entry, for people who want to know who holds a lock.
 ///
 /// It is the entry's value, as JSON. Other clients leave theirs empty, and nothing but people reads it: it takes no part
 /// in who holds a lock.
@@ -25,7 +25,7 @@ pub struct Owner {
     pub host: String,
     /// The number of the process on it.
     pub pid: u32,
-    /// Who runs the process.
+    /// The user that runs the process.
     pub user: String,
     /// Anything else.
     pub note: String,

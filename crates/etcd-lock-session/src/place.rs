@@ -17,7 +17,7 @@ pub struct Place {
     session: Session,
     caller: Caller,
     seen: Observed,
-    /// What was last told.
+    /// The position that was told last.
     told: Option<usize>,
 }
 

@@ -61,7 +61,7 @@ use crate::watches::Watches;
 /// - A waiter is told of its grant by an event, and costs neither a connection nor a stream.
 /// - Only `<name>/<hex>` keys are queue entries: `a` does not wait for a holder of `a/b`.
 /// - No request writes into or deletes an entry of another client.
-/// - Whatever ends a wait without a grant removes the entry, in the background, guarded by its create revision.
+/// - A wait that ends without a grant removes its entry, in the background, guarded by its create revision.
 ///
 /// [`Queue::into_client`] makes a client of it whose sessions use the same queue. What decorates a transport belongs below:
 /// `Queue::new(decorated)`.
@@ -142,7 +142,7 @@ impl Queue {
         &self.0
     }
 
-    /// What is below the queue.
+    /// The transport below the queue.
     pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
         &self.0.transport
     }
@@ -222,7 +222,7 @@ impl Transport for Queue {
     }
 }
 
-/// What all clones of a queue share.
+/// The state that all clones of a queue share.
 pub(crate) struct Inner {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) keep_alives: KeepAlives,
@@ -252,7 +252,7 @@ impl Inner {
         Lock::new(self.clone(), shared)
     }
 
-    /// What this client knows of a lease.
+    /// The validity of a lease, as far as this client knows it.
     pub(crate) fn lease(&self, id: LeaseId) -> Arc<Lease> {
         let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lease) = leases.get(&id).and_then(Weak::upgrade)

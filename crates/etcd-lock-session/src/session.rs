@@ -73,7 +73,7 @@ impl SessionOptions {
         self
     }
 
-    /// What the session's queue entries say about who made them, for people who [look](crate::queue). Nothing by default.
+    /// The description of the owner in the session's queue entries, for people who [look](crate::queue). None by default.
     pub fn with_owner(mut self, owner: Owner) -> Self {
         self.owner = Some(owner);
         self
@@ -249,7 +249,7 @@ impl Session {
         Limits::new(self.0.options.handover_limit)
     }
 
-    /// What an entry that is made now shows of its owner.
+    /// The description of the owner in an entry that is made now.
     pub(crate) fn owner_data(&self) -> Bytes {
         let Some(owner) = &self.0.options.owner else {
             return Bytes::new();

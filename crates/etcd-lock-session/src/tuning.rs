@@ -24,7 +24,7 @@ pub struct Tuning {
 }
 
 impl Tuning {
-    /// What a queue ships with.
+    /// The defaults.
     #[must_use]
     pub const fn new() -> Self {
         Self {

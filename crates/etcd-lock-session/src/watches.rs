@@ -24,7 +24,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use crate::backoff::Backoff;
 use crate::tuning::Tuning;
 
-/// What is reported of a watched key.
+/// News of a watched key.
 #[derive(Clone, Debug)]
 pub(crate) enum News {
     /// It was deleted at this revision.
@@ -149,7 +149,7 @@ struct State {
     driver: Option<JoinHandle<()>>,
 }
 
-/// What is to be reported once the state is no longer locked.
+/// The reports to make once the state is no longer locked.
 type Reports = Vec<(Arc<dyn Subscriber>, Bytes, News)>;
 
 impl State {

@@ -1,4 +1,4 @@
-//! Every async method is dropped at each of its await points: whatever it was doing is undone, or done to its end.
+//! Every async method is dropped at each of its await points: its work is undone, or done to its end.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

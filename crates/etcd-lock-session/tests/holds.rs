@@ -1,4 +1,4 @@
-//! For how long a hold may be believed, whatever watches and reads do: a heartbeat and an attempt while reads are answered,
+//! For how long a hold may be believed, with watches and reads that fail in any way: a heartbeat and an attempt while reads are answered,
 //! nine tenths of the time to live when they are not.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -256,7 +256,7 @@ async fn a_hold_that_was_lost_is_not_held_again_after_its_stream_broke() {
     }
 }
 
-/// What a watch that ended with its runtime has seen is no cover for a wait on the next runtime.
+/// A watch that ended with its runtime is no cover for a wait on the next runtime.
 #[test]
 fn a_watch_that_ended_with_its_runtime_covers_nothing_on_the_next() {
     let runtime = || {
@@ -491,7 +491,7 @@ async fn a_hold_ends_with_the_time_that_the_system_was_suspended() {
     assert!(error.is_session_lost(), "{error:?}");
 }
 
-/// Copies of a virtual machine share whatever a program seeds its own numbers with.
+/// Copies of a virtual machine share the seeds of a program's own random numbers.
 #[tokio::test(start_paused = true)]
 async fn lease_numbers_are_drawn_from_the_operating_system() {
     let (_, client) = on_laptop(&MemoryEtcd::new());

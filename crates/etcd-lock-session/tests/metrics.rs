@@ -1,4 +1,4 @@
-//! What is recorded, under which names.
+//! The recorded metrics, and their names.
 
 #![cfg(feature = "metrics")]
 #![allow(clippy::unwrap_used, reason = "tests")]

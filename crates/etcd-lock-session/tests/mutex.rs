@@ -283,7 +283,7 @@ async fn the_timeout_of_a_task_does_not_cost_the_next_one_its_place() {
     stranger.await.unwrap().unwrap();
 }
 
-/// Also by time, whatever the count allows.
+/// Also by time, where the count allows more.
 #[tokio::test(start_paused = true)]
 async fn the_tasks_of_a_session_let_a_stranger_in_after_a_second() {
     let etcd = MemoryEtcd::new();
@@ -329,7 +329,7 @@ async fn a_stall_while_entering_is_waited_out() {
         let guard = mutex.lock().await.unwrap();
         assert!(guard.is_held(), "after {fault:?}");
         guard.unlock().await.unwrap();
-        // What came late is removed, too.
+        // An entry that came late is removed, too.
         tokio::time::sleep(Duration::from_secs(20)).await;
         assert!(keys(&etcd, "a").await.is_empty(), "after {fault:?}");
     }

@@ -1,4 +1,4 @@
-//! One lease has one entry for each lock, whoever uses it.
+//! One lease has one entry for each lock, with any number of users.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -1,4 +1,4 @@
-//! Who waits for whom, and in which order.
+//! The order in which waiters get the lock.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -208,7 +208,7 @@ async fn foreign_key_under_prefix_reported() {
     assert_eq!(view.entries[0].owner, None);
 }
 
-/// What an application, a bug or a stranger writes into an entry, or into another client's, grants nothing.
+/// A value that an application, a bug or a stranger writes into an entry grants nothing.
 #[tokio::test(start_paused = true)]
 async fn a_value_in_an_entry_grants_nothing() {
     let forged: [&[u8]; 4] = [

@@ -139,7 +139,7 @@ async fn a_read_from_a_member_that_is_behind_is_repeated() {
     assert!(stale_reads.load(std::sync::atomic::Ordering::SeqCst) > 1);
 }
 
-/// What a stalled stream keeps back arrives in order.
+/// The items that a stalled stream keeps back arrive in order.
 #[tokio::test(start_paused = true)]
 async fn a_release_behind_a_stalled_stream_is_a_grant_when_it_arrives() {
     let faulty = FaultyTransport::new(&MemoryEtcd::new());

@@ -1,4 +1,4 @@
-//! Whatever ends a wait leaves no queue entry.
+//! A wait that ends without the lock leaves no queue entry, for each way to end.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -1,4 +1,4 @@
-//! What a client remembers shrinks again, whichever way its locks end.
+//! The registries of a client shrink again, for each way in which locks end.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -1,4 +1,4 @@
-//! What is said through tracing, under which names.
+//! The spans and events of tracing, and their names.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -66,7 +66,7 @@ async fn nothing_is_said_at_info_but_the_loss_of_a_session() {
     );
 }
 
-/// What is said while something goes on, the ends of spans included.
+/// The events while something goes on, the ends of spans included.
 async fn said_in(level: LevelFilter, scene: impl Future<Output = ()>) -> String {
     let written = Arc::new(StdMutex::new(Vec::new()));
     let writer = Written(written.clone());

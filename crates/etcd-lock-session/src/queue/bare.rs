@@ -160,7 +160,7 @@ impl Inner {
 }
 
 impl Lock {
-    /// What a lease that holds the lock already was told.
+    /// The answer that a lease got that holds the lock already.
     fn bare_hold(&self, lease: LeaseId) -> Option<LockResponse> {
         let mut state = self.state();
         let caller = state.members.get(&lease)?.bare_hold?;

@@ -41,7 +41,7 @@ pub(crate) struct Refusal {
     pub(crate) error: Error,
 }
 
-/// What a hold is worth now.
+/// Whether a hold may be relied on now.
 pub(crate) enum Standing {
     Held(Stamp),
     /// It was not confirmed in time.
@@ -225,7 +225,7 @@ impl Caller {
         .await
     }
 
-    /// What the hold is worth at this moment.
+    /// Whether the hold may be relied on at this moment.
     pub(crate) fn standing(&self) -> Standing {
         let mut state = self.lock.state();
         if !matches!(state.callers.slot(self.id), Some(Slot::Held(_)))

@@ -1,6 +1,6 @@
 //! Noticing that the cluster was restored from a backup, or is another one.
 //!
-//! What was granted since the backup never was, as far as such a cluster knows, and the next client may be granted the same
+//! The grants since the backup never happened, as far as such a cluster knows, and the next client may be granted the same
 //! lock again.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use etcd_lock_core::{CallOptions, Error, ErrorKind, LockName, ResponseHeader, Re
 
 use super::Inner;
 
-/// What is known of the cluster.
+/// The knowledge of the cluster.
 #[derive(Debug, Default)]
 pub(super) struct Cluster {
     id: AtomicU64,

@@ -1,11 +1,11 @@
-//! What errors mean to the state machine, and what its failures are called for callers.
+//! The meaning of errors for the state machine, and of its failures for callers.
 
 use etcd_lock_core::{Error, ErrorKind, LockName};
 use etcd_lock_queue::{Failure, Request, RequestFailure};
 
 use super::lock::Member;
 
-/// What an error says of the request that it ended.
+/// The fate of a request, by the error that ended it.
 pub(super) fn request_failure(request: &Request, error: &Error) -> RequestFailure {
     let is_refusal = match error.kind() {
         ErrorKind::Timeout | ErrorKind::Unavailable => false,

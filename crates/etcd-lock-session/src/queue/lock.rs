@@ -33,7 +33,7 @@ pub(crate) struct Lock {
     pub(super) shared: Arc<Shared>,
 }
 
-/// What all handles on a lock share.
+/// The state that all handles on a lock share.
 pub(super) struct Shared {
     name: LockName,
     queue: Weak<Inner>,
@@ -57,7 +57,7 @@ pub(super) struct State {
 /// A session, or a bare lease, that takes part.
 pub(super) struct Member {
     pub(super) lease: Arc<Lease>,
-    /// What its next entry shows of its owner.
+    /// The description of the owner in its next entry.
     pub(super) owner: Bytes,
     /// Why its last request to enter failed, and when.
     pub(super) failure: Option<(Stamp, Error)>,
@@ -253,7 +253,7 @@ impl Lock {
         self.shared.changed.notified()
     }
 
-    /// What a read of the keys of a session has shown.
+    /// Feeds the result of a read of a session's keys.
     pub(super) fn observe(
         &self,
         sent: Stamp,
@@ -412,7 +412,7 @@ impl State {
     }
 }
 
-/// What is done once the state is no longer locked.
+/// The work for when the state is no longer locked.
 #[derive(Default)]
 pub(super) struct Todo {
     requests: Vec<Request>,
@@ -435,7 +435,7 @@ fn next_pause(backoff: &mut Option<Backoff>, tuning: &Tuning) -> Duration {
     backoff.get_or_insert_with(|| Backoff::with(tuning)).next()
 }
 
-/// What the clock says of the sessions that take part.
+/// The validity of the sessions that take part, by the clock.
 struct Now<'a> {
     members: &'a BTreeMap<LeaseId, Member>,
     now: Stamp,

@@ -1,4 +1,4 @@
-//! What a client does in the background for its entries: heartbeats, watches of longer holds, and what a runtime that
+//! The work of a client in the background for its entries: heartbeats, watches of longer holds, and what a runtime that
 //! ended has left undone.
 //!
 //! It runs for as long as there is an entry to look after, in one task for all locks of a client.
@@ -162,7 +162,7 @@ impl Young {
     }
 }
 
-/// What is due now, and what comes next.
+/// The work that is due now, and the time of the next.
 struct Plan {
     now: Stamp,
     keys: Vec<Key>,
