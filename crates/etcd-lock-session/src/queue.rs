@@ -20,6 +20,7 @@ mod cluster;
 mod failures;
 mod heartbeat;
 mod lock;
+mod reads;
 mod requests;
 mod upkeep;
 

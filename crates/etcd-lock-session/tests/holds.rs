@@ -15,7 +15,9 @@ use etcd_lock_core::kv::{PutRequest, TxnRequest};
 use etcd_lock_core::{ErrorKind, LockKey, LockName, Result, Transport, lease};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{LockGuard, Mutex, Queue, Session, SessionOptions, System, Tuning};
-use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport, StreamFault, WatchFault};
+use etcd_lock_testkit::faults::{
+    CallFault, CallKind, FaultyTransport, ServerError, StreamFault, WatchFault,
+};
 use tokio::time::{Instant, sleep, timeout};
 
 const TTL: Duration = Duration::from_secs(9);
@@ -193,11 +195,31 @@ async fn a_hold_whose_reads_may_not_be_made_is_lost_in_nine_tenths_of_the_ttl() 
     let faulty = FaultyTransport::new(&MemoryEtcd::new());
     let session = session(&faulty).await;
     let guard = lock(&session).await;
-    let denied = CallFault::Server(etcd_lock_testkit::faults::ServerError::PermissionDenied);
+    let denied = CallFault::Server(ServerError::PermissionDenied);
     faulty.on_calls(move |call| (call == CallKind::TxnRead).then_some(denied));
     let begun = Instant::now();
     assert_eq!(guard.lost().await.kind(), ErrorKind::Lost);
     assert!(begun.elapsed() > TRUST - STEP && begun.elapsed() <= TRUST);
+}
+
+/// etcd then refuses transactions that only read, too, by the size of a member's file. It answers plain reads.
+#[tokio::test(start_paused = true)]
+async fn a_hold_and_a_wait_on_an_etcd_without_room_go_on() {
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let (first, second) = (session(&faulty).await, session(&faulty).await);
+    let guard = lock(&first).await;
+    let mutex = Mutex::new(&second, "a").unwrap();
+    let mut waiting = Box::pin(mutex.lock());
+    assert!(timeout(STEP, &mut waiting).await.is_err());
+    let full = CallFault::Server(ServerError::NoSpace);
+    faulty.on_calls(move |call| (call == CallKind::TxnRead).then_some(full));
+    assert!(timeout(TTL * 3, &mut waiting).await.is_err());
+    assert!(guard.is_held());
+    delete(faulty.etcd(), guard.key()).await;
+    let next = timeout(HEARTBEAT, waiting).await.unwrap().unwrap();
+    assert!(!guard.is_held());
+    sleep(TTL * 3).await;
+    assert!(next.is_held());
 }
 
 /// The tasks of a session hand the lock over among themselves, and none of that renews it.

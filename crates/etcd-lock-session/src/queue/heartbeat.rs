@@ -15,6 +15,7 @@ use futures_util::{StreamExt, stream};
 use super::Inner;
 use super::failures::is_refusal;
 use super::lock::Lock;
+use super::reads;
 use crate::clock::after;
 use crate::validity::Lease;
 
@@ -73,10 +74,8 @@ impl Beat {
         };
         let known = self.queue.cluster.newest();
         let sent = self.queue.clock.now();
-        let read = self
-            .queue
-            .transport
-            .txn(request.txn(&name, b""), self.call());
+        let txn = request.txn(&name, b"");
+        let read = reads::send(&*self.queue.transport, txn, self.call());
         let error = match read.await {
             Ok(answer) => {
                 self.queue.check_cluster(known, &answer.header, &name);

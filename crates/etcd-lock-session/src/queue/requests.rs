@@ -11,6 +11,7 @@ use etcd_lock_queue::{Failure, Input, Mode, Reply, Request, RequestFailure, Stam
 use super::callers::{Kind, Slot};
 use super::failures::{odd_answer, request_failure};
 use super::lock::{Lock, State, Todo, none};
+use super::reads;
 use crate::metrics;
 
 /// A future that runs by itself once it is polled.
@@ -41,7 +42,7 @@ impl Flight {
             let call = CallOptions::new(Timeout::After(queue.tuning.request_timeout));
             let known = queue.cluster.newest();
             let sent = queue.clock.now();
-            let result = queue.transport.txn(txn, call).await;
+            let result = reads::send(&*queue.transport, txn, call).await;
             if let Ok(reply) = &result {
                 queue.check_cluster(known, &reply.header, self.lock.name());
             }

@@ -1,0 +1,62 @@
+//! Transactions that only read, on an etcd whose database is full.
+//!
+//! Such an etcd may refuse any transaction, by the size of the member's own file. It answers plain reads, which is how holds
+//! are confirmed then.
+
+use etcd_lock_core::kv::{Op, OpResponse, RangeRequest, TxnRequest, TxnResponse};
+use etcd_lock_core::{CallOptions, Error, ResponseHeader, Result, Transport};
+
+/// Sends a transaction; where it only reads and there is no room for it, its reads one by one.
+pub(super) async fn send(
+    transport: &dyn Transport,
+    txn: TxnRequest,
+    call: CallOptions,
+) -> Result<TxnResponse> {
+    let reads = reads_of(&txn);
+    match (transport.txn(txn, call).await, reads) {
+        (Err(error), Some(reads)) if is_without_room(&error) => {
+            one_by_one(transport, reads, call).await
+        }
+        (result, _) => result,
+    }
+}
+
+fn reads_of(txn: &TxnRequest) -> Option<Vec<RangeRequest>> {
+    if !txn.compare.is_empty() {
+        return None;
+    }
+    let reads = txn.success.iter().map(|op| match op {
+        Op::Range(read) => Some(read.clone()),
+        _ => None,
+    });
+    reads.collect()
+}
+
+fn is_without_room(error: &Error) -> bool {
+    let text = error.server_text();
+    text.is_some_and(|text| text.contains("database space exceeded"))
+}
+
+/// All as of the revision of the first, so that they show one state of the store as a transaction does.
+async fn one_by_one(
+    transport: &dyn Transport,
+    reads: Vec<RangeRequest>,
+    call: CallOptions,
+) -> Result<TxnResponse> {
+    let mut header: Option<ResponseHeader> = None;
+    let mut responses = Vec::with_capacity(reads.len());
+    for read in reads {
+        let read = match &header {
+            None => read,
+            Some(first) => read.at_revision(first.revision),
+        };
+        let reply = transport.range(read, call).await?;
+        header.get_or_insert(reply.header);
+        responses.push(OpResponse::Range(reply));
+    }
+    Ok(TxnResponse::new(
+        header.unwrap_or_default(),
+        true,
+        responses,
+    ))
+}
