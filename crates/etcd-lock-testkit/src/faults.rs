@@ -137,12 +137,16 @@ impl ServerError {
         matches!(self, Self::RequestTimedOut)
     }
 
-    /// Whether etcd refuses this kind of call so. A full database takes no puts and grants no leases; reads, deletions and
-    /// revocations go on (`isConstrained` in etcd's `apply.go`: `quotaApplierV3`).
+    /// Whether etcd refuses this kind of call so. A full database takes no puts and grants no leases, and may refuse a
+    /// transaction that only reads; reads, deletions and revocations go on (`quotaApplierV3` in etcd's `apply.go`, and
+    /// `quotaKVServer` in its `quota.go`, which looks at the size of the member's own file).
     #[must_use]
     pub const fn concerns(self, call: CallKind) -> bool {
         match self {
-            Self::NoSpace => matches!(call, CallKind::LeaseGrant | CallKind::TxnPut),
+            Self::NoSpace => matches!(
+                call,
+                CallKind::LeaseGrant | CallKind::TxnPut | CallKind::TxnRead
+            ),
             _ => true,
         }
     }
