@@ -9,7 +9,7 @@ use crate::io::{CallerId, Mode, Stamp};
 use crate::knowledge::EntryId;
 use crate::value::Nonce;
 
-/// The part that one session has in the lock.
+/// The state of one session in the queue of the lock.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct OwnEntry {
     pub(crate) key: LockKey,

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The description of the owner in a queue entry, for people who want to know who holds a lock.
+/// A description of the owner of a queue entry, for people to read: which process holds a lock, and on which machine.
 ///
-/// It is the entry's value, as JSON. Other clients leave theirs empty, and nothing but people reads it: it takes no part
-/// in who holds a lock.
+/// It is the entry's value, as JSON. Other clients leave theirs empty, and it has no part in deciding which client holds a
+/// lock.
 ///
 /// ```
 /// # use etcd_lock_session::Owner;

@@ -22,6 +22,7 @@ mod heartbeat;
 mod lock;
 mod reads;
 mod requests;
+mod state;
 mod upkeep;
 
 use std::collections::BTreeMap;

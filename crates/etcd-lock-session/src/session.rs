@@ -73,7 +73,8 @@ impl SessionOptions {
         self
     }
 
-    /// The description of the owner in the session's queue entries, for people who [look](crate::queue). None by default.
+    /// Describes the owner in the session's queue entries, which [`queue`](crate::queue) lists. By default they have no
+    /// description.
     pub fn with_owner(mut self, owner: Owner) -> Self {
         self.owner = Some(owner);
         self

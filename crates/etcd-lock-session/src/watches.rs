@@ -33,7 +33,7 @@ pub(crate) enum News {
     On(Revision),
 }
 
-/// Something that a key is reported to.
+/// A receiver of the news of keys.
 pub(crate) trait Subscriber: fmt::Debug + Send + Sync {
     fn notify(self: Arc<Self>, key: &Bytes, news: News);
 }

@@ -1,5 +1,5 @@
-//! For how long a hold may be believed, with watches and reads that fail in any way: a heartbeat and an attempt while reads are answered,
-//! nine tenths of the time to live when they are not.
+//! For how long a hold may be believed, with watches and reads that fail in any way: a heartbeat and an attempt while reads
+//! are answered, nine tenths of the time to live when they are not.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -134,7 +134,7 @@ async fn a_claim_ends_within_nine_tenths_of_the_ttl_while_no_read_is_answered() 
     }
 }
 
-/// More entries are ahead of its own than the reply to entering shows, so that it is a read of the queue that leads to the grant.
+/// More entries are ahead of its own than the reply to entering shows, so that a read of the queue leads to the grant.
 #[tokio::test(start_paused = true)]
 async fn a_claim_after_a_late_answer_to_a_snapshot_counts_from_the_request() {
     let late = Duration::from_secs(1);
@@ -152,7 +152,7 @@ async fn a_claim_after_a_late_answer_to_a_snapshot_counts_from_the_request() {
     let mutex = Mutex::new(&session, "a").unwrap();
     let mut waiting = Box::pin(mutex.lock());
     assert!(futures_util::poll!(&mut waiting).is_pending());
-    // Those that it doesn't know go first, then its predecessors, one after the other.
+    // The entries that it doesn't know go first, then its predecessors, one after the other.
     for gone in [0, 1, 2, 5, 4] {
         delete(faulty.etcd(), &ahead[gone]).await;
         assert!(timeout(STEP, &mut waiting).await.is_err());
@@ -168,14 +168,14 @@ async fn a_claim_after_a_late_answer_to_a_snapshot_counts_from_the_request() {
     assert!(claimed <= TRUST + STEP, "{claimed:?}");
 }
 
-/// The server counts from a moment between the two.
+/// The server counts the time to live from a moment between the request and its answer.
 #[tokio::test(start_paused = true)]
 async fn a_claim_after_a_late_answer_to_a_renewal_counts_from_the_request() {
     let faulty = FaultyTransport::new(&MemoryEtcd::new());
     let session = session(&faulty).await;
     let guard = lock(&session).await;
     let opened = Instant::now();
-    // The renewal is sent after a third of the time to live, and answered two seconds later.
+    // The renewal is sent after a third of the time to live, and answered two seconds later. The next one has no answer.
     sleep(HEARTBEAT - STEP).await;
     faulty.on_streams(StreamFault::Stalled(Duration::from_secs(2)));
     sleep(Duration::from_millis(2_500)).await;
@@ -189,7 +189,7 @@ async fn a_claim_after_a_late_answer_to_a_renewal_counts_from_the_request() {
     );
 }
 
-/// A member answers from before the deletion.
+/// A refusal does not tell whether the entry is there.
 #[tokio::test(start_paused = true)]
 async fn a_hold_whose_reads_may_not_be_made_is_lost_in_nine_tenths_of_the_ttl() {
     let faulty = FaultyTransport::new(&MemoryEtcd::new());

@@ -1,4 +1,4 @@
-//! A wait that ends without the lock leaves no queue entry, for each way to end.
+//! A wait that ends without the lock leaves no queue entry, however it ends.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -1,6 +1,5 @@
 //! A copy of the work tree, which deliberate bugs are put into.
 
-use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -21,8 +20,8 @@ impl Copy {
     /// Copies the files under version control as they are now. What did not change since an earlier copy keeps its time, so
     /// that little has to be built.
     pub(super) fn of(sh: &Shell, root: &Path) -> Result<Self> {
-        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-        let target = root.join(target);
+        let target = sh.var_os("CARGO_TARGET_DIR");
+        let target = root.join(target.unwrap_or_else(|| "target".into()));
         let folder = target.join("mutants");
         fs::create_dir_all(&folder)?;
         let lock = File::create(folder.join("lock"))?;
@@ -45,7 +44,7 @@ impl Copy {
         self.folder.join("source")
     }
 
-    /// Where they are built: together with the work tree, so that what comes from a registry is built once.
+    /// Where they are built: together with the work tree, so that crates of a registry are built once.
     pub(super) fn target(&self) -> &Path {
         &self.target
     }

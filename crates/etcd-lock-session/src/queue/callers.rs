@@ -6,7 +6,7 @@ use std::task::Waker;
 use etcd_lock_core::{Error, LeaseId, LockKey, LockResponse, ResponseHeader, Revision};
 use etcd_lock_queue::{CallerId, Failure, Mode};
 
-use super::lock::Todo;
+use super::state::Todo;
 use crate::FencingToken;
 
 /// The lock, as it was granted to one caller.

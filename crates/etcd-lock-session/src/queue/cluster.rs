@@ -11,7 +11,7 @@ use etcd_lock_core::{CallOptions, Error, ErrorKind, LockName, ResponseHeader, Re
 
 use super::Inner;
 
-/// The knowledge of the cluster.
+/// The identity and the newest revision of the cluster, as far as this client has seen.
 #[derive(Debug, Default)]
 pub(super) struct Cluster {
     id: AtomicU64,

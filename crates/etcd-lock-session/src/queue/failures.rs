@@ -3,7 +3,7 @@
 use etcd_lock_core::{Error, ErrorKind, LockName};
 use etcd_lock_queue::{Failure, Request, RequestFailure};
 
-use super::lock::Member;
+use super::state::Member;
 
 /// The fate of a request, by the error that ended it.
 pub(super) fn request_failure(request: &Request, error: &Error) -> RequestFailure {

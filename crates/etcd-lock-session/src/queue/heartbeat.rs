@@ -74,7 +74,7 @@ impl Beat {
         };
         let known = self.queue.cluster.newest();
         let sent = self.queue.clock.now();
-        let txn = request.txn(&name, b"");
+        let txn = || request.txn(&name, b"");
         let read = reads::send(&*self.queue.transport, txn, self.call());
         let error = match read.await {
             Ok(answer) => {

@@ -6,27 +6,27 @@
 use etcd_lock_core::kv::{Op, OpResponse, RangeRequest, TxnRequest, TxnResponse};
 use etcd_lock_core::{CallOptions, Error, ResponseHeader, Result, Transport};
 
-/// Sends a transaction; where it only reads and there is no room for it, its reads one by one.
+/// Sends a transaction. If etcd refuses it because it has no room, and it only reads, its reads are sent one by one.
 pub(super) async fn send(
     transport: &dyn Transport,
-    txn: TxnRequest,
+    txn: impl Fn() -> TxnRequest,
     call: CallOptions,
 ) -> Result<TxnResponse> {
-    let reads = reads_of(&txn);
-    match (transport.txn(txn, call).await, reads) {
-        (Err(error), Some(reads)) if is_without_room(&error) => {
-            one_by_one(transport, reads, call).await
-        }
-        (result, _) => result,
+    let result = transport.txn(txn(), call).await;
+    if result.as_ref().is_err_and(is_without_room)
+        && let Some(reads) = reads_of(txn())
+    {
+        return one_by_one(transport, reads, call).await;
     }
+    result
 }
 
-fn reads_of(txn: &TxnRequest) -> Option<Vec<RangeRequest>> {
+fn reads_of(txn: TxnRequest) -> Option<Vec<RangeRequest>> {
     if !txn.compare.is_empty() {
         return None;
     }
-    let reads = txn.success.iter().map(|op| match op {
-        Op::Range(read) => Some(read.clone()),
+    let reads = txn.success.into_iter().map(|op| match op {
+        Op::Range(read) => Some(read),
         _ => None,
     });
     reads.collect()

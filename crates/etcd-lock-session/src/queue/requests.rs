@@ -10,8 +10,9 @@ use etcd_lock_queue::{Failure, Input, Mode, Reply, Request, RequestFailure, Stam
 
 use super::callers::{Kind, Slot};
 use super::failures::{odd_answer, request_failure};
-use super::lock::{Lock, State, Todo, none};
+use super::lock::{Lock, none};
 use super::reads;
+use super::state::{State, Todo};
 use crate::metrics;
 
 /// A future that runs by itself once it is polled.
@@ -38,7 +39,8 @@ impl Flight {
             let Some(request) = &self.request else {
                 return;
             };
-            let txn = request.txn(self.lock.name(), &self.owner(request));
+            let owner = self.owner(request);
+            let txn = || request.txn(self.lock.name(), &owner);
             let call = CallOptions::new(Timeout::After(queue.tuning.request_timeout));
             let known = queue.cluster.newest();
             let sent = queue.clock.now();

@@ -18,7 +18,7 @@ use super::bounds::{attempt, notice};
 use super::report::Report;
 use super::state::{State, Wait};
 use super::{Rule, Violation};
-use crate::history::{Author, Fact, How, Micros};
+use crate::history::{Fact, How, Micros};
 
 /// A process's timers are as fine as this.
 const TICK: Micros = 10_000;
@@ -112,11 +112,8 @@ fn may_be_told(state: &State, wait: &Wait, at: Micros) -> bool {
 
 /// Whether somebody other than its client deleted an entry of its key while it waited, or just before.
 fn was_deleted(state: &State, wait: &Wait) -> bool {
-    let mut gone = state.lock(&wait.lock).gone.iter();
-    gone.any(|(entry, gone)| {
-        let by_itself = gone.by == Author::Client(wait.client);
-        entry.key == wait.key && !by_itself && may_be_told(state, wait, gone.at)
-    })
+    let mut deleted = state.deleted_by_others(wait);
+    deleted.any(|gone| may_be_told(state, wait, gone.at))
 }
 
 /// Whether another process had an entry under its key while it waited: it shares the lease, and a history says so by the

@@ -1,7 +1,8 @@
 //! A waiter keeps its entry: while its lease lives, its own client doesn't put another in the place of one that was never granted.
 //!
-//! An entry may be of a wait that has ended, whose request was on its way: that one is deleted whoever waits by then. A wait that ends when its entry is withdrawn
-//! has no place to lose, and neither has one that joins while the deletion is on its way, or one whose entry was deleted by others: it fails, and may still ask why.
+//! An entry may be of a wait that has ended, whose request was on its way: that one is deleted although another task waits by
+//! then. A wait that ends when its entry is withdrawn has no place to lose. Neither has one that joins while the deletion is on
+//! its way, or one whose entry was deleted by others: it fails, and may still ask why.
 
 use super::bounds::attempt;
 use super::report::Report;
@@ -53,15 +54,12 @@ fn waited_through(state: &State, owner: Client, entry: &Entry, gone: &Gone) -> O
 
 /// Whether others had deleted the entry that a wait had before one that was withdrawn.
 fn is_about_to_fail(state: &State, wait: &Wait, withdrawn: &Gone) -> bool {
-    let mut gone = state.lock(&wait.lock).gone.iter();
-    gone.any(|(entry, gone)| {
-        let by_itself = gone.by == Author::Client(wait.client);
-        entry.key == wait.key && !by_itself && (wait.asked..withdrawn.at).contains(&gone.at)
-    })
+    let mut deleted = state.deleted_by_others(wait);
+    deleted.any(|gone| (wait.asked..withdrawn.at).contains(&gone.at))
 }
 
-/// Whether the entry may have been given up by all before a wait that joined them: its deletion was on its way, for an attempt at most. One that does not wait is told of
-/// its end when that is answered.
+/// Whether the entry may have been given up by all before a wait that joined them: its deletion was on its way, for an attempt
+/// at most. One that does not wait is told of its end when that is answered.
 fn joins_a_withdrawal(state: &State, number: u64, wait: &Wait, gone: &Gone) -> bool {
     let ttl = state.leases.get(&wait.lease).map_or(0, |lease| lease.ttl);
     let sent = wait.asked.max(state.quiet_since(wait.client.process));

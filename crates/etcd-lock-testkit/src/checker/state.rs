@@ -145,6 +145,15 @@ impl State {
         self.locks.get(name).unwrap_or(&NONE)
     }
 
+    /// The entries of a wait's key that somebody other than its client deleted.
+    pub(super) fn deleted_by_others(&self, wait: &Wait) -> impl Iterator<Item = &Gone> {
+        let gone = self.lock(&wait.lock).gone.iter();
+        let deleted = gone.filter(|(entry, gone)| {
+            entry.key == wait.key && gone.by != Author::Client(wait.client)
+        });
+        deleted.map(|(_, gone)| gone)
+    }
+
     /// Whether a task of a client waits for a key, or holds with it.
     pub(super) fn is_wanted(&self, client: Client, key: &str) -> bool {
         let waits = || {

@@ -1,4 +1,6 @@
-//! What runs inside a simulated process: the steps of its program, over the real sessions, mutexes and queues.
+//! The program of a simulated process: its steps, over the real sessions, mutexes and queues.
+
+mod facts;
 
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
@@ -6,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use etcd_lock_core::kv::{Compare, PutRequest, RangeRequest, TxnRequest};
 use etcd_lock_core::{
-    CallOptions, Client, Error, ErrorKind, LockKey, LockName, LockRequest, LockResponse, Result,
-    Timeout, Transport, UnlockRequest,
+    CallOptions, Client, Error, ErrorKind, LockName, LockRequest, LockResponse, Result, Timeout,
+    Transport, UnlockRequest,
 };
 use etcd_lock_grpc::Options;
 use etcd_lock_grpc::layers::Layered;
@@ -15,11 +17,12 @@ use etcd_lock_session::{FencingToken, LockGuard, Mutex, Queue, Session, SessionO
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::sleep;
 
+use self::facts::BareHold;
 use super::hub::Hub;
 use super::notes::{Held, Note};
 use super::scenario::{Acquire, End, How, Mode, Program, Step};
 use super::transport::{PATIENCE, SimTransport};
-use crate::history::{self, Entry, Fact, WriteEnd};
+use crate::history::{self, Fact, WriteEnd};
 use crate::poll::at_most;
 
 /// The `Lock` RPC can't be asked not to wait.
@@ -396,85 +399,6 @@ impl Actor {
         };
         self.note_write_end(id, end);
     }
-
-    fn note(&self, fact: Fact) {
-        self.hub.note(Note::Fact(fact));
-    }
-
-    fn note_granted<H: Held + 'static>(
-        &self,
-        wait: u64,
-        key: &LockKey,
-        token: FencingToken,
-        mode: history::Mode,
-        held: Arc<H>,
-    ) -> u64 {
-        let grant = self.next_id();
-        let fact = Fact::Granted {
-            client: self.identity,
-            wait,
-            grant,
-            entry: Entry::new(token.create_revision().get(), key.to_string()),
-            handover: token.handover(),
-            mode,
-            limit: session_limit(self.mode),
-            held: held.is_held(),
-        };
-        let held: Arc<dyn Held> = held;
-        let held = Arc::downgrade(&held);
-        self.hub.note(Note::Granted { fact, grant, held });
-        grant
-    }
-
-    fn note_released(&self, grant: u64, held: bool) {
-        let client = self.identity;
-        self.note(Fact::Released {
-            client,
-            grant,
-            held,
-        });
-    }
-
-    fn note_write(&self, write: u64, grant: u64) {
-        let client = self.identity;
-        self.note(Fact::WriteBegan {
-            client,
-            write,
-            grant,
-        });
-    }
-
-    fn note_write_end(&self, write: u64, end: WriteEnd) {
-        let client = self.identity;
-        self.note(Fact::WriteEnded { client, write, end });
-    }
-
-    fn note_closed(&self, session: &Session) {
-        let (client, lease) = (self.identity, session.lease().get());
-        self.note(Fact::Closed { client, lease });
-    }
-
-    fn next_id(&self) -> u64 {
-        let mut last = self.last_id.lock().unwrap_or_else(PoisonError::into_inner);
-        *last += 1;
-        *last
-    }
-}
-
-/// A hold that only the lease tells about.
-#[derive(Debug)]
-struct BareHold(Session);
-
-impl Held for BareHold {
-    fn is_held(&self) -> bool {
-        self.0.is_alive()
-    }
-}
-
-impl Held for LockGuard {
-    fn is_held(&self) -> bool {
-        Self::is_held(self)
-    }
 }
 
 /// The lock with this number.
@@ -494,12 +418,5 @@ fn failed(error: &Error) -> WriteEnd {
         WriteEnd::Refused
     } else {
         WriteEnd::NotDone
-    }
-}
-
-const fn session_limit(mode: Mode) -> u64 {
-    match mode {
-        Mode::Mutex(limit) => limit as u64,
-        _ => 0,
     }
 }
