@@ -255,6 +255,35 @@ async fn an_entry_that_somebody_deletes_ends_the_wait() {
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Lost);
 }
 
+/// The waiter's task does not run between the two.
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_is_lost_before_its_waiter_runs_fails_as_its_lease_did() {
+    for (is_revoked, kind) in [(true, ErrorKind::LeaseNotFound), (false, ErrorKind::Lost)] {
+        let etcd = MemoryEtcd::new();
+        let queue = Queue::new(etcd.clone());
+        let held = etcd
+            .lock(request(&etcd, "a").await, INFINITE)
+            .await
+            .unwrap();
+        let waiting = request(&etcd, "a").await;
+        let mut wait = queue.lock(waiting.clone(), INFINITE);
+        let second = Duration::from_secs(1);
+        tokio::time::timeout(second, &mut wait).await.unwrap_err();
+
+        unlock(&etcd, held.key).await;
+        tokio::time::sleep(second).await;
+        match is_revoked {
+            true => {
+                etcd.lease_revoke(waiting.lease, INFINITE).await.unwrap();
+            }
+            false => unlock(&etcd, waiting.key()).await,
+        }
+        tokio::time::sleep(second).await;
+
+        assert_eq!(wait.await.unwrap_err().kind(), kind);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unknown_lease_is_refused() {
     let queue = Queue::new(MemoryEtcd::new());

@@ -185,10 +185,15 @@ impl Caller {
                 kind: *kind,
                 error: error.clone(),
             })),
-            _ => Poll::Ready(Err(Refusal {
-                kind: Failure::SessionLost,
-                error: self.why_lost(),
-            })),
+            // Lost between the grant and this poll.
+            _ => {
+                let kind = match self.lease.ended() {
+                    Some(_) => Failure::SessionLost,
+                    None => Failure::Deleted,
+                };
+                let error = self.why_lost();
+                Poll::Ready(Err(Refusal { kind, error }))
+            }
         }
     }
 

@@ -230,7 +230,9 @@ impl World<'_> {
                 self.now,
                 format_args!("{} is answered {}: {result:?}", who.process, who.id),
             );
-            if let Err(error) = &result {
+            if let Err(error) = &result
+                && error.server_text().is_some()
+            {
                 let (client, kind) = (who.client(), error.kind());
                 self.record(Fact::Refused { client, kind });
             }
