@@ -222,6 +222,28 @@ async fn a_hold_and_a_wait_on_an_etcd_without_room_go_on() {
     assert!(next.is_held());
 }
 
+/// The first read shows a revision that the member that answers the second does not have yet.
+#[tokio::test(start_paused = true)]
+async fn reads_that_are_answered_by_members_of_different_revisions_are_repeated() {
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let (first, second) = (session(&faulty).await, session(&faulty).await);
+    let guard = lock(&first).await;
+    faulty.fall_behind();
+    let mutex = Mutex::new(&second, "a").unwrap();
+    let mut waiting = Box::pin(mutex.lock());
+    assert!(timeout(STEP, &mut waiting).await.is_err());
+    let reads = AtomicUsize::new(0);
+    faulty.on_calls(move |call| match call {
+        CallKind::TxnRead => Some(CallFault::Server(ServerError::NoSpace)),
+        CallKind::Range if reads.fetch_add(1, SeqCst) % 2 == 1 => Some(CallFault::StaleRead),
+        _ => None,
+    });
+    assert!(timeout(HEARTBEAT * 2, &mut waiting).await.is_err());
+    faulty.calm();
+    guard.unlock().await.unwrap();
+    assert!(waiting.await.unwrap().is_held());
+}
+
 /// The tasks of a session hand the lock over among themselves, and none of that renews it.
 #[tokio::test(start_paused = true)]
 async fn tasks_stop_handing_over_a_hold_whose_entry_was_deleted() {

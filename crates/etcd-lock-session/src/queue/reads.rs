@@ -4,7 +4,7 @@
 //! are confirmed then.
 
 use etcd_lock_core::kv::{Op, OpResponse, RangeRequest, TxnRequest, TxnResponse};
-use etcd_lock_core::{CallOptions, Error, ResponseHeader, Result, Transport};
+use etcd_lock_core::{CallOptions, Error, ErrorKind, ResponseHeader, Result, Transport};
 
 /// Sends a transaction. If etcd refuses it because it has no room, and it only reads, its reads are sent one by one.
 pub(super) async fn send(
@@ -50,7 +50,7 @@ async fn one_by_one(
             None => read,
             Some(first) => read.at_revision(first.revision),
         };
-        let reply = transport.range(read, call).await?;
+        let reply = transport.range(read, call).await.map_err(may_be_repeated)?;
         header.get_or_insert(reply.header);
         responses.push(OpResponse::Range(reply));
     }
@@ -59,4 +59,14 @@ async fn one_by_one(
         true,
         responses,
     ))
+}
+
+/// A member that is behind does not have the revision yet, and after a compaction none has it. Later reads are of another.
+fn may_be_repeated(error: Error) -> Error {
+    let text = error.server_text();
+    if !text.is_some_and(|text| text.contains("required revision")) {
+        return error;
+    }
+    let message = "no state of the store could be read as a whole";
+    Error::new(ErrorKind::Unavailable, message).with_source(error)
 }

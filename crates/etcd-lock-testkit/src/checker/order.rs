@@ -140,6 +140,21 @@ mod tests {
         case.finds(&[]);
     }
 
+    /// The guard of an earlier entry of the same key was not told yet that this is gone. It does not keep the later one.
+    #[test]
+    fn a_wait_beside_a_lost_guard_gives_its_entry_up() {
+        let mut case = Case::new();
+        case.enters(1, 5);
+        case.granted(1, 5);
+        case.leaves(5, Author::Stranger);
+        case.enters(1, 6);
+        case.enters(3, 7);
+        case.gives_up(1);
+        case.granted(3, 7);
+        case.claims(7);
+        case.finds(&[]);
+    }
+
     /// A grant rests on an entry that was seen at the last heartbeat.
     #[test]
     fn an_entry_that_is_gone_is_granted_within_the_bounds_only() {

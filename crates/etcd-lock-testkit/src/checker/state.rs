@@ -164,10 +164,15 @@ impl State {
         waits() || self.is_held(client, key)
     }
 
+    /// A guard of an entry that is gone doesn't want the next one, also where it was not told yet.
     fn is_held(&self, client: Client, key: &str) -> bool {
+        let of_key = |grant: &Grant| {
+            grant.ended.is_none() && grant.client == client && grant.entry.key == key
+        };
+        let stands = |grant: &Grant| !self.lock(&grant.lock).gone.contains_key(&grant.entry);
         self.grants
             .values()
-            .any(|grant| grant.ended.is_none() && grant.client == client && grant.entry.key == key)
+            .any(|grant| of_key(grant) && stands(grant))
     }
 
     /// Since when no task of a client wants the entry of a key that was given up then, if none does.
