@@ -43,7 +43,11 @@ enum Command {
         arguments: Vec<String>,
     },
     /// Check everything that must pass before a change is taken.
-    Ci,
+    Ci {
+        /// All of it but the tests, for where `cargo xtask test` runs them all.
+        #[arg(long)]
+        without_tests: bool,
+    },
     /// Generate the code of etcd-lock-proto from the .proto files.
     Codegen {
         /// Write nothing, fail when the committed files are not up to date.
@@ -126,7 +130,7 @@ fn run(command: Command) -> Result {
     sh.change_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     match command {
         Command::Bench { arguments } => bench::run(&sh, &arguments),
-        Command::Ci => ci::run(&sh),
+        Command::Ci { without_tests } => ci::run(&sh, !without_tests),
         Command::Codegen { check } => codegen::run(&sh, check),
         Command::Differential {
             minutes,
