@@ -13,7 +13,7 @@ use crate::{Result, etcd};
 use self::client::{CLIENTS, Client};
 use self::server::MemoryServer;
 
-/// What is installed beside etcd itself: Go with etcd's packages for it, and what the build of `etcd-client` runs.
+/// The packages beside etcd itself: Go with etcd's packages for it, and the compiler that the build of `etcd-client` runs.
 const PACKAGES: [&str; 3] = ["golang-go", "golang-etcd-server-dev", "protobuf-compiler"];
 
 /// Runs each client's cases on the in-memory etcd and on a real one, and prints how many passed. A case that fails on the real
@@ -56,7 +56,7 @@ pub(crate) fn run(sh: &Shell) -> Result {
     Ok(())
 }
 
-/// What the clients are run by, and what they are built with.
+/// Checks for the programs that run the clients, and provides the packages that they are built with.
 fn provide_tools(sh: &Shell) -> Result {
     for tool in ["node", "npm", "python3", "bash"] {
         if !etcd::is_on_path(tool) {
@@ -85,7 +85,7 @@ pub(crate) fn provide_packages(sh: &Shell) -> Result {
 /// How a client's cases went.
 #[derive(Default)]
 struct Tally {
-    /// What the client says that it is.
+    /// The version that the client says it is.
     version: String,
     passed: usize,
     cases: usize,

@@ -35,7 +35,7 @@ pub(crate) fn run(sh: &Shell) -> Result {
     Ok(ran?)
 }
 
-/// What the scenarios wrote, sorted.
+/// The lines that the scenarios wrote, sorted.
 fn lines(reports: &Path) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for entry in fs::read_dir(reports)? {

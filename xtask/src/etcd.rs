@@ -14,7 +14,7 @@ use crate::Result;
 pub(crate) use self::debian::newer;
 pub(crate) use self::server::Server;
 
-/// What the tests run: the server, and the program that others lock with.
+/// The programs that the tests run: the server, and the one that others lock with.
 const PROGRAMS: [&str; 2] = ["etcd", "etcdctl"];
 
 /// Names the server to test on, instead of one on the search path.

@@ -1,4 +1,4 @@
-//! What the developers of etcd-lock do with `cargo xtask`.
+//! The tasks that the developers of etcd-lock run with `cargo xtask`.
 
 mod bench;
 mod ci;

@@ -5,7 +5,7 @@ use xshell::{Shell, cmd};
 /// Tells the tests the commit's seed.
 const VARIABLE: &str = "ETCD_LOCK_SEED";
 
-/// What proptest takes its seed from.
+/// The variable that proptest takes its seed from.
 const PROPTEST_VARIABLE: &str = "PROPTEST_RNG_SEED";
 
 /// Where there is no git to ask.

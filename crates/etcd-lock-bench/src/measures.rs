@@ -1,4 +1,4 @@
-//! What can be measured, by name.
+//! All measures, by name.
 
 mod daemon;
 mod distinct;

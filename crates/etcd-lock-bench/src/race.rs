@@ -11,7 +11,7 @@ use crate::usage::{self, micros};
 /// How long it may take until every contender was granted the lock once.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(60);
 
-/// What contenders share.
+/// The extent to which contenders share a client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Share {
     /// Nothing: each has a client of its own.

@@ -1,4 +1,4 @@
-//! What was measured, as a table and as JSON.
+//! The measured values, as a table and as JSON.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::rounds::Rounds;
 
-/// What was measured beside what it is compared with.
+/// A measure: our values, beside those that they are compared with.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) measure: String,
@@ -17,12 +17,12 @@ pub(crate) struct Row {
     pub(crate) must: Must,
 }
 
-/// What the ratio of value and reference must reach.
+/// The bound on the ratio of value and reference.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Must {
     AtLeast(f64),
     AtMost(f64),
-    /// Nothing: it shows where the limit is.
+    /// No bound: the row shows where the limit is.
     Tell,
 }
 

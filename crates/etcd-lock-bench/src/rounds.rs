@@ -1,6 +1,6 @@
 //! Rounds in which two sides take turns.
 
-/// What both sides did, round by round.
+/// The measured values of both sides, round by round.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rounds(Vec<Round>);
 

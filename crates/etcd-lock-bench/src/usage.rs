@@ -1,4 +1,4 @@
-//! What a process uses, as Linux counts it.
+//! The memory and processor time that a process uses, as Linux counts them.
 
 use std::fs;
 use std::time::Duration;

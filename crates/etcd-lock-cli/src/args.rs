@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The commands, arguments and options of the command line.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What every command takes.
+/// The options of every command.
 #[derive(Args, Debug)]
 pub(crate) struct Common {
     /// How results are printed
@@ -36,7 +36,7 @@ pub(crate) struct Common {
     pub(crate) connection: Connection,
 }
 
-/// What a script needs to know of `run`.
+/// The part of `run`'s help that a script depends on: variables and exit statuses.
 const ABOUT_RUN: &str = "\
 The command finds in its environment:
   ETCD_LOCK_NAME   the lock's name
@@ -80,7 +80,7 @@ pub(crate) struct Run {
     /// How long the lock outlives a machine that has died
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = ttl)]
     pub(crate) ttl: Ttl,
-    /// What becomes of the command when the lock is lost
+    /// How the command is treated when the lock is lost
     #[arg(long, value_enum, default_value_t = OnLost::Terminate)]
     pub(crate) on_lost: OnLost,
     /// How long the command may take to end after SIGTERM, before SIGKILL [default: a tenth of the TTL]
@@ -91,7 +91,7 @@ pub(crate) struct Run {
     pub(crate) command: Vec<OsString>,
 }
 
-/// What becomes of the command when the lock is lost.
+/// The treatment of the command when the lock is lost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum OnLost {
     /// SIGTERM, and SIGKILL after the grace

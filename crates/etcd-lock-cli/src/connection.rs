@@ -89,7 +89,7 @@ impl Connection {
         })
     }
 
-    /// What a variable would have to be for its flag, or what it is.
+    /// The value of a variable: that of its flag where the flag is given, else the one in the environment.
     fn variable(&self, name: &str) -> Option<OsString> {
         let flag = match name {
             "ETCD_LOCK_ENDPOINTS" => self.endpoints.as_ref().map(OsString::from),

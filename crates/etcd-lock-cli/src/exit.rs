@@ -106,7 +106,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// What a shell says of a process that a signal ended.
+/// The exit status that a shell reports for a process that a signal ended.
 pub(crate) fn signalled(number: i32) -> u8 {
     u8::try_from(128 + number).unwrap_or(u8::MAX)
 }

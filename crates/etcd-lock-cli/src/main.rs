@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // What was asked for goes to standard output, complaints to standard error; neither is worth a second failure.
+            // Requested help goes to standard output, complaints to standard error; neither is worth a second failure.
             let _ = error.print();
             return if error.use_stderr() {
                 exit::USAGE.into()

@@ -15,7 +15,7 @@ pub(crate) async fn serve(args: &Serve) -> Result<ExitCode, Failure> {
     let server = Server::bind(args.listen.as_str(), MemoryEtcd::new())
         .await
         .map_err(|error| Failure::new(OS, format!("can't listen on {}: {error}", args.listen)))?;
-    // Whoever doesn't read it knows it already.
+    // A caller that doesn't read the line knows the endpoint already.
     let _ = writeln!(io::stdout(), "listening on {}", server.endpoint());
     say("everything is kept in memory alone, and anybody who can connect may change it");
     signals.next().await;

@@ -76,7 +76,7 @@ pub async fn unlock(ctx: impl Into<Context>, key: impl Into<Bytes>) -> Result<Un
     ctx.into().with_key(key).unlock().await
 }
 
-/// A request in the making. What can't be right is remembered, and reported once by the call that needs it.
+/// A request in the making. An invalid value is remembered, and reported once by the call that needs it.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Context {

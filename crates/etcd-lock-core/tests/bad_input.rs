@@ -59,7 +59,7 @@ fn a_revision_is_not_negative() {
     assert_eq!(Revision::new(0).unwrap(), Revision::ZERO);
 }
 
-/// Whatever etcd takes, we take: it is up to the user what a name looks like.
+/// We take every name that etcd takes: it is up to the user what a name looks like.
 #[test]
 fn a_name_may_have_any_bytes() {
     let lease = LeaseId::new(0x1f).unwrap();
@@ -128,7 +128,7 @@ fn the_last_value_counts() {
     assert!(error.to_string().contains("never opened"), "{error}");
 }
 
-/// What a call says at once, without waiting for anybody.
+/// The result that a call has at once, without waiting for anybody.
 fn now<T>(call: impl Future<Output = T>) -> T {
     match pin!(call).poll(&mut TaskContext::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

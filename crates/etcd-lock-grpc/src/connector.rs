@@ -61,7 +61,7 @@ enum Kind {
 }
 
 impl Connector {
-    /// Our own connector. What was sent and isn't acknowledged for `silence` ends a TCP connection.
+    /// Our own connector. A TCP connection ends when data that was sent isn't acknowledged for `silence`.
     pub(crate) const fn own(silence: Duration) -> Self {
         Self(Kind::Own { silence })
     }

@@ -3,7 +3,7 @@
 //! By itself it is not, in ways that no caller can see: on etcd 3.4 an OK can be false; a repeat with the same lease can
 //! lose a held lock to the clean-up of the first call; a waiter whose entry is gone waits on; and with authentication on,
 //! nothing is cleaned up at all. So a key is used by one attempt at a time and watched meanwhile, a grant is read back,
-//! and an attempt that ends without one deletes its entry itself, guarded by the create revision. What remains: a server
+//! and an attempt that ends without one deletes its entry itself, guarded by the create revision. One gap remains: a server
 //! that was stopped in the middle may execute its own, unguarded clean-up long after we have given up waiting for it.
 
 use std::collections::HashMap;
@@ -150,7 +150,7 @@ impl<S: Streams> Locks<S> {
             // Granted to an entry that is gone: etcd 3.4 does so where the lease ended during the wait.
             return Err(self.gone(lease, &key).await);
         };
-        // The watch ends here. What it told while the key was read must not be forgotten.
+        // The watch ends here. A deletion that it told of while the key was read must not be forgotten.
         if own_key.deleted().now_or_never().is_some() {
             return Err(self.gone(lease, &key).await);
         }

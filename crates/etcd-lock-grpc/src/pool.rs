@@ -1,8 +1,8 @@
 //! The connections to one endpoint for one purpose.
 //!
-//! Short calls share one connection, and wait for their turn on it. What waits on the server (blocking `Lock`s, streams)
-//! gets as many connections as it needs, so that it never waits for a slot on one. A server may permit few streams on a
-//! connection: etcd over TLS permitted 250 until 3.4.20 and 3.5.5.
+//! Short calls share one connection, and wait for their turn on it. Calls that wait on the server (blocking `Lock`s,
+//! streams) get as many connections as they need, so that they never wait for a slot on one. A server may permit few streams
+//! on a connection: etcd over TLS permitted 250 until 3.4.20 and 3.5.5.
 //!
 //! A connection is driven by a task of the runtime on which it was made, and used on that runtime alone: it would hang
 //! while that runtime isn't running, and it ends with it.

@@ -107,7 +107,8 @@ impl TlsOptions {
 
     /// Shows a client certificate, both it and its key given as PEM text.
     ///
-    /// The text isn't printed, and is overwritten in memory when it is dropped. What rustls makes of it is not.
+    /// The text isn't printed, and is overwritten in memory when it is dropped. The key that rustls parses from it is
+    /// not overwritten.
     pub fn with_identity_pem(
         mut self,
         certificate: impl Into<String>,

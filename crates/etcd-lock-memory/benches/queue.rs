@@ -1,4 +1,4 @@
-//! What an operation on one lock costs while many wait for it: it should not matter how many.
+//! The cost of an operation on one lock while many wait for it: it should not matter how many.
 
 #![allow(missing_docs, reason = "criterion's macros make functions without any")]
 #![allow(

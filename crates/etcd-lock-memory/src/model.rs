@@ -1,7 +1,7 @@
 //! The small etcd as a state machine: no clock, no I/O, no chance. The same calls give the same answers.
 //!
 //! Requests and replies are etcd's own messages. Time is handed in by [`Model::advance`] and never passes by itself.
-//! What goes on between calls (events of watches, grants of locks, ends of leases) is kept until it is taken out.
+//! Events of watches, grants of locks and ends of leases that come between calls are kept until they are taken out.
 
 mod cluster;
 mod compare;

@@ -36,9 +36,9 @@ use crate::status::{Code, Status};
 /// TLS and no login: bind it to the loopback interface.
 ///
 /// One client can't make it hold more than so much: 4,096 open calls a connection, 1,024 of them calls of `Lock`; 10,000
-/// watches a stream; requests of 2 MiB. Who goes on is told so with `ResourceExhausted`, but for calls, which HTTP/2 lets
-/// wait at the client. A watch stream that is read too slowly loses its watches: when 10,000 replies wait, each watch is
-/// cancelled with a reason.
+/// watches a stream; requests of 2 MiB. A client that goes on is told so with `ResourceExhausted`, but for calls, which
+/// HTTP/2 lets wait at the client. A watch stream that is read too slowly loses its watches: when 10,000 replies wait, each
+/// watch is cancelled with a reason.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -116,7 +116,7 @@ impl Drop for Server {
     }
 }
 
-/// What all services are made of.
+/// The state that all services share.
 #[derive(Clone, Debug)]
 struct Served {
     etcd: MemoryEtcd,

@@ -70,7 +70,7 @@ impl Status {
         )
     }
 
-    /// What the same refusal looks like in the `Lock` service, which loses the code.
+    /// The same refusal as it comes from the `Lock` service, which loses the code.
     pub(crate) fn in_lock_service(self) -> Self {
         Self {
             code: Code::Unknown,

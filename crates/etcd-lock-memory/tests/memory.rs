@@ -1,4 +1,4 @@
-//! What the model takes of memory: for each waiter, and in the course of a day.
+//! The memory that the model takes: for each waiter, and in the course of a day.
 
 #![allow(clippy::unwrap_used, reason = "it is test code, helpers included")]
 

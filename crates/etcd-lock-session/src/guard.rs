@@ -68,8 +68,8 @@ impl LockGuard {
         self.granted_at
     }
 
-    /// Whether the lock is held, as far as can be known without asking: [`remaining`](Self::remaining) is not zero. What is
-    /// done after this answer can still come too late: that is what [`token`](Self::token) and
+    /// Whether the lock is held, as far as can be known without asking: [`remaining`](Self::remaining) is not zero. An
+    /// action after this answer can still come too late: that is what [`token`](Self::token) and
     /// [`fenced_txn`](Self::fenced_txn) are for.
     #[must_use]
     pub fn is_held(&self) -> bool {

@@ -185,7 +185,7 @@ impl Mutex {
     }
 }
 
-/// Why a wait has ended. What is said of an entry that was deleted depends on its lease.
+/// Why a wait has ended. The reason given for a deleted entry depends on its lease.
 pub(crate) async fn why(session: &Session, refusal: Refusal) -> etcd_lock_core::Error {
     // Kept apart, so that the future of a wait stays small.
     Box::pin(session.queue().inner().why(refusal, session.lease())).await

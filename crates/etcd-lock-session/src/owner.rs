@@ -34,7 +34,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// This process. What the machine doesn't tell stays empty.
+    /// This process. A field that the machine doesn't tell stays empty.
     pub fn current() -> Self {
         Self {
             host: whoami::hostname().unwrap_or_default(),

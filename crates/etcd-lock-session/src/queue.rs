@@ -65,8 +65,8 @@ use crate::watches::Watches;
 /// - No request writes into or deletes an entry of another client.
 /// - A wait that ends without a grant removes its entry, in the background, guarded by its create revision.
 ///
-/// [`Queue::into_client`] makes a client of it whose sessions use the same queue. What decorates a transport belongs below:
-/// `Queue::new(decorated)`.
+/// [`Queue::into_client`] makes a client of it whose sessions use the same queue. A decorator of a transport belongs
+/// below the queue: `Queue::new(decorated)`.
 ///
 /// Clones share all state. Methods that wait must run inside a tokio runtime.
 #[derive(Clone)]

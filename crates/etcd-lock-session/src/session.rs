@@ -180,7 +180,8 @@ impl Session {
     }
 
     /// Whether the lease can be relied on at this moment. After a pause of the process this says no before anything else
-    /// had a chance to run, and so it does from when [`close`](Self::close) is called.
+    /// had a chance to run, and so it does from when [`close`](Self::close) is called. After a pause it may say yes again,
+    /// where an answer to a renewal has arrived meanwhile; [`lost`](Self::lost) tells of an end for good.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         !self.0.stop.is_cancelled() && self.0.lease.ended().is_none() && !self.is_late()

@@ -181,7 +181,7 @@ impl State {
         UnboundedReceiverStream::new(outgoing)
     }
 
-    /// The stream is no longer there. What is subscribed to is watched again on the next one.
+    /// The stream is no longer there. Keys with a subscriber are watched again on the next one.
     fn close(&mut self) {
         self.requests = None;
         self.idle.clear();

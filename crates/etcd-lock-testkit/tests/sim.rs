@@ -3,33 +3,30 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeSet;
+
 use etcd_lock_testkit::seeds;
 use etcd_lock_testkit::sim::{Scenario, Stats, mended, run, trace};
 
 #[test]
-fn a_seed_repeats_to_the_letter() {
-    for seed in 0..40 {
+fn a_seed_repeats_to_the_letter_and_seeds_differ() {
+    let mut hashes = BTreeSet::new();
+    for seed in 0..20 {
         let scenario = Scenario::of(seed);
         assert_eq!(scenario, Scenario::of(seed));
-        let (first, second) = (trace(&scenario), trace(&scenario));
+        let (first, second) = (trace(&scenario), run(&scenario));
         assert!(!first.trace.is_empty());
-        assert_eq!(first.trace, second.trace);
-        assert_eq!(first.hash, run(&scenario).hash);
+        assert_eq!(first.hash, second.hash);
+        hashes.insert(first.hash);
     }
-}
-
-#[test]
-fn seeds_differ() {
-    let hashes: std::collections::BTreeSet<_> =
-        (0..40).map(|seed| run(&Scenario::of(seed)).hash).collect();
-    assert_eq!(hashes.len(), 40);
+    assert_eq!(hashes.len(), 20);
 }
 
 #[test]
 fn no_violation_in_the_first_seeds_and_in_those_of_the_commit() {
     let mut stats = Stats::default();
     let fresh = seeds::fresh();
-    for seed in (0..150).chain(fresh..fresh + 150) {
+    for seed in (0..100).chain(fresh..fresh + 50) {
         let outcome = run(&Scenario::of(seed));
         let violation = outcome.violation();
         assert_eq!(violation, None, "cargo xtask sim --replay {seed}");
@@ -37,7 +34,7 @@ fn no_violation_in_the_first_seeds_and_in_those_of_the_commit() {
     }
     // Runs in which nothing happens would find nothing either.
     let marks = |mark| stats.marks.get(mark).copied().unwrap_or(0);
-    assert!(marks("grant") > 300 && marks("hand-over") > 30 && marks("fenced write") > 300);
+    assert!(marks("grant") > 150 && marks("hand-over") > 15 && marks("fenced write") > 150);
     for kind in [
         "compaction",
         "crash",

@@ -64,7 +64,7 @@ fn prepare(sh: &Shell, folder: &Path) -> Result<Vec<String>> {
     Ok(options)
 }
 
-/// What Debian's own packages are signed with.
+/// The keys that Debian's own packages are signed with.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Where this system gets Debian's packages from.

@@ -17,8 +17,8 @@ pub(super) struct Copy {
 }
 
 impl Copy {
-    /// Copies the files under version control as they are now. What did not change since an earlier copy keeps its time, so
-    /// that little has to be built.
+    /// Copies the files under version control as they are now. A file that did not change since an earlier copy keeps its
+    /// time, so that little has to be built.
     pub(super) fn of(sh: &Shell, root: &Path) -> Result<Self> {
         let target = sh.var_os("CARGO_TARGET_DIR");
         let target = root.join(target.unwrap_or_else(|| "target".into()));

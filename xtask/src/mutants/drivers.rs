@@ -1,4 +1,4 @@
-//! What notices deliberate bugs: each driver runs on the copy of the sources, with the bug and without it.
+//! The drivers that notice deliberate bugs: each runs on the copy of the sources, with the bug and without it.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -28,7 +28,7 @@ pub(super) struct Patch {
     pub(super) escapes: bool,
 }
 
-/// What must notice a deliberate bug.
+/// The kind of test that must notice a deliberate bug.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Driver {
     /// Random worlds of the whole.
@@ -78,7 +78,7 @@ fn parse(text: &str) -> Result<(Vec<String>, Driver)> {
     Ok((expected.collect(), driver.trim().parse()?))
 }
 
-/// What a line of the header says.
+/// The rest of the header line that begins with `name`.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let mut header = text.lines().take_while(|line| !line.starts_with("--- "));
     header.find_map(|line| line.strip_prefix(name))

@@ -1,10 +1,10 @@
-//! What every `Cargo.toml` must say: one version, one MSRV, one table of dependencies.
+//! The rules for every `Cargo.toml`: one version, one MSRV, one table of dependencies.
 
 use xshell::Shell;
 
 use crate::Result;
 
-/// What a member takes from the workspace instead of saying it again.
+/// The lines by which a member takes values from the workspace instead of saying them again.
 const SHARED: [&str; 4] = [
     "version.workspace = true",
     "edition.workspace = true",

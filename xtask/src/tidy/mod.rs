@@ -26,7 +26,7 @@ pub(crate) fn run(sh: &Shell) -> Result {
     Err(format!("{}\ntidy: {} problems", problems.join("\n"), problems.len()).into())
 }
 
-/// What is committed or about to be, as paths from the root of the workspace.
+/// The files that are committed or about to be, as paths from the root of the workspace.
 fn files(sh: &Shell) -> Result<Vec<String>> {
     let listed = cmd!(sh, "git ls-files --cached --others --exclude-standard")
         .quiet()

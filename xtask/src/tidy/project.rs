@@ -55,7 +55,7 @@ fn rust_versions(sh: &Shell, files: &[String]) -> Result<Vec<String>> {
     Ok(problems)
 }
 
-/// What follows the word `Rust` and looks like a version of it.
+/// The versions of Rust that a text names, each after the word `Rust`.
 fn named_rust_versions(text: &str) -> Vec<String> {
     text.match_indices("Rust 1.")
         .map(|(at, _)| {

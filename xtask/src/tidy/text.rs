@@ -1,4 +1,4 @@
-//! What no file may contain, and how each source file begins.
+//! The rules for texts: marks and characters that no file may contain, and the beginning of each source file.
 
 use xshell::Shell;
 

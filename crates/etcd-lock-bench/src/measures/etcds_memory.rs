@@ -1,4 +1,4 @@
-//! What a waiter costs etcd. All come at once: what a restart of everybody does.
+//! The memory that a waiter takes in etcd when all waiters come at once, as after a restart of all clients.
 //!
 //! Each side has a fresh etcd in each round: one that was busy before has room to reuse. Its memory is that of a process that
 //! collects garbage, so the spread says more than the median.

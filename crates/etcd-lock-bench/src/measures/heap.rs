@@ -1,4 +1,4 @@
-//! What a waiting task of one session costs this process.
+//! The heap that a waiting task of one session takes in this process.
 
 use std::sync::Arc;
 use std::time::Duration;

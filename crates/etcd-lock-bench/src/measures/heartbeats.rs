@@ -1,4 +1,4 @@
-//! What it costs to confirm, heartbeat by heartbeat, that the entries of many held locks still exist.
+//! The cost of confirming, heartbeat by heartbeat, that the entries of many held locks still exist.
 
 use std::time::Duration;
 

@@ -102,7 +102,7 @@ async fn an_interrupt_typed_at_a_terminal_comes_once() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, counting).unwrap();
     let program = env!("CARGO_BIN_EXE_etcd-lock");
-    // What a shell was started to ignore, it can't count.
+    // A shell can't count a signal that it was started to ignore.
     let mut terminal = tokio::process::Command::new("env");
     terminal.args(["--default-signal", "script"]);
     terminal.args(["--quiet", "--return", "/dev/null", "--command"]);

@@ -1,4 +1,4 @@
-//! What can't work is refused before any etcd is asked: nobody listens at the endpoint of these tests.
+//! Commands that can't work are refused before any etcd is asked: nobody listens at the endpoint of these tests.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! Input that gRPC has trouble with: sizes, times, endpoints. What any transport refuses is in the conformance suite.
+//! Input that gRPC has trouble with: sizes, times, endpoints (the conformance suite has the input that any transport refuses).
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-/// A proxy to one server. What it holds back arrives when it is thawed, as from a process that was stopped.
+/// A proxy to one server. The bytes that it holds back arrive when it is thawed, as from a process that was stopped.
 pub(crate) struct Proxy {
     address: SocketAddr,
     state: watch::Sender<State>,

@@ -1,10 +1,10 @@
-//! What befalls a whole cluster: its leader changes, or a backup is restored.
+//! The incidents of a whole cluster: its leader changes, or a backup is restored.
 
 use std::time::Duration;
 
 use super::Model;
 
-/// What etcd adds to every lease when a leader takes over (`Lessor.Promote` in `lessor.go`): its election timeout.
+/// The time that etcd adds to every lease when a leader takes over (`Lessor.Promote` in `lessor.go`): its election timeout.
 const ELECTION: Duration = Duration::from_secs(1);
 
 impl Model {

@@ -12,8 +12,8 @@ use crate::Status;
 /// The largest request that etcd puts into its log, by default (`embed.DefaultMaxRequestBytes`).
 const MAX_REQUEST: usize = 1_572_864;
 
-/// What etcd puts around a request of that size: its kind and length, and its number. One byte less for half of all members,
-/// whose numbers of requests are one byte shorter.
+/// The bytes that etcd puts around a request of that size: its kind and length, and its number. One byte less for half of
+/// all members, whose numbers of requests are one byte shorter.
 const AROUND: usize = 18;
 
 impl Model {

@@ -19,7 +19,7 @@ pub(super) use self::waits::Locks;
 /// The time to live of the lease that a `Lock` without one gets, in seconds; nobody keeps it alive.
 const HIDDEN_TTL: i64 = 60;
 
-/// What a call of `Lock` has come to.
+/// The state of a call of `Lock` once it has been made.
 #[derive(Clone, Debug)]
 #[allow(clippy::exhaustive_enums, reason = "a call is answered or it waits")]
 pub enum LockWait {
@@ -196,7 +196,7 @@ fn joined(a: &[u8], b: &[u8]) -> Bytes {
     both.freeze()
 }
 
-/// What etcd's `Lock` sends to itself to enter a queue: with names that are long, it is many times as large.
+/// The transaction that etcd's `Lock` sends to itself to enter a queue: with long names, many times as large as the call.
 fn entering(prefix: &Bytes, key: &Bytes, lease: i64) -> pb::TxnRequest {
     let op = |request| pb::RequestOp {
         request: Some(request),

@@ -38,7 +38,8 @@ impl Model {
         Ok(reply)
     }
 
-    /// What of the branches taken depends on the state: all puts before all reads (`checkRequests` in etcd's `apply.go`).
+    /// Checks the operations of the branches taken against the state: all puts before all reads (`checkRequests` in etcd's
+    /// `apply.go`).
     fn check_now(&self, taken: &[&Request]) -> Result<(), Status> {
         for op in taken {
             if let Request::RequestPut(put) = op {
@@ -160,7 +161,7 @@ fn only_reads(request: &pb::TxnRequest) -> bool {
     ops.all(|op| matches!(op.request, Some(Request::RequestRange(_))))
 }
 
-/// What can be refused without looking at the store (`checkTxnRequest` in etcd's `key.go`).
+/// Refuses a request that is invalid whatever the store holds (`checkTxnRequest` in etcd's `key.go`).
 fn check(request: &pb::TxnRequest, max_ops: usize) -> Result<(), Status> {
     let ops = request
         .compare

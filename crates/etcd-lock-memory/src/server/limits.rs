@@ -1,4 +1,4 @@
-//! What one client can make the server hold.
+//! The limits on the calls, watches and messages that one client can make the server hold.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ pub(super) const MAX_LOCKS: usize = 1_024;
 /// How many watches one stream may have.
 pub(super) const MAX_WATCHES: usize = 10_000;
 
-/// What etcd takes off the wire at the most: its largest request and half a mebibyte for all around it.
+/// The largest message that etcd takes off the wire: its largest request and half a mebibyte for all around it.
 pub(super) const MAX_MESSAGE: usize = 2 * 1024 * 1024;
 
 /// The calls of `Lock` that are open, counted by connection.

@@ -1,4 +1,4 @@
-//! What `etcdctl` asks of a cluster beside its keys: the services `Maintenance`, `Cluster` and `Auth`.
+//! The services that `etcdctl` uses beside those for keys: `Maintenance`, `Cluster` and `Auth`.
 
 use etcd_lock_proto::etcdserverpb as pb;
 use pb::auth_server::Auth;

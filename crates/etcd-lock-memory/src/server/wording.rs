@@ -54,7 +54,7 @@ where
     }
 }
 
-/// Replaces a refusal of tonic's in the headers of a reply. What can't be a header stays as it is.
+/// Replaces a refusal of tonic's in the headers of a reply. Any other reply stays as it is.
 fn reword(headers: &mut HeaderMap, service: &str) {
     let Some(refusal) = Status::from_header_map(headers) else {
         return;

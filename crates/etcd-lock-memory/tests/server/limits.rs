@@ -1,4 +1,4 @@
-//! What one client can make the server hold.
+//! The limits on the calls, watches and replies that one client can make the server hold.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn the_calls_of_lock_that_wait_on_one_connection_are_limited() {
     // The refused call left nothing in the queue, and the connection still serves.
     assert_eq!(count(&full, b"lock/").await, MAX_LOCKS + 1);
 
-    // Who gives up makes room again.
+    // A client that gives up makes room again.
     waits.shutdown().await;
     in_time(async { while count(&other, b"lock/").await > 1 {} }).await;
     let waits_again = tokio::time::timeout(Duration::from_millis(200), lock(&full));
@@ -88,7 +88,7 @@ async fn the_calls_that_are_open_on_one_connection_are_limited() {
     assert_eq!(in_time(one_more).await.unwrap(), 0);
 }
 
-/// What the wire takes comes; then, in place of thousands of replies, that the watch is over.
+/// The replies that the wire takes come; then, in place of thousands of others, one that says that the watch is over.
 #[tokio::test]
 async fn who_does_not_read_a_watch_has_it_cancelled() {
     let etcd = MemoryEtcd::new();

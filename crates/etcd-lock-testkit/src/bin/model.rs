@@ -92,14 +92,14 @@ fn is_kept(name: &str, bounds: Bounds) -> bool {
     report.is_good()
 }
 
-/// Whether a deliberate bug breaks something.
+/// Whether a deliberate bug breaks the property that it must.
 fn is_noticed(bug: Bug) -> bool {
     let name = format!("{bug:?}");
     match explore_bug(bug).counterexamples.first() {
         Some(example) => {
             let (broken, steps) = (example.property, example.steps.len());
             println!("{name:<22} breaks \"{broken}\" in {steps} steps");
-            true
+            broken == bug.breaks()
         }
         None => {
             println!("{name:<22} is NOT noticed");

@@ -167,6 +167,15 @@ impl Bug {
         }
     }
 
+    /// The property that it breaks first.
+    #[must_use]
+    pub const fn breaks(self) -> &'static str {
+        match self {
+            Self::SnapshotOlderThanEntry => model::HEAD,
+            _ => model::SEEN,
+        }
+    }
+
     /// All of them.
     pub const ALL: [Self; 5] = [
         Self::ConfirmedFromReceipt,

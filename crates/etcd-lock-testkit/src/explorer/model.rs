@@ -8,6 +8,9 @@ use super::step::Step;
 use super::world::World;
 use super::{Bounds, Bug};
 
+pub(super) const HEAD: &str = "head: a granted entry is the head";
+pub(super) const SEEN: &str = "seen: a granted entry was seen of late";
+
 /// All worlds within bounds.
 #[derive(Clone, Debug)]
 pub(super) struct Explored {
@@ -36,13 +39,10 @@ impl Model for Explored {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("head: a granted entry is the head", |_, world: &World| {
+            Property::always(HEAD, |_, world: &World| {
                 world.wrong != Some(Wrong::NotTheHead)
             }),
-            Property::always(
-                "seen: a granted entry was seen of late",
-                |_, world: &World| world.wrong != Some(Wrong::NoEntry),
-            ),
+            Property::always(SEEN, |_, world: &World| world.wrong != Some(Wrong::NoEntry)),
             Property::always(
                 "tokens: each grant has a greater token",
                 |_, world: &World| world.wrong != Some(Wrong::Token),

@@ -285,9 +285,16 @@ impl Actor {
         drop(held);
         let request =
             UnlockRequest::new(reply.key.clone()).with_create_revision(reply.create_revision);
-        // The caller of a bare queue sees to it that a release is done.
-        while session.is_alive() && self.locks.unlock(request.clone(), PATIENCE).await.is_err() {
-            sleep(Duration::from_millis(20)).await;
+        // The caller of a bare queue sees to it that a release is done. A session that is not alive for a moment may go on.
+        let released = async {
+            while self.locks.unlock(request.clone(), PATIENCE).await.is_err() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = released => {}
+            _ = session.lost() => {}
         }
     }
 

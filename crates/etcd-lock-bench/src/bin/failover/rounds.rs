@@ -19,7 +19,7 @@ const LENGTH: Duration = Duration::from_secs(11);
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What happens to the leader.
+/// The fault that befalls the leader.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fault {
     Killed,

@@ -28,7 +28,7 @@ impl WatchRefusal {
     }
 }
 
-/// What goes wrong on one stream.
+/// The faults of one stream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
     starts_behind: bool,

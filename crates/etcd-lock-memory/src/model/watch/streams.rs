@@ -74,7 +74,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// What a change is to this watch, if it is anything.
+    /// The event that a change is to this watch, if it is one.
     pub(super) fn event(&self, change: &Change) -> Option<Event> {
         let wanted = match &change.now {
             Some(_) => !self.no_put,

@@ -1,4 +1,4 @@
-//! What etcd does about watches by the clock: it visits those that are behind, and tells of progress where that was asked for.
+//! The work on watches by the clock: etcd visits those that are behind, and tells of progress where that was asked for.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const VISIT: Duration = Duration::from_millis(100);
 /// How often it tells of progress (`progressReportInterval` in `api/v3rpc/watch.go`, to which etcd adds up to a tenth).
 const REPORT: Duration = Duration::from_secs(600);
 
-/// What is due, and when.
+/// The visits and reports that are due, and when.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Visits {
     behind: BTreeSet<WatchRef>,
