@@ -1,11 +1,11 @@
-//! What a check runs on.
+//! The transport and the etcd that a check runs on.
 
 use std::fmt;
 
 use async_trait::async_trait;
 use etcd_lock_core::Client;
 
-/// An etcd, real or in memory, and the transport under test on it. What was started for it ends when it is dropped.
+/// An etcd, real or in memory, and the transport under test on it. Processes that were started for it end when it is dropped.
 #[async_trait]
 pub trait Backend: fmt::Debug + Send + Sync {
     /// A client with a connection of its own, and what it makes of nested names.

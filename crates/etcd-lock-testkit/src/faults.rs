@@ -14,7 +14,7 @@ use etcd_lock_memory::model::{Model, StreamId, WatchRefusal};
 
 pub use self::transport::FaultyTransport;
 
-/// What kind of call it is that a fault may befall.
+/// The kinds of calls that a fault may befall.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum CallKind {
@@ -65,7 +65,7 @@ impl CallKind {
     }
 }
 
-/// What may happen to one call.
+/// A fault of one call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum CallFault {
@@ -169,7 +169,7 @@ impl ServerError {
     }
 }
 
-/// What may happen to an open stream.
+/// A fault of an open stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum StreamFault {
@@ -182,7 +182,7 @@ pub enum StreamFault {
     Stalled(Duration),
 }
 
-/// What may happen to the clock of a process.
+/// A fault of the clock of a process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ClockFault {
@@ -192,7 +192,7 @@ pub enum ClockFault {
     Suspended,
 }
 
-/// What may happen to the watches of a stream.
+/// A fault of the watches of a stream.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum WatchFault {

@@ -1,4 +1,4 @@
-//! What the tests of this workspace share: one list of checks for every transport, and a real etcd to run them on.
+//! The parts that the tests of this workspace share: one list of checks for every transport, and a real etcd to run them on.
 //!
 //! A check is an async function over a [`TestContext`]. [`conformance!`] makes a module of named tests for one [`Backend`],
 //! of the checks of locks or of those of keys, so that a failure says which check failed on which backend:

@@ -92,13 +92,13 @@ impl Clock {
     }
 }
 
-/// What a check gets.
+/// The context that a check gets.
 #[derive(Debug)]
 pub struct TestContext {
     clock: Clock,
     inspector: Client,
     backend: Box<dyn Backend>,
-    /// What the names of this test begin with.
+    /// The beginning of the names of this test.
     prefix: String,
 }
 

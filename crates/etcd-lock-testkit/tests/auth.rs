@@ -93,7 +93,7 @@ async fn wait_longer_than_token_ttl() {
         refused.message().contains("invalid auth token"),
         "{refused:?}"
     );
-    // What it left in the queue would stop everybody behind it.
+    // An entry that it left in the queue would stop everybody behind it.
     lease::revoke(&inspector, lease).await.unwrap();
     for wait in waits {
         wait.await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! What a user of etcd must be allowed to do with a lock: read and write the keys that begin with its name and a slash.
+//! The permissions that a user of etcd needs for a lock: read and write the keys that begin with its name and a slash.
 //! The page on operations says so, too.
 
 #![allow(clippy::unwrap_used, reason = "it is test code, helpers included")]

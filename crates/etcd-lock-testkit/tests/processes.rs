@@ -1,4 +1,4 @@
-//! What happens to locks when processes are stopped and killed, on a real etcd.
+//! Locks of processes that are stopped and killed, on a real etcd.
 
 #![allow(clippy::unwrap_used, reason = "it is test code, helpers included")]
 

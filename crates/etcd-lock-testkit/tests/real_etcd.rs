@@ -74,7 +74,7 @@ async fn a_cluster_goes_on_without_one_of_its_members() {
     assert!(members[0].is_healthy().await);
 }
 
-/// What `Drop` can't do: a test process that is killed leaves no etcd behind either, and the next test removes its data.
+/// A test process that is killed runs no `Drop`: it leaves no etcd behind either, and the next test removes its data.
 #[tokio::test]
 async fn a_killed_process_leaves_nothing_behind() {
     if std::env::var_os(VICTIM).is_some() {

@@ -17,7 +17,7 @@ fn client(etcd: &MemoryEtcd) -> Client {
     Client::new(Layered::new(etcd.clone(), Options::new()).unwrap())
 }
 
-/// What withdraws the entry of the cancelled wait must not find the next one.
+/// The withdrawal of the entry of the cancelled wait must not find the next one.
 #[tokio::test(start_paused = true)]
 async fn try_lock_after_a_cancelled_lock_keeps_its_lock() {
     let client = client(&MemoryEtcd::new());

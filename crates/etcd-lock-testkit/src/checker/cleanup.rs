@@ -1,4 +1,4 @@
-//! What nobody wants is gone soon: entries that a living client has given up, leases of sessions that were closed, leases of the dead.
+//! Unwanted things are gone soon: entries that a living client has given up, leases of sessions that were closed, leases of the dead.
 //!
 //! Only time in which nothing disturbs the client counts. An entry that is given up is deleted by a request; one that is sent just before a disturbance ends
 //! fails within [`ATTEMPT`], and the next one does it. Another task of the session may want an entry before it is withdrawn, and keeps it. A lease that nobody keeps alive ends within its time to live.

@@ -163,7 +163,7 @@ mod tests {
     use super::Rule::{self, Error};
     use crate::history::{Author, How};
 
-    /// What is found where session 1 asks, something happens, and it fails.
+    /// Whether a violation is found where session 1 asks, something happens, and it fails.
     fn fails(how: How, kind: ErrorKind, happens: impl Fn(&mut Case)) -> bool {
         match fails_with(how, kind, happens)[..] {
             [] => false,

@@ -1,4 +1,4 @@
-//! Who claims a lock has its oldest entry, or had it until just now.
+//! A client that claims a lock has its oldest entry, or had it until just now.
 //!
 //! A claim is right while its entry is there, nobody was granted the lock after it, and no older entry is there but those that its own client had given up when
 //! it was granted. It may outlive its entry by the bounds of [`bounds`](super::bounds), whoever deleted the entry, and by nothing where its own client did or its

@@ -92,7 +92,7 @@ mod tests {
         case.finds(&[Fencing]);
     }
 
-    /// What seeds 734512002378 and 7000004003172 found: that the client has died takes nothing back.
+    /// Found by seeds 734512002378 and 7000004003172: that the client has died takes nothing back.
     #[test]
     fn a_write_of_the_dead_is_as_right_as_it_was() {
         let mut case = handed_over();

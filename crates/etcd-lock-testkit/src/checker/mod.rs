@@ -52,7 +52,7 @@ pub fn judge(history: &[Record]) -> Vec<Violation> {
     checker.into_violations()
 }
 
-/// What must hold.
+/// A rule that must hold.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the table of this module says it")]
@@ -108,7 +108,7 @@ pub struct Violation {
     pub rule: Rule,
     /// When, by the observer's clock.
     pub at: Micros,
-    /// What happened.
+    /// The event that broke it, in words.
     pub text: String,
     /// The client, where it is one's doing.
     pub client: Option<Client>,
@@ -213,7 +213,7 @@ impl Checker {
         self.report.violated(violation);
     }
 
-    /// What was wrong, in the order in which it was noticed.
+    /// The violations, in the order in which they were noticed.
     #[must_use]
     pub fn violations(&self) -> &[Violation] {
         &self.report.violations

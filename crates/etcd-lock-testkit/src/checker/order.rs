@@ -126,7 +126,7 @@ mod tests {
         case.finds(&[Order]);
     }
 
-    /// What seed 7000023007683 found: the session of an entry was granted the lock and lost in the same moment, so that its wait failed, and the client's
+    /// Found by seed 7000023007683: the session of an entry was granted the lock and lost in the same moment, so that its wait failed, and the client's
     /// next session came before the deletion.
     #[test]
     fn a_wait_that_failed_has_given_its_entry_up() {

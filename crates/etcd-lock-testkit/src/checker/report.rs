@@ -1,4 +1,4 @@
-//! What the rules have found, and which of their branches they came through.
+//! The violations that the rules have found, and the branches that they came through.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What is known of the world after each record of a history: queues, leases, clients, waits, grants and disturbances.
+//! The state of the world after each record of a history: queues, leases, clients, waits, grants and disturbances.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ pub(super) struct State {
     pub(super) grants: BTreeMap<u64, Grant>,
     pub(super) died: BTreeMap<Client, Micros>,
     pub(super) healed: Option<Micros>,
-    /// What requests of clients were refused with.
+    /// The kinds of refusals that clients were told of.
     refused: Vec<(Client, ErrorKind, Micros)>,
     /// When the last disturbance of everybody is over, and that of single processes.
     quiet_since: Micros,
@@ -106,7 +106,7 @@ impl Lease {
 }
 
 impl Grant {
-    /// What the fencing token is made of.
+    /// The parts of the fencing token.
     pub(super) const fn token(&self) -> (&Entry, u64) {
         (&self.entry, self.handover)
     }

@@ -1,6 +1,6 @@
 //! A fenced write is done once, and its end is true.
 //!
-//! What is acknowledged is there, and what is said not to be done isn't. A refusal says that the lock isn't held, so the entry of the grant must be gone by
+//! A write that was acknowledged is there, and one that is said not to be done isn't. A refusal says that the lock isn't held, so the entry of the grant must be gone by
 //! then. That nobody knows, or that it failed before it was executed, needs a disturbance between the beginning and the end.
 
 use std::collections::BTreeMap;

@@ -176,7 +176,7 @@ impl Contenders {
         }
     }
 
-    /// Whatever happened, the next one gets the lock, and the queue is empty in the end.
+    /// The next one gets the lock in any case, and the queue is empty in the end.
     async fn drains(&self, test: &TestContext, name: &LockName) {
         let held = self.next.lock(name).await;
         self.next.unlock(&held).await;

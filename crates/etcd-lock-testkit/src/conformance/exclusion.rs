@@ -1,4 +1,4 @@
-//! What locks are for: nobody's work is lost. And the proof that without them it would be.
+//! The purpose of locks: nobody's work is lost. And the proof that without them it would be.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

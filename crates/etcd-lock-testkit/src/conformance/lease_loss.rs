@@ -1,4 +1,4 @@
-//! What becomes of holds and waits when their lease ends, or somebody deletes their key.
+//! Holds and waits whose lease ends, or whose key somebody deletes.
 
 use etcd_lock_core::{Error, ErrorKind, LeaseId};
 
@@ -115,7 +115,7 @@ pub async fn entry_deleted_while_waiting_ends_the_wait(test: &TestContext) {
     assert_eq!(test.queue(&name).await[0].key, held.key.as_bytes());
 }
 
-/// Who lost one lease can go on with another one.
+/// A client that lost one lease can go on with another one.
 pub async fn new_lease_can_lock_after_the_old_one_was_lost(test: &TestContext) {
     let client = test.client().await;
     let name = test.name("anew");

@@ -136,7 +136,7 @@ pub async fn revoke_without_keys_makes_no_revision(test: &TestContext) {
     assert_eq!(store::put(contender.client(), "k", "").await, before.next());
 }
 
-/// What isn't there can't be revoked.
+/// A lease that isn't there can't be revoked.
 pub async fn revoke_of_an_unknown_lease_is_refused(test: &TestContext) {
     let contender = test.contender().await;
     contender.revoke().await;

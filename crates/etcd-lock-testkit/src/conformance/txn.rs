@@ -61,7 +61,7 @@ pub async fn what_changes_nothing_makes_no_revision(test: &TestContext) {
     );
 }
 
-/// What a key was before is told where that is asked for.
+/// The key as it was before is told where that is asked for.
 pub async fn previous_values_are_told(test: &TestContext) {
     let client = test.client().await;
     let created = store::put(&client, "p/1", "old").await;

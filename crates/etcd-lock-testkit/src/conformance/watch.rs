@@ -57,7 +57,7 @@ pub async fn watch_of_a_prefix_is_of_all_below(test: &TestContext) {
     }
 }
 
-/// What a key was before is told where that is asked for.
+/// The key as it was before is told where that is asked for.
 pub async fn watch_tells_previous_values(test: &TestContext) {
     let client = test.client().await;
     put(&client, "w", "old").await;
@@ -172,7 +172,7 @@ pub async fn watch_from_the_future_waits_for_it(test: &TestContext) {
     assert_eq!(watcher.event().await.kv.mod_revision, later);
 }
 
-/// What one transaction did is told together.
+/// The changes of one transaction are told together.
 pub async fn events_of_one_revision_come_together(test: &TestContext) {
     let client = test.client().await;
     put(&client, "w/1", "").await;

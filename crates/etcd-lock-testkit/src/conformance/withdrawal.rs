@@ -1,4 +1,4 @@
-//! Whoever gives up leaves the queue: by timeout, by dropping the future, by an error.
+//! A waiter that gives up leaves the queue: by timeout, by dropping the future, by an error.
 
 use std::time::Duration;
 

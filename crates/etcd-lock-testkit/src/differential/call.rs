@@ -1,4 +1,4 @@
-//! What is asked of both etcds, and what they answer.
+//! The calls that both etcds get, and their answers.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use etcd_lock_proto::v3lockpb;
 
 use super::mapping::{Mapped, Mapper};
 
-/// What was before a sequence.
+/// The state of the etcd before a sequence.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Start {
     /// Nothing at all: the sequence is the first thing that the etcd hears.

@@ -50,7 +50,7 @@ impl Etcd {
         }
     }
 
-    /// What it says that it is, and which of the model's versions that is.
+    /// The version that it says that it is, and the model's version for that.
     pub(super) async fn version(&self) -> (String, Version) {
         let mut client = MaintenanceClient::new(self.channel.clone());
         let status = client.status(pb::StatusRequest {}).await.unwrap();
@@ -67,7 +67,7 @@ impl Etcd {
     pub(super) async fn begin(&mut self, start: Start) -> pb::ResponseHeader {
         self.streams.clear();
         let member = &mut self.etcd.members()[0];
-        // What the sequence before has asked may have been the end of it.
+        // A call of the sequence before may have been the end of it.
         if start == Start::New || !member.is_healthy().await {
             member.restart_empty().await;
             self.channel = channel(&self.etcd).await;
@@ -231,7 +231,7 @@ async fn channel(etcd: &RealEtcd) -> Channel {
     endpoint.connect().await.unwrap()
 }
 
-/// What etcd tells of its inside.
+/// The metrics of etcd.
 #[derive(Debug)]
 pub(super) struct Metrics(String);
 

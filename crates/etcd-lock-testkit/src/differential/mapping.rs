@@ -1,4 +1,4 @@
-//! What differs between two etcds that behave alike: numbers. A [`Mapper`] replaces them in a message.
+//! Numbers differ between two etcds that behave alike: a [`Mapper`] replaces them in a message.
 
 use bytes::Bytes;
 use etcd_lock_proto::etcdserverpb as pb;
@@ -8,7 +8,7 @@ use pb::compare::TargetUnion;
 use pb::request_op::Request;
 use pb::response_op::Response;
 
-/// Replaces numbers, each kind in its own way. What isn't overridden stays as it is.
+/// Replaces numbers, each kind in its own way. A kind that isn't overridden stays as it is.
 pub(super) trait Mapper {
     fn revision(&self, _: &mut i64) {}
     fn lease(&self, _: &mut i64) {}

@@ -35,7 +35,7 @@ const SHRINKING: u32 = 20_000;
 
 const STACK: usize = 64 << 20;
 
-/// What to compare, and for how long.
+/// A comparison of two etcds, and its length.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Comparison {
@@ -123,7 +123,7 @@ impl Comparison {
     }
 }
 
-/// What came of it.
+/// The result of a comparison.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
@@ -172,7 +172,7 @@ pub struct Mismatch {
     pub seed: u64,
     /// Its steps.
     pub steps: String,
-    /// What was asked last, and both answers.
+    /// The last call, and both answers.
     pub difference: String,
 }
 
@@ -215,7 +215,7 @@ fn sequence(
                 Err(TestCaseError::fail(difference))
             }
             Err(Stop::TooSlow) => {
-                // What is tried to make a sequence smaller is none of its own.
+                // A sequence that is tried to make another smaller doesn't count as one of its own.
                 rejected.update(|count| count + u64::from(!differs.get()));
                 Err(TestCaseError::reject("the machine is too slow"))
             }

@@ -20,12 +20,12 @@ pub(super) const OWN: i64 = 0xf_fff0;
 /// The first symbol of a lease that the server numbered.
 pub(super) const PICKED: i64 = 100;
 
-/// What numbers mean in the sequence under way.
+/// The meaning of numbers in the sequence under way.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
     /// From the model's revisions to etcd's.
     pub(super) offset: i64,
-    /// What etcd puts into every header.
+    /// The numbers that etcd puts into every header.
     pub(super) etcd: pb::ResponseHeader,
     /// The leases that both have numbered, the model's numbers first.
     pub(super) picked: Vec<(i64, i64)>,

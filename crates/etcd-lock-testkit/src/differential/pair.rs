@@ -19,7 +19,7 @@ use super::memory::Memory;
 use super::numbers::{FromEtcd, FromSymbols, Numbers, ToEtcd};
 use super::watch_log::{BARRIER, STREAMS, WatchLog, barrier_watch};
 
-/// The shortest lease lives two seconds. What takes longer than this with one tells nothing.
+/// The shortest lease lives two seconds. A sequence with one that takes longer than this tells nothing.
 const HASTE: Duration = Duration::from_millis(1_500);
 
 /// How much of a lease's time may have passed on etcd's clock; on the model's none has.
@@ -204,7 +204,7 @@ fn same<T: Debug + PartialEq>(asked: &dyn Debug, memory: &T, etcd: &T) -> Result
     Err(Stop::Mismatch(text))
 }
 
-/// What is left of a lease depends on the clock, and etcd lists its keys in no order.
+/// The rest of a lease's time depends on the clock, and etcd lists its keys in no order.
 fn forget_time_and_order(answer: &mut Answer) {
     if let Ok(Reply::TimeToLive(reply)) = answer {
         if (0..=MAX_PASSED).contains(&(reply.granted_ttl - reply.ttl)) {

@@ -22,7 +22,7 @@ const LONGEST: usize = 30;
 /// Names of which some are below others, and some are those of locks that our own leases take.
 const KEYS: [&str; 8] = ["a", "a/", "a/x", "a0", "b", "l/", "l/ffff1", "l/ffff2"];
 
-/// What numbers the `enum`s of etcd's messages have, one below and some above.
+/// The numbers that the `enum`s of etcd's messages have, one below and some above.
 const ENUM_NUMBERS: std::ops::Range<i32> = -1..7;
 
 /// A sequence of steps, and what was before it: mostly other sequences, since etcd starts anew for each that has no past.

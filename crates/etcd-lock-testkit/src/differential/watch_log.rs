@@ -1,4 +1,4 @@
-//! What watch streams have said, in a form that can be compared.
+//! The replies of watch streams, in a form that can be compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ pub(super) const STREAMS: usize = 2;
 pub(super) const BARRIER: Bytes = Bytes::from_static(b"~barrier");
 const BARRIER_ID: i64 = 1_000;
 
-/// What one stream has said: on each watch by itself, since etcd visits the watches of a revision in no order.
+/// The replies of one stream: those of each watch by themselves, since etcd visits the watches of a revision in no order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct WatchLog {
     /// All replies without events, in order.

@@ -32,7 +32,7 @@ pub(super) struct Client {
     pub(super) trouble: Trouble,
 }
 
-/// What only walks do to a client: its requests take long, it stands still, and its leases are kept alive or not.
+/// The trouble of a client in walks alone: its requests take long, it stands still, and its leases are kept alive or not.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub(super) struct Trouble {
     /// Nothing that it sends needs to be answered before that tick.
@@ -101,7 +101,7 @@ pub(super) enum Channel {
     On(Vec<Revision>),
 }
 
-/// What the clock of the explorer says.
+/// The validity of sessions by the clock of the explorer.
 pub(super) struct Clock<'a> {
     now: u64,
     ended: &'a BTreeSet<LeaseId>,

@@ -8,10 +8,10 @@ use etcd_lock_queue::{Failure, Input, LockQueue, Output, Stage, Ticket, Timer};
 
 use super::client::Client;
 
-/// What an entry was before an input, the input, and what it was after.
+/// The stage of an entry before an input, the input, and the stage after.
 type Transition = (Stage, &'static str, Stage);
 
-/// What was seen since the program began.
+/// The transitions that were seen since the program began.
 static SEEN: Mutex<Seen> = Mutex::new(Seen {
     taken: BTreeSet::new(),
     told: BTreeSet::new(),

@@ -36,7 +36,7 @@ struct Pages {
     is_news: bool,
 }
 
-/// What a caller has come to.
+/// The state of a caller.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Current {
     Waits(u64),
@@ -76,7 +76,7 @@ impl Journal {
         kept.unwrap_or_default()
     }
 
-    /// What was written after so many records, where it is kept.
+    /// The records after the first so many, where they are kept.
     pub(super) fn kept(&self, after: usize) -> Option<Vec<Record>> {
         let kept = self.0.as_ref()?.history.as_ref()?;
         Some(kept.get(after..).unwrap_or_default().to_vec())

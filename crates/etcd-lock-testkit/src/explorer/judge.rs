@@ -8,7 +8,7 @@ use super::client::{Client, Token};
 use super::lock_name;
 use super::world::World;
 
-/// What must not happen.
+/// The ways in which a step can be wrong.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Wrong {
     /// A grant while an older entry of another client is live.

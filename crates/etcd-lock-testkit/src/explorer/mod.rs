@@ -1,7 +1,7 @@
 //! The state machine of the lock, explored exhaustively: every order of every step, within [`Bounds`].
 //!
 //! Nothing is abstracted of the machine: a world has real [`LockQueue`](etcd_lock_queue::LockQueue)s, and a small server
-//! executes the transactions that their requests are. What is abstracted is the driver, the network and time.
+//! executes the transactions that their requests are. The driver, the network and time are abstracted.
 //!
 //! | in the explorer | stands for |
 //! | --- | --- |
@@ -66,7 +66,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// What `cargo xtask model` explores.
+    /// The bounds that `cargo xtask model` explores.
     #[must_use]
     pub fn usual() -> [(&'static str, Self); 7] {
         [
@@ -101,7 +101,7 @@ impl Bounds {
         ]
     }
 
-    /// What takes minutes: the program `model` explores it when it is started with `--long`.
+    /// Bounds that take minutes: the program `model` explores it when it is started with `--long`.
     #[must_use]
     pub fn long() -> [(&'static str, Self); 1] {
         [(
@@ -186,7 +186,7 @@ impl Bug {
     ];
 }
 
-/// What exploring has found.
+/// The result of exploring.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
@@ -208,9 +208,9 @@ pub struct Counterexample {
     pub property: &'static str,
     /// The steps.
     pub steps: Vec<String>,
-    /// What happens in them.
+    /// The events of these steps.
     pub history: Vec<Record>,
-    /// What the checker says of that. It judges a history as it stands: what never ends is told by the property alone.
+    /// The violations that the checker finds in it. It judges a history as it stands: a wait that never ends is told by the property alone.
     pub violations: Vec<Violation>,
 }
 

@@ -1,4 +1,4 @@
-//! What must be true of every world that can be reached.
+//! The properties of every world that can be reached.
 
 use stateright::{Model, Property};
 

@@ -1,4 +1,4 @@
-//! What each step of a world is in its history.
+//! The history of a world: the facts that each step stands for.
 
 use etcd_lock_core::{ErrorKind, LeaseId, LockKey};
 use etcd_lock_queue::{CallerId, EntryId, Failure, Mode, Output};
@@ -42,7 +42,7 @@ impl World {
         });
     }
 
-    /// What a machine tells a caller.
+    /// The facts of an output of a machine, as its caller sees it.
     pub(super) fn narrate(&mut self, client: usize, output: &Output) {
         match output {
             Output::Granted {
@@ -238,7 +238,7 @@ impl World {
         delayed.map(|(number, _)| number).collect()
     }
 
-    /// What each guard says, where something has happened since it was asked last.
+    /// The answer of each guard, where something has happened since it was asked last.
     pub(super) fn write_claims(&mut self) {
         if !self.journal.takes_claims() {
             return;

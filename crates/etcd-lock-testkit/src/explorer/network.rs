@@ -1,4 +1,4 @@
-//! What is between the clients and the server: requests, heartbeats and watches.
+//! The network between the clients and the server: requests, heartbeats and watches.
 
 use std::sync::Arc;
 
@@ -103,7 +103,7 @@ impl World {
         }
     }
 
-    /// What a driver would feed that counts a snapshot for entries that were created after it was read.
+    /// The input of a driver that counts a snapshot for entries that were created after it was read.
     fn antedated(&self, client: usize, reply: Reply) -> Reply {
         let Reply::Read(snapshot) = reply else {
             return reply;

@@ -93,7 +93,7 @@ pub(super) enum How {
 }
 
 impl World {
-    /// What can happen next without anything going wrong.
+    /// The steps that can be next without a fault.
     pub(super) fn steps(&self, steps: &mut Vec<Step>) {
         for (number, client) in self.clients.iter().enumerate() {
             let mut whats = Vec::new();
@@ -136,7 +136,7 @@ impl World {
         self.own_steps(number, client, whats);
     }
 
-    /// What a client that is awake may do, and what may reach it.
+    /// The steps of a client that is awake, and the replies and events that may reach it.
     fn own_steps(&self, number: usize, client: &Client, whats: &mut Vec<What>) {
         let place = whats.len();
         client.callers_steps(whats);
@@ -208,7 +208,7 @@ impl World {
             && !callers[caller - 1].has_begun()
     }
 
-    /// What can go wrong next.
+    /// The faults that can be next.
     pub(super) fn faults(&self, steps: &mut Vec<Step>) {
         if self.faults == 0 {
             return;

@@ -1,4 +1,4 @@
-//! What only walks do: clients whose requests take long, that stand still or lose their leases, strangers in the queue,
+//! The trouble of walks alone: clients whose requests take long, that stand still or lose their leases, strangers in the queue,
 //! and inputs that come late or twice.
 
 use etcd_lock_core::{ErrorKind, LeaseId, LockKey};
@@ -139,7 +139,7 @@ impl World {
             })
     }
 
-    /// What can happen to a session by itself.
+    /// The steps that a session can take by itself.
     pub(super) fn lease_steps(&self, client: &Client, session: LeaseId, whats: &mut Vec<What>) {
         if client.is_lease_lost(session, self.now) {
             whats.push(What::Lose(session));
@@ -156,7 +156,7 @@ impl World {
         self.outside.keys.keys().cloned().map(Step::Leave)
     }
 
-    /// What else can go wrong.
+    /// The other faults.
     pub(super) fn troubles(&self, steps: &mut Vec<Step>) {
         let leases = self.clients.iter().flat_map(|client| client.sessions());
         let strange = [-5, 0x77, 0x78].into_iter();

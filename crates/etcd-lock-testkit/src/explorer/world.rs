@@ -33,7 +33,7 @@ pub(super) struct World {
     pub(super) over: BTreeSet<EntryId>,
     /// The greatest token that was granted.
     pub(super) granted: Option<Token>,
-    /// What must not happen and has.
+    /// The wrong that a step has done.
     pub(super) wrong: Option<Wrong>,
     pub(super) journal: Journal,
 }

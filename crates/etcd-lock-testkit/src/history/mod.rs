@@ -1,4 +1,4 @@
-//! What happened: what etcd did and what its clients claimed, as data that any source can write and [`checker`] judges.
+//! Histories: the changes in etcd and the claims of its clients, as data that any source can write and [`checker`] judges.
 //!
 //! A history is a list of [`Record`]s in the order of one observer's clock. The simulation writes one as it runs, and a
 //! [`Recorder`](crate::recorder::Recorder) writes one of real etcds.
@@ -80,7 +80,7 @@ pub enum How {
     Try,
 }
 
-/// What a client relies on while it claims a lock.
+/// The ground on which a client claims a lock.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[non_exhaustive]
 pub enum Mode {
@@ -204,7 +204,7 @@ pub enum Fact {
         #[serde(with = "kind")]
         kind: ErrorKind,
     },
-    /// What a guard answered to whether it holds its lock.
+    /// The answer of a guard to whether it holds its lock.
     Claimed {
         client: Client,
         grant: u64,

@@ -18,7 +18,7 @@ pub(super) async fn is_healthy(port: u16) -> bool {
     }
 }
 
-/// What the member on this port measures of itself.
+/// The metrics of the member on this port.
 pub(super) async fn metrics(port: u16) -> io::Result<String> {
     ask(port, "metrics").await
 }

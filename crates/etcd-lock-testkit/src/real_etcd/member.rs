@@ -42,7 +42,7 @@ pub(super) struct Plan {
     pub(super) flags: Vec<String>,
 }
 
-/// What a member listens on.
+/// The ports that a member listens on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ports {
     pub(super) client: u16,
@@ -76,7 +76,7 @@ impl Member {
         metrics.is_ok_and(|metrics| metrics.contains("\netcd_server_is_leader 1\n"))
     }
 
-    /// What it measures of itself, in Prometheus' format.
+    /// Its metrics, in Prometheus' format.
     ///
     /// # Panics
     /// When it doesn't answer.

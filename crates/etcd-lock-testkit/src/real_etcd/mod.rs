@@ -80,7 +80,7 @@ impl RealEtcd {
         self.members.iter().map(Member::endpoint).collect()
     }
 
-    /// What the first member measures of itself, in Prometheus' format.
+    /// The metrics of the first member, in Prometheus' format.
     ///
     /// # Panics
     /// When it doesn't answer.

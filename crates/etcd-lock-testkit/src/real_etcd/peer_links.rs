@@ -62,7 +62,7 @@ impl PeerLinks {
         }
     }
 
-    /// What the members advertise.
+    /// The addresses that the members advertise.
     pub(super) fn ports(&self) -> Vec<u16> {
         self.ports.clone()
     }

@@ -52,7 +52,7 @@ impl Proxy {
         format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
-    /// What it does to its connections.
+    /// The link that its connections pass.
     #[must_use]
     pub const fn link(&self) -> &Link {
         &self.link
@@ -65,7 +65,7 @@ impl Drop for Proxy {
     }
 }
 
-/// What happens to connections between two programs. Clones are one link.
+/// A link between two programs, with its faults. Clones are one link.
 #[derive(Clone, Debug)]
 pub struct Link {
     state: Arc<watch::Sender<State>>,
@@ -81,7 +81,7 @@ struct State {
     cuts: u64,
 }
 
-/// What happens to the bytes of one direction.
+/// The treatment of the bytes of one direction.
 #[derive(Clone, Copy, Debug)]
 enum Flow {
     Pass,
@@ -112,7 +112,7 @@ impl Link {
         });
     }
 
-    /// What passes takes this much longer, in each direction.
+    /// Bytes take this much longer, in each direction.
     pub fn delay(&self, by: Duration) {
         self.change(|state| {
             state.requests = Flow::Delay(by);
@@ -233,7 +233,7 @@ async fn carry(mut client: TcpStream, target: SocketAddr, link: Link) {
     let mut server = TcpStream::connect(target).await.ok();
     let is_whole = match &mut server {
         Some(server) => tokio::select! {
-            // What was held when the link was cut must not slip through as it passes again.
+            // Bytes that were held when the link was cut must not slip through as it passes again.
             biased;
             () = cut => false,
             carried = exchange(&mut client, server, &link) => carried.is_ok(),

@@ -69,7 +69,7 @@ impl Journal {
         self.lock().push(record);
     }
 
-    /// What was noted so far.
+    /// The notes so far.
     pub fn records(&self) -> Vec<Record> {
         self.lock().clone()
     }

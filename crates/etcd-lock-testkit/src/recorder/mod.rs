@@ -1,6 +1,6 @@
 //! Histories of real etcds: what a watch of all keys tells, and what recorded clients say of themselves.
 //!
-//! A watch can't tell by whom a key was deleted, so a claim may outlive any entry by the bounds of [`checker`](crate::checker). What it tells comes a moment late:
+//! A watch can't tell by whom a key was deleted, so a claim may outlive any entry by the bounds of [`checker`](crate::checker). Its events come a moment late:
 //! so the ends of waits and holds are noted [`LAG`] later than they happen, all alike, and what is asked for is noted at once.
 
 mod client;
@@ -101,7 +101,7 @@ impl Recorder {
         reached.expect("the watch of all keys never told of the barrier");
     }
 
-    /// Ends the recording. What happened until now, and what the processes have written that recorded themselves as lines.
+    /// Ends the recording. Returns the records until now, with those of the processes that recorded themselves as lines.
     ///
     /// # Panics
     /// When the etcd doesn't answer, or a line is no record.
@@ -158,7 +158,7 @@ impl Seen {
     }
 }
 
-/// What an event says of a queue, if it is about one.
+/// The fact that an event stands for, if it is about a queue.
 fn fact(event: &Event) -> Option<Fact> {
     let key = event.kv.key.clone();
     let text = String::from_utf8_lossy(&key).into_owned();

@@ -1,4 +1,4 @@
-//! What a run of many seeds must have come through: where a branch is never reached, that nothing was found there says nothing.
+//! The branches that a run of many seeds must come through: where one is never reached, that nothing was found there says nothing.
 
 use super::Stats;
 
@@ -69,7 +69,7 @@ const MARKS: [&str; 19] = [
     "write that is refused",
 ];
 
-/// What runs as long as these should have reached and did not: nothing where they were too few to tell.
+/// The branches that runs as long as these should have reached and did not: none where they were too few to tell.
 #[must_use]
 pub fn unreached(stats: &Stats) -> Vec<&'static str> {
     if stats.seeds < ENOUGH {

@@ -1,4 +1,4 @@
-//! What happens to processes, connections and the server, and how it ends.
+//! The faults of processes, connections and the server, and how they end.
 
 use bytes::Bytes;
 use etcd_lock_core::watch::{Event, EventKind};
@@ -103,7 +103,7 @@ impl World<'_> {
         self.at(until, world::Event::Restart(number));
     }
 
-    /// Stops a process. What it has said already is on its way.
+    /// Stops a process. Requests that it has sent already are on their way.
     pub(super) fn pause(&mut self, number: usize, until: Micros) {
         if self.phase != Phase::Chaos {
             return;

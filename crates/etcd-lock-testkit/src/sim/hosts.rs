@@ -183,7 +183,7 @@ impl World<'_> {
         });
     }
 
-    /// What the clock of a process shows as it stops, or as it goes on.
+    /// The time on the clock of a process as it stops, or as it goes on.
     pub(super) fn note_clock(&mut self, number: usize, stops: bool) {
         let client = self.client(number);
         let at = self.hosts[number].process.as_ref().map(|of| of.horizon);

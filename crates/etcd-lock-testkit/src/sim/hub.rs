@@ -98,7 +98,7 @@ impl StreamEnd {
     }
 }
 
-/// What is said on a stream.
+/// A message on a stream.
 #[derive(Clone, Debug)]
 pub(super) enum StreamItem {
     KeepAlive(LeaseId),

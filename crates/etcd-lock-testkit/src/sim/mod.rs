@@ -55,7 +55,7 @@ use self::world::World;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// What was wrong, in the order in which it was noticed. The run ends at the first.
+    /// The violations, in the order in which they were noticed. The run ends at the first.
     pub violations: Vec<Violation>,
     /// A hash of everything that happened.
     pub hash: u64,
@@ -63,7 +63,7 @@ pub struct Outcome {
     pub trace: Vec<String>,
     /// The same as data, where that was asked for.
     pub history: Vec<Record>,
-    /// What there was to see.
+    /// Counts of what was seen.
     pub stats: Stats,
 }
 

@@ -11,7 +11,7 @@ use super::world::{Event, World};
 use crate::faults::{CallKind, ServerError};
 use crate::history::{Author, Fact};
 
-/// What becomes of a request's answer.
+/// The fate of a request's answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Fate {
     Answer,
@@ -43,12 +43,12 @@ impl World<'_> {
         delay
     }
 
-    /// What a fault does to a process lasts until then.
+    /// A fault disturbs a process until then.
     pub(super) fn disturb(&mut self, process: usize, until: Micros) {
         self.disturbed(u32::try_from(process).ok(), until);
     }
 
-    /// What a fault does to everybody lasts until then.
+    /// A fault disturbs everybody until then.
     pub(super) fn disturb_all(&mut self, until: Micros) {
         self.disturbed(None, until);
     }

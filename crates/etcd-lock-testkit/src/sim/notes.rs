@@ -1,4 +1,4 @@
-//! What a process tells the world, beside its requests. Notes take no time and are never lost.
+//! Notes that a process gives the world, beside its requests. They take no time and are never lost.
 
 use std::fmt;
 use std::sync::Weak;
@@ -21,7 +21,7 @@ pub(super) enum Note {
     Said(String),
 }
 
-/// What a holder thinks of its hold.
+/// A holder's own view of its hold.
 pub(super) trait Held: fmt::Debug + Send + Sync {
     /// Whether it claims to hold the lock, by its own clock.
     fn is_held(&self) -> bool;

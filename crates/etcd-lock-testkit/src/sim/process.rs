@@ -137,7 +137,7 @@ impl Process {
         ask()
     }
 
-    /// What its clock shows.
+    /// The time that its clock shows.
     pub(super) fn clock(&self) -> Micros {
         let shown = self.inside(Instant::now);
         let passed = shown.saturating_duration_since(self.started).as_micros();
@@ -164,7 +164,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // What its tasks say while they are dropped reaches nobody.
+        // Requests that its tasks send while they are dropped reach nobody.
         self.hub.die();
     }
 }

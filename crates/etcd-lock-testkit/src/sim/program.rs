@@ -31,7 +31,7 @@ const AT_ONCE: CallOptions = CallOptions::new(Timeout::After(Duration::from_mill
 /// How long a holder keeps its guard when it was told of the loss.
 const TIDYING_UP: Duration = Duration::from_millis(50);
 
-/// What a process keeps over a crash: how far its tasks have come.
+/// The state that a process keeps over a crash: how far its tasks have come.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     next: StdMutex<Vec<usize>>,
@@ -111,13 +111,13 @@ pub(super) async fn run(
 
 struct Actor {
     hub: Arc<Hub>,
-    /// What the history calls this life of the process.
+    /// The name of this life of the process in the history.
     identity: history::Client,
     mode: Mode,
     ttls: Vec<u64>,
     client: Client,
     queue: Queue,
-    /// What callers with a lease alone lock by: the queue, or the `Lock` RPC.
+    /// The transport by which callers with a lease alone lock: the queue, or the `Lock` RPC.
     locks: Arc<dyn Transport>,
     interrupt: Notify,
     sessions: Vec<AsyncMutex<Option<Session>>>,

@@ -1,4 +1,4 @@
-//! What the world writes into the history, in the order of its time, and what it knows of the server meanwhile.
+//! The records that the world writes into the history, in the order of its time, and the state of the server meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,7 +53,7 @@ impl Records {
         self.ahead.insert((record.at, self.last), record);
     }
 
-    /// What has happened until now is judged.
+    /// Judges the records until now.
     pub(super) fn pass(&mut self, now: Micros) {
         self.feed_until(now);
         self.checker.advance(now);
@@ -71,7 +71,7 @@ impl Records {
         }
     }
 
-    /// Nothing happens any more. What happened, where that was to be kept.
+    /// Nothing happens any more. Returns the records, where they were to be kept.
     pub(super) fn end(&mut self, now: Micros) -> Vec<Record> {
         self.feed_until(Micros::MAX);
         self.add(Record::new(now, Fact::Ended));

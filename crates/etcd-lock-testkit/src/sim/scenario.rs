@@ -1,4 +1,4 @@
-//! What happens in one run, as data: programs of processes and a list of faults. The same scenario runs the same way each
+//! One run as data: programs of processes and a list of faults. The same scenario runs the same way each
 //! time, and what is data can be made smaller.
 
 mod draw;
@@ -26,7 +26,7 @@ pub struct Scenario {
     pub(super) ahead_ms: u64,
 }
 
-/// What the server is like.
+/// The kind of server.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Etcd {
     pub(super) version: Version,
@@ -34,7 +34,7 @@ pub(super) struct Etcd {
     pub(super) late_expiry: bool,
 }
 
-/// What one process does.
+/// The program of one process.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Program {
     pub(super) mode: Mode,
@@ -63,7 +63,7 @@ pub(super) enum Mode {
 pub(super) enum Step {
     Acquire(Acquire),
     CloseSession(usize),
-    /// Whoever waits for a lock in this process drops the wait, also one who has just got it.
+    /// Each waiter of this process drops its wait, also one that has just been granted the lock.
     Interrupt,
     Sleep(u64),
 }
@@ -78,14 +78,14 @@ pub(super) struct Acquire {
     pub(super) polls: Option<usize>,
     pub(super) hold_ms: u64,
     pub(super) writes: u64,
-    /// What its entry says, where it can say something.
+    /// The value of its entry, where it can have one.
     pub(super) value: Value,
     /// Whether the holder stops when it learns that the lock is lost.
     pub(super) stops: bool,
     pub(super) end: End,
 }
 
-/// What is written into an entry.
+/// The value of an entry.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Value {
     /// Nothing, as Go's client and `etcdctl` do.
@@ -93,7 +93,7 @@ pub(super) enum Value {
     Empty,
     /// Something of an application.
     Text,
-    /// What looks like a release that says that it is this entry's turn.
+    /// A value like that of a release that names this entry as the next.
     Turn,
 }
 
@@ -179,7 +179,7 @@ pub(super) struct Foreign {
     pub(super) negative: bool,
 }
 
-/// What the network does to single requests, in thousandths.
+/// The rates of the network's faults of single requests, in thousandths.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Net {
     pub(super) refuse: u64,

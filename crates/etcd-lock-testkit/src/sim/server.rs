@@ -37,7 +37,7 @@ impl Who {
     }
 }
 
-/// What a stream answers.
+/// The replies of a stream.
 #[derive(Clone, Debug)]
 pub(super) enum Down {
     KeepAlive(Result<etcd_lock_core::lease::LeaseKeepAliveResponse>),
@@ -117,7 +117,7 @@ impl Server {
         self.behind = Some(Box::new(self.model.clone()));
     }
 
-    /// What the member that is behind answers to a read.
+    /// The answer of the member that is behind to a read.
     pub(super) fn read_behind(&mut self, call: &Call) -> Option<Result<Reply>> {
         execute(self.behind.as_mut()?, call)
     }
@@ -152,7 +152,7 @@ impl Server {
         let mut lost = Vec::new();
         for (who, stream) in &self.streams {
             for event in self.model.take_dropped_events(*stream) {
-                // What the model says can be read.
+                // The replies of the model can be read.
                 lost.extend(Event::try_from(event).ok().map(|event| (*who, event)));
             }
         }
@@ -241,7 +241,7 @@ impl Server {
         }
     }
 
-    /// What has changed since this was last asked, one list for each revision.
+    /// The changes since this was last asked, one list for each revision.
     pub(super) fn changes(&mut self) -> Vec<Vec<Event>> {
         let mut changes = Vec::new();
         while let Some(reply) = self.model.next_watch_response(self.recorder) {
@@ -254,7 +254,7 @@ impl Server {
         changes
     }
 
-    /// What clients are to be told on their watch streams.
+    /// The replies for clients on their watch streams.
     pub(super) fn watch_replies(&mut self) -> Vec<(Who, Down)> {
         let mut replies = Vec::new();
         for stream in self.model.take_dirty_streams() {

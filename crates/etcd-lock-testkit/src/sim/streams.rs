@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::checker::Rule;
 
-    /// What a run breaks in which a fault befalls the holder of a lock, whose lease is of 2 s, and somebody else waits.
+    /// The rules that a run breaks in which a fault befalls the holder of a lock, whose lease is of 2 s, while somebody else waits.
     fn broken(clock_ppm: u64, kind: FaultKind) -> Vec<Rule> {
         let mut holder = program(Mode::Mutex(0), 2, vec![vec![hold(20_000)]]);
         holder.clock_ppm = clock_ppm;

@@ -13,7 +13,7 @@ scenarios! {
     majority_lost_for_longer_than_the_session_all_are_told_and_the_lock_is_free_again
 }
 
-/// What a session of 10 s promises: it is lost here before it can be on etcd.
+/// A session of 10 s is lost here before it can be on etcd.
 const TTL: Duration = Duration::from_secs(10);
 
 async fn majority_lost_for_3_s_sessions_live_on_and_the_waiter_is_granted(version: Version) {

@@ -220,7 +220,7 @@ pub(crate) async fn in_time<T>(coming: impl Future<Output = T>) -> T {
     timeout(PATIENCE, coming).await.expect("it did not come")
 }
 
-/// What comes of a call that was begun.
+/// The result of a call that was begun.
 pub(crate) async fn outcome<T>(begun: JoinHandle<T>) -> T {
     in_time(begun).await.unwrap()
 }

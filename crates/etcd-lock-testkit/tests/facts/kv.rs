@@ -52,7 +52,7 @@ pub(crate) async fn a_put_with_no_such_lease_is_not_found(etcd: &Etcd) {
     assert!(etcd.get(b"leased").await.is_none());
 }
 
-/// What goes through the log is too large above a mebibyte and a half; what is only read is not.
+/// A request that goes through the log is too large above a mebibyte and a half; one that only reads is not.
 pub(crate) async fn a_request_that_is_too_large_is_refused(etcd: &Etcd) {
     const LIMIT: usize = 3 << 19;
     let large = "v".repeat(LIMIT);

@@ -29,7 +29,7 @@ impl Clocks {
     }
 }
 
-/// What a clock shows at a time.
+/// The time that a clock shows at a time of the world.
 fn at(shown: &[(Micros, Micros)], time: Micros) -> i128 {
     let after = shown.partition_point(|(at, _)| *at <= time);
     let at_rate_one =

@@ -1,4 +1,4 @@
-//! What a seed draws: who takes part, what may go wrong, and each next step.
+//! The choices that a seed draws: the clients, the faults that may happen, and each next step.
 
 use fastrand::Rng;
 
@@ -12,7 +12,7 @@ use super::faults::Group;
 /// An answer or an event for a client that lags may arrive in one of so many steps.
 const LAG: usize = 20;
 
-/// Who takes part in a walk, and what may go wrong.
+/// The clients of a walk, and the faults that may happen.
 #[derive(Clone, Debug)]
 pub struct Plan {
     seed: u64,
@@ -29,7 +29,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What a seed draws.
+    /// The plan that a seed draws.
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);

@@ -1,4 +1,4 @@
-//! What may go wrong in a walk, in groups that a seed allows or not.
+//! The faults of a walk, in groups that a seed allows or not.
 
 use etcd_lock_queue::Mode;
 

@@ -36,11 +36,11 @@ pub struct Taken(Step);
 pub struct Outcome {
     /// The steps up to where everything heals.
     pub steps: Vec<Taken>,
-    /// What was wrong. Known defects of the code under test explain nothing here: there is one machine.
+    /// The violations. Known defects of the code under test explain nothing here: there is one machine.
     pub violations: Vec<Violation>,
-    /// What the walk came through.
+    /// The branches that the walk came through.
     pub stats: Stats,
-    /// What happened, step by step, where it was asked for.
+    /// The events, step by step, where they were asked for.
     pub trace: Vec<(String, Vec<Record>)>,
     bug: Option<Bug>,
 }

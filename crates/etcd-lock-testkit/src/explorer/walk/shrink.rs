@@ -33,7 +33,7 @@ fn drop_pieces(plan: &Plan, mut steps: Vec<Taken>, size: usize, rule: Rule) -> V
             let outcome = replay(plan, &fewer, false);
             let mut violations = outcome.violations.iter();
             if violations.any(|violation| violation.rule == rule) {
-                // What can't be taken any more is dropped, too.
+                // Steps that can't be taken any more are dropped, too.
                 steps = outcome.steps;
             }
             end = start.min(steps.len());

@@ -160,7 +160,7 @@ fn step(rng: &mut Rng, locks: usize, sessions: usize) -> Step {
     }
 }
 
-/// What there is in a world for faults to befall.
+/// The parts of a world that faults can befall.
 struct Stage {
     processes: usize,
     locks: usize,

@@ -1,4 +1,4 @@
-//! What is done to a member, and how it ends.
+//! The faults of a member, and how they end.
 
 use super::Stage;
 

@@ -1,4 +1,4 @@
-//! What callers believed to hold, and when: no two at once, and later with a greater token.
+//! The holds that callers believed in, and when: no two at once, and later with a greater token.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,4 +1,4 @@
-//! What a scenario found, for the table that `cargo xtask test --cluster` prints.
+//! The findings of a scenario, for the table that `cargo xtask test --cluster` prints.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -132,7 +132,7 @@ impl Stage {
         revision.unwrap().to_owned()
     }
 
-    /// What etcdctl reads from the first member that answers.
+    /// The value that etcdctl reads from the first member that answers.
     async fn read(&self, command: &[&str]) -> String {
         let bounds = ["--command-timeout=1s", "--dial-timeout=1s"];
         let command = [command, &bounds].concat();
