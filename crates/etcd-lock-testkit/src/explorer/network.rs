@@ -12,39 +12,44 @@ use super::journal;
 use super::judge::Wrong;
 use super::pace::Pace;
 use super::server::Deletion;
-use super::step::{How, What};
+use super::step::{ClientStep, How};
 use super::world::{World, nonce};
 use super::{Bug, lock_name};
 use crate::history::Author;
 
 impl World {
     /// Takes a step of a request or a heartbeat, if it is one.
-    pub(super) fn take_request(&mut self, client: usize, what: &What, bug: Option<Bug>) -> bool {
-        match what {
-            What::Execute(ticket) => self.execute(client, *ticket),
-            What::Answer(ticket) => self.answer(client, *ticket, bug),
-            What::Fail(ticket, how) => self.fail(client, *ticket, *how, bug),
-            What::Copy(ticket) => {
+    pub(super) fn take_request(
+        &mut self,
+        client: usize,
+        step: &ClientStep,
+        bug: Option<Bug>,
+    ) -> bool {
+        match step {
+            ClientStep::Execute(ticket) => self.execute(client, *ticket),
+            ClientStep::Answer(ticket) => self.answer(client, *ticket, bug),
+            ClientStep::Fail(ticket, how) => self.fail(client, *ticket, *how, bug),
+            ClientStep::Copy(ticket) => {
                 self.faults -= 1;
                 let request = self.clients[client].wire[ticket].request.clone();
                 self.client(client).late.push(request);
             }
-            What::ExecuteLate(place) => {
+            ClientStep::ExecuteLate(place) => {
                 let request = self.client(client).late.remove(*place);
                 let _ = self.ask(client, &request);
             }
-            What::DropLate(place) => {
+            ClientStep::DropLate(place) => {
                 self.client(client).late.remove(*place);
             }
-            What::Beat(session) => {
+            ClientStep::Beat(session) => {
                 self.beat(client, *session, bug);
                 self.hear(client, *session, bug);
             }
-            What::SlowBeat(session) => {
+            ClientStep::SlowBeat(session) => {
                 self.faults = self.faults.saturating_sub(1);
                 self.beat(client, *session, bug);
             }
-            What::Hear(session) => self.hear(client, *session, bug),
+            ClientStep::Hear(session) => self.hear(client, *session, bug),
             _ => return false,
         }
         true
@@ -184,19 +189,26 @@ impl World {
     }
 
     /// Takes a step of the watches, if it is one.
-    pub(super) fn take_watch(&mut self, client: usize, what: &What, bug: Option<Bug>) -> bool {
-        let key = match what {
-            What::Open => {
+    pub(super) fn take_watch(
+        &mut self,
+        client: usize,
+        step: &ClientStep,
+        bug: Option<Bug>,
+    ) -> bool {
+        let key = match step {
+            ClientStep::Open => {
                 self.open(client, bug);
                 return true;
             }
-            What::Tell(key) | What::Swallow(key) | What::Break(key) => key.clone(),
+            ClientStep::Tell(key) | ClientStep::Swallow(key) | ClientStep::Break(key) => {
+                key.clone()
+            }
             _ => return false,
         };
-        if matches!(what, What::Swallow(_) | What::Break(_)) {
+        if matches!(step, ClientStep::Swallow(_) | ClientStep::Break(_)) {
             self.faults -= 1;
         }
-        if matches!(what, What::Break(_)) {
+        if matches!(step, ClientStep::Break(_)) {
             self.feed(client, Input::WatchLost(key), bug);
             return true;
         }
@@ -204,7 +216,7 @@ impl World {
             return true;
         };
         let revision = deleted.remove(0);
-        if matches!(what, What::Swallow(_)) {
+        if matches!(step, ClientStep::Swallow(_)) {
             self.write_event_lost(client, &key);
         } else {
             self.feed(client, Input::Deleted(key, revision), bug);

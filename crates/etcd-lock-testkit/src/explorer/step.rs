@@ -21,12 +21,12 @@ pub(super) enum Step {
     /// It leaves.
     Leave(LockKey),
     /// A step of one client, or of something between it and the server.
-    Of(usize, What),
+    Of(usize, ClientStep),
 }
 
 /// A step of one client.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum What {
+pub(super) enum ClientStep {
     Acquire(CallerId, Mode),
     Cancel(CallerId),
     Release(CallerId),
@@ -96,9 +96,9 @@ impl World {
     /// The steps that can be next without a fault.
     pub(super) fn steps(&self, steps: &mut Vec<Step>) {
         for (number, client) in self.clients.iter().enumerate() {
-            let mut whats = Vec::new();
-            self.steps_of(number, client, &mut whats);
-            steps.extend(whats.into_iter().map(|what| Step::Of(number, what)));
+            let mut own = Vec::new();
+            self.steps_of(number, client, &mut own);
+            steps.extend(own.into_iter().map(|step| Step::Of(number, step)));
         }
         if self.pace == Pace::Fine {
             steps.extend(self.leaves());
@@ -115,69 +115,69 @@ impl World {
         }
     }
 
-    fn steps_of(&self, number: usize, client: &Client, whats: &mut Vec<What>) {
+    fn steps_of(&self, number: usize, client: &Client, own: &mut Vec<ClientStep>) {
         for place in 0..client.late.len() {
-            whats.extend([What::ExecuteLate(place), What::DropLate(place)]);
+            own.extend([ClientStep::ExecuteLate(place), ClientStep::DropLate(place)]);
         }
         let sleeps = client.sleeps(self.now);
         for (ticket, wire) in &client.wire {
             match wire.answer {
                 Some(_) if sleeps => {}
-                Some(_) => whats.push(What::Answer(*ticket)),
-                None => whats.push(What::Execute(*ticket)),
+                Some(_) => own.push(ClientStep::Answer(*ticket)),
+                None => own.push(ClientStep::Execute(*ticket)),
             }
         }
         if sleeps {
             for session in client.sessions() {
-                self.lease_steps(client, session, whats);
+                self.lease_steps(client, session, own);
             }
             return;
         }
-        self.own_steps(number, client, whats);
+        self.own_steps(number, client, own);
     }
 
     /// The steps of a client that is awake, and the replies and events that may reach it.
-    fn own_steps(&self, number: usize, client: &Client, whats: &mut Vec<What>) {
-        let place = whats.len();
-        client.callers_steps(whats);
-        let callers = whats.split_off(place).into_iter();
-        whats.extend(callers.filter(|what| !self.is_mirrored(number, what)));
-        whats.extend(client.timers.iter().map(|timer| What::Fire(*timer)));
+    fn own_steps(&self, number: usize, client: &Client, own: &mut Vec<ClientStep>) {
+        let place = own.len();
+        client.callers_steps(own);
+        let callers = own.split_off(place).into_iter();
+        own.extend(callers.filter(|step| !self.is_mirrored(number, step)));
+        own.extend(client.timers.iter().map(|timer| ClientStep::Fire(*timer)));
         if client
             .watches
             .values()
             .any(|channel| *channel == Channel::Opening)
         {
-            whats.push(What::Open);
+            own.push(ClientStep::Open);
         }
         for (key, channel) in &client.watches {
             if matches!(channel, Channel::On(deleted) if !deleted.is_empty()) {
-                whats.push(What::Tell(key.clone()));
+                own.push(ClientStep::Tell(key.clone()));
             }
         }
         for session in client.sessions() {
-            whats.extend(self.due(number, session).map(What::Fire));
-            self.session_steps(client, session, whats);
+            own.extend(self.due(number, session).map(ClientStep::Fire));
+            self.session_steps(client, session, own);
         }
     }
 
-    fn session_steps(&self, client: &Client, session: LeaseId, whats: &mut Vec<What>) {
+    fn session_steps(&self, client: &Client, session: LeaseId, own: &mut Vec<ClientStep>) {
         if client.beats.contains_key(&session) {
-            whats.push(What::Hear(session));
+            own.push(ClientStep::Hear(session));
         } else if client.is_due(session, self.now) {
-            whats.push(match client.is_troubled(self.now) {
-                true => What::SlowBeat(session),
-                false => What::Beat(session),
+            own.push(match client.is_troubled(self.now) {
+                true => ClientStep::SlowBeat(session),
+                false => ClientStep::Beat(session),
             });
         }
         let has_ended = client.ended.contains(&session);
         match self.server.has_lease(session) {
-            _ if self.pace == Pace::Fine => self.lease_steps(client, session, whats),
-            true if has_ended => whats.push(What::Expire(session)),
+            _ if self.pace == Pace::Fine => self.lease_steps(client, session, own),
+            true if has_ended => own.push(ClientStep::Expire(session)),
             _ => {}
         }
         if !self.server.has_lease(session) && !has_ended {
-            whats.push(What::Notice(session));
+            own.push(ClientStep::Notice(session));
         }
         let confirmed = client.queue.confirmed(session);
         let is_aged = confirmed.is_some_and(|confirmed| confirmed.0 < self.now);
@@ -185,14 +185,14 @@ impl World {
             && client.queue.stage(session) == Stage::Held
             && !client.watches.contains_key(&lock_name().key(session))
         {
-            whats.push(What::Fire(Timer::Aged(session)));
+            own.push(ClientStep::Fire(Timer::Aged(session)));
         }
     }
 
     /// Whether a step is the first of a client, or of a session, whose twin has not begun: the twin may go first without
     /// loss, since the two are alike.
-    fn is_mirrored(&self, number: usize, what: &What) -> bool {
-        let What::Acquire(caller, _) = what else {
+    fn is_mirrored(&self, number: usize, step: &ClientStep) -> bool {
+        let ClientStep::Acquire(caller, _) = step else {
             return false;
         };
         let client = &self.clients[number];
@@ -222,19 +222,19 @@ impl World {
             if client.sleeps(self.now) {
                 continue;
             }
-            let mut whats = Vec::new();
-            client.caller_faults(&mut whats);
-            whats.retain(|what| !self.is_mirrored(number, what));
-            client.network_faults(&mut whats);
+            let mut own = Vec::new();
+            client.caller_faults(&mut own);
+            own.retain(|step| !self.is_mirrored(number, step));
+            client.network_faults(&mut own);
             for session in client.sessions() {
                 if client.is_due(session, self.now) && !client.beats.contains_key(&session) {
-                    whats.push(What::SlowBeat(session));
+                    own.push(ClientStep::SlowBeat(session));
                 }
                 if !client.ended.contains(&session) && self.server.has_lease(session) {
-                    whats.extend([What::EndSession(session), What::Revoke(session)]);
+                    own.extend([ClientStep::EndSession(session), ClientStep::Revoke(session)]);
                 }
             }
-            steps.extend(whats.into_iter().map(|what| Step::Of(number, what)));
+            steps.extend(own.into_iter().map(|step| Step::Of(number, step)));
         }
     }
 
@@ -253,7 +253,7 @@ impl World {
     fn beats_that_find(&self, steps: &mut Vec<Step>) {
         for (number, client) in self.clients.iter().enumerate() {
             for session in client.sessions() {
-                let beat = Step::Of(number, What::Beat(session));
+                let beat = Step::Of(number, ClientStep::Beat(session));
                 let mut next = self.clone();
                 next.take(&beat, None);
                 if next.clients[number] != *client {
@@ -265,63 +265,63 @@ impl World {
 }
 
 impl Client {
-    fn callers_steps(&self, whats: &mut Vec<What>) {
+    fn callers_steps(&self, own: &mut Vec<ClientStep>) {
         for (number, caller) in (0..).zip(&self.callers) {
             let caller_id = CallerId(number);
             match caller.phase {
                 Phase::Idle if caller.wants > 0 => {
-                    whats.push(What::Acquire(caller_id, Mode::Wait));
+                    own.push(ClientStep::Acquire(caller_id, Mode::Wait));
                 }
                 Phase::Holding { may_write, .. } => {
-                    whats.push(What::Release(caller_id));
+                    own.push(ClientStep::Release(caller_id));
                     if may_write && caller.write.is_none() && self.writes {
-                        whats.push(What::Write(caller_id));
+                        own.push(ClientStep::Write(caller_id));
                     }
                 }
                 _ => {}
             }
-            whats.extend(caller.write.map(|write| match write.is_answered {
-                true => What::AnswerWrite(caller_id),
-                false => What::ExecuteWrite(caller_id),
+            own.extend(caller.write.map(|write| match write.is_answered {
+                true => ClientStep::AnswerWrite(caller_id),
+                false => ClientStep::ExecuteWrite(caller_id),
             }));
         }
     }
 
-    fn caller_faults(&self, whats: &mut Vec<What>) {
+    fn caller_faults(&self, own: &mut Vec<ClientStep>) {
         for (number, caller) in (0..).zip(&self.callers) {
             let caller_id = CallerId(number);
             match caller.phase {
                 Phase::Idle if caller.wants > 0 => {
-                    whats.push(What::Acquire(caller_id, Mode::Try));
+                    own.push(ClientStep::Acquire(caller_id, Mode::Try));
                 }
-                Phase::Waiting | Phase::Holding { .. } => whats.push(What::Cancel(caller_id)),
+                Phase::Waiting | Phase::Holding { .. } => own.push(ClientStep::Cancel(caller_id)),
                 _ => {}
             }
             if caller
                 .write
                 .is_some_and(|write| !write.is_in_doubt && !write.is_answered)
             {
-                whats.push(What::DoubtWrite(caller_id));
+                own.push(ClientStep::DoubtWrite(caller_id));
             }
         }
     }
 
-    fn network_faults(&self, whats: &mut Vec<What>) {
+    fn network_faults(&self, own: &mut Vec<ClientStep>) {
         for (ticket, wire) in &self.wire {
-            whats.push(What::Fail(*ticket, How::Lost));
+            own.push(ClientStep::Fail(*ticket, How::Lost));
             if wire.answer.is_none() {
                 let hows = [How::Stranded, How::NotExecuted, How::Refused];
-                whats.extend(hows.map(|how| What::Fail(*ticket, how)));
+                own.extend(hows.map(|how| ClientStep::Fail(*ticket, how)));
                 if matches!(ticket, Ticket::Delete(_)) {
-                    whats.push(What::Copy(*ticket));
+                    own.push(ClientStep::Copy(*ticket));
                 }
             }
         }
         for (key, channel) in &self.watches {
             if let Channel::On(deleted) = channel {
-                whats.push(What::Break(key.clone()));
+                own.push(ClientStep::Break(key.clone()));
                 if !deleted.is_empty() {
-                    whats.push(What::Swallow(key.clone()));
+                    own.push(ClientStep::Swallow(key.clone()));
                 }
             }
         }

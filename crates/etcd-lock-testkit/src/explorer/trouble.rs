@@ -8,7 +8,7 @@ use super::Bug;
 use super::client::{Channel, Client};
 use super::journal;
 use super::pace::Pace;
-use super::step::{Step, What};
+use super::step::{ClientStep, Step};
 use super::world::World;
 use crate::history::Fact;
 
@@ -140,14 +140,14 @@ impl World {
     }
 
     /// The steps that a session can take by itself.
-    pub(super) fn lease_steps(&self, client: &Client, session: LeaseId, whats: &mut Vec<What>) {
+    pub(super) fn lease_steps(&self, client: &Client, session: LeaseId, own: &mut Vec<ClientStep>) {
         if client.is_lease_lost(session, self.now) {
-            whats.push(What::Lose(session));
+            own.push(ClientStep::Lose(session));
         }
         let has_ended = client.ended.contains(&session);
         let is_over = has_ended || self.now >= client.renewed(session) + TTL;
         if self.server.has_lease(session) && is_over {
-            whats.push(What::Expire(session));
+            own.push(ClientStep::Expire(session));
         }
     }
 
@@ -171,21 +171,21 @@ impl World {
             }
         }
         for (number, client) in self.clients.iter().enumerate() {
-            let mut whats = Vec::new();
-            self.troubles_of(client, &mut whats);
-            steps.extend(whats.into_iter().map(|what| Step::Of(number, what)));
+            let mut own = Vec::new();
+            self.troubles_of(client, &mut own);
+            steps.extend(own.into_iter().map(|step| Step::Of(number, step)));
         }
     }
 
-    fn troubles_of(&self, client: &Client, whats: &mut Vec<What>) {
+    fn troubles_of(&self, client: &Client, own: &mut Vec<ClientStep>) {
         if !client.is_troubled(self.now) {
-            whats.extend(TROUBLES.map(What::Lag));
-            whats.extend(TROUBLES.map(What::Sleep));
+            own.extend(TROUBLES.map(ClientStep::Lag));
+            own.extend(TROUBLES.map(ClientStep::Sleep));
         }
         if client.sleeps(self.now) {
             return;
         }
-        whats.push(What::Misfire(Timer::Reads));
+        own.push(ClientStep::Misfire(Timer::Reads));
         for session in client.sessions() {
             let timers = [
                 Timer::Retry(session),
@@ -194,13 +194,13 @@ impl World {
                 Timer::Aged(session),
                 Timer::Expired(session),
             ];
-            whats.extend(timers.map(What::Misfire));
-            whats.push(What::AskPosition(session));
+            own.extend(timers.map(ClientStep::Misfire));
+            own.push(ClientStep::AskPosition(session));
         }
         let told = client.watches.iter().filter(|(key, channel)| {
             matches!(channel, Channel::On(_)) && self.outside.deleted.contains_key(*key)
         });
-        whats.extend(told.map(|(key, _)| What::Repeat(key.clone())));
+        own.extend(told.map(|(key, _)| ClientStep::Repeat(key.clone())));
     }
 
     pub(super) fn intrude(&mut self, intruder: &Intruder) {
@@ -219,23 +219,25 @@ impl World {
         }
     }
 
-    pub(super) fn take_trouble(&mut self, client: usize, what: &What, bug: Option<Bug>) {
+    pub(super) fn take_trouble(&mut self, client: usize, step: &ClientStep, bug: Option<Bug>) {
         self.faults = self.faults.saturating_sub(1);
         let now = self.now;
-        match what {
-            What::Lag(ticks) => self.client(client).trouble.lags_until = now + ticks,
-            What::Sleep(ticks) => {
+        match step {
+            ClientStep::Lag(ticks) => self.client(client).trouble.lags_until = now + ticks,
+            ClientStep::Sleep(ticks) => {
                 self.client(client).trouble.sleeps_until = now + ticks;
                 let client = journal::name(client);
                 self.journal.write(|| Fact::Paused { client });
             }
-            What::Lose(session) => {
+            ClientStep::Lose(session) => {
                 self.journal.session_ends(*session, ErrorKind::Lost);
                 self.end_session(client, *session, bug);
             }
-            What::Misfire(timer) => self.feed(client, Input::Fired(*timer), bug),
-            What::AskPosition(session) => self.feed(client, Input::AskPosition(*session), bug),
-            What::Repeat(key) => {
+            ClientStep::Misfire(timer) => self.feed(client, Input::Fired(*timer), bug),
+            ClientStep::AskPosition(session) => {
+                self.feed(client, Input::AskPosition(*session), bug)
+            }
+            ClientStep::Repeat(key) => {
                 if let Some(revision) = self.outside.deleted.get(key) {
                     let input = Input::Deleted(key.clone(), *revision);
                     self.feed(client, input, bug);

@@ -12,7 +12,7 @@ use super::journal::{Journal, Outside};
 use super::judge::Wrong;
 use super::pace::Pace;
 use super::server::{Deletion, Server};
-use super::step::{Step, What};
+use super::step::{ClientStep, Step};
 use super::{Bounds, Bug, lock_name};
 use crate::history::Author;
 
@@ -75,7 +75,7 @@ impl World {
                 self.outside.keys.remove(key);
                 self.tell_watches(&deletions, Author::Stranger);
             }
-            Step::Of(client, what) => self.take_of(*client, what, bug),
+            Step::Of(client, own) => self.take_of(*client, own, bug),
         }
         self.write_claims();
     }
@@ -91,47 +91,47 @@ impl World {
         self.pass_time();
     }
 
-    fn take_of(&mut self, client: usize, what: &What, bug: Option<Bug>) {
-        match what {
-            What::Acquire(caller, mode) => self.acquire(client, *caller, *mode, bug),
-            What::Cancel(caller) => self.cancel(client, *caller, bug),
-            What::Release(caller) => {
+    fn take_of(&mut self, client: usize, own: &ClientStep, bug: Option<Bug>) {
+        match own {
+            ClientStep::Acquire(caller, mode) => self.acquire(client, *caller, *mode, bug),
+            ClientStep::Cancel(caller) => self.cancel(client, *caller, bug),
+            ClientStep::Release(caller) => {
                 self.write_release(client, *caller);
                 let this = self.caller(client, *caller);
                 this.phase = Phase::Releasing;
                 let session = this.session;
                 self.feed(client, Input::Release(session, *caller), bug);
             }
-            What::Write(caller) => self.write(client, *caller, bug),
-            What::ExecuteWrite(caller) => self.execute_write(client, *caller),
-            What::AnswerWrite(caller) => self.answer_write(client, *caller, bug),
-            What::DoubtWrite(caller) => {
+            ClientStep::Write(caller) => self.write(client, *caller, bug),
+            ClientStep::ExecuteWrite(caller) => self.execute_write(client, *caller),
+            ClientStep::AnswerWrite(caller) => self.answer_write(client, *caller, bug),
+            ClientStep::DoubtWrite(caller) => {
                 self.faults -= 1;
                 if let Some(write) = &mut self.caller(client, *caller).write {
                     write.is_in_doubt = true;
                 }
                 self.write_doubt(client, *caller);
             }
-            What::Fire(timer) => {
+            ClientStep::Fire(timer) => {
                 self.client(client).timers.remove(timer);
                 self.feed(client, Input::Fired(*timer), bug);
             }
-            What::EndSession(session) => {
+            ClientStep::EndSession(session) => {
                 self.faults -= 1;
                 self.write_closed(client, *session);
                 self.end_session(client, *session, bug);
             }
-            What::Notice(session) => {
+            ClientStep::Notice(session) => {
                 self.journal
                     .session_ends(*session, ErrorKind::LeaseNotFound);
                 self.end_session(client, *session, bug);
             }
-            What::Expire(lease) => {
+            ClientStep::Expire(lease) => {
                 let deletions = self.server.end_lease(*lease);
                 self.write_lease_end(*lease, Author::Expiry);
                 self.tell_watches(&deletions, Author::Expiry);
             }
-            What::Revoke(lease) => {
+            ClientStep::Revoke(lease) => {
                 self.faults -= 1;
                 let deletions = self.server.end_lease(*lease);
                 self.write_lease_end(*lease, Author::Stranger);

@@ -4,7 +4,7 @@ use fastrand::Rng;
 
 use super::super::client::Phase;
 use super::super::pace::Pace;
-use super::super::step::{Step, What};
+use super::super::step::{ClientStep, Step};
 use super::super::world::World;
 use super::super::{Bounds, Bug};
 use super::faults::Group;
@@ -86,7 +86,7 @@ impl Plan {
         let mut steps = Vec::new();
         world.steps(&mut steps);
         if rng.usize(0..self.holds) > 0 {
-            let is_release = |step: &Step| matches!(step, Step::Of(_, What::Release(_)));
+            let is_release = |step: &Step| matches!(step, Step::Of(_, ClientStep::Release(_)));
             steps.retain(|step| !is_release(step));
         }
         if rng.usize(0..LAG) > 0 {
@@ -107,7 +107,8 @@ impl Plan {
 
 /// Whether a step is an answer or an event for a client that lags.
 fn is_late(world: &World, step: &Step) -> bool {
-    let Step::Of(client, What::Answer(_) | What::Hear(_) | What::Tell(_)) = step else {
+    let Step::Of(client, ClientStep::Answer(_) | ClientStep::Hear(_) | ClientStep::Tell(_)) = step
+    else {
         return false;
     };
     world.clients[*client].is_troubled(world.now)

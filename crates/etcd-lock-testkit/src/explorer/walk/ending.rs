@@ -4,7 +4,7 @@ use fastrand::Rng;
 
 use super::super::client::Phase;
 use super::super::journal;
-use super::super::step::{Step, What};
+use super::super::step::{ClientStep, Step};
 use super::super::world::World;
 use super::Outcome;
 use super::draw::choose;
@@ -102,7 +102,7 @@ fn close(world: &mut World, outcome: &mut Outcome) {
                 world.end_session(number, session, None);
             }
             if world.server.has_lease(session) {
-                outcome.take(world, &Step::Of(number, What::Expire(session)));
+                outcome.take(world, &Step::Of(number, ClientStep::Expire(session)));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use etcd_lock_queue::Mode;
 
-use super::super::step::{Step, What};
+use super::super::step::{ClientStep, Step};
 
 /// Faults of one kind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,15 +33,15 @@ impl Group {
 
     /// The group of a fault.
     pub(super) const fn of(fault: &Step) -> Self {
-        let Step::Of(_, what) = fault else {
+        let Step::Of(_, own) = fault else {
             return Self::Strangers;
         };
-        match what {
-            What::Revoke(_) => Self::Strangers,
-            What::Fail(..) | What::Copy(_) | What::SlowBeat(_) => Self::Requests,
-            What::Swallow(_) | What::Break(_) | What::Repeat(_) => Self::Watches,
-            What::Lag(_) | What::Sleep(_) | What::EndSession(_) => Self::Clients,
-            What::Misfire(_) => Self::Timers,
+        match own {
+            ClientStep::Revoke(_) => Self::Strangers,
+            ClientStep::Fail(..) | ClientStep::Copy(_) | ClientStep::SlowBeat(_) => Self::Requests,
+            ClientStep::Swallow(_) | ClientStep::Break(_) | ClientStep::Repeat(_) => Self::Watches,
+            ClientStep::Lag(_) | ClientStep::Sleep(_) | ClientStep::EndSession(_) => Self::Clients,
+            ClientStep::Misfire(_) => Self::Timers,
             _ => Self::Callers,
         }
     }
@@ -49,33 +49,33 @@ impl Group {
 
 /// The kind of a step, for people and for what a run must have come through.
 pub(super) const fn kind(step: &Step) -> &'static str {
-    let what = match step {
+    let own = match step {
         Step::Tick => return "tick",
         Step::Rob(_) => return "entry deleted",
         Step::Intrude(stranger) if stranger.lease < 0 => return "negative lease",
         Step::Intrude(_) => return "stranger enters",
         Step::Leave(_) => return "stranger leaves",
-        Step::Of(_, what) => what,
+        Step::Of(_, own) => own,
     };
-    match what {
-        What::Acquire(_, Mode::Try) => "attempt",
-        What::Cancel(_) => "cancelled",
-        What::DoubtWrite(_) => "write in doubt",
-        What::Fail(..) => "request fails",
-        What::Copy(_) => "deletion doubled",
-        What::ExecuteLate(_) => "executed late",
-        What::SlowBeat(_) => "late heartbeat",
-        What::EndSession(_) => "session closed",
-        What::Notice(_) => "lease found ended",
-        What::Revoke(_) => "lease revoked",
-        What::Swallow(_) => "event lost",
-        What::Break(_) => "watch lost",
-        What::Lag(_) => "client lags",
-        What::Sleep(_) => "client sleeps",
-        What::Lose(_) => "lease not kept",
-        What::Misfire(_) => "timer misfires",
-        What::AskPosition(_) => "position asked",
-        What::Repeat(_) => "event repeated",
+    match own {
+        ClientStep::Acquire(_, Mode::Try) => "attempt",
+        ClientStep::Cancel(_) => "cancelled",
+        ClientStep::DoubtWrite(_) => "write in doubt",
+        ClientStep::Fail(..) => "request fails",
+        ClientStep::Copy(_) => "deletion doubled",
+        ClientStep::ExecuteLate(_) => "executed late",
+        ClientStep::SlowBeat(_) => "late heartbeat",
+        ClientStep::EndSession(_) => "session closed",
+        ClientStep::Notice(_) => "lease found ended",
+        ClientStep::Revoke(_) => "lease revoked",
+        ClientStep::Swallow(_) => "event lost",
+        ClientStep::Break(_) => "watch lost",
+        ClientStep::Lag(_) => "client lags",
+        ClientStep::Sleep(_) => "client sleeps",
+        ClientStep::Lose(_) => "lease not kept",
+        ClientStep::Misfire(_) => "timer misfires",
+        ClientStep::AskPosition(_) => "position asked",
+        ClientStep::Repeat(_) => "event repeated",
         _ => "step",
     }
 }
