@@ -65,7 +65,7 @@ pub async fn tokens_grow_from_holder_to_holder(test: &TestContext) {
     }
 }
 
-/// The header names the member that answered, as in every reply of etcd.
+/// The header names the cluster and the member that answered, as in every reply of etcd.
 pub async fn header_is_filled_in(test: &TestContext) {
     let (contender, name) = (test.contender().await, test.name("header"));
 

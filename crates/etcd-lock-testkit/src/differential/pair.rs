@@ -19,7 +19,7 @@ use super::memory::Memory;
 use super::numbers::{FromEtcd, FromSymbols, Numbers, ToEtcd};
 use super::watch_log::{BARRIER, STREAMS, WatchLog, barrier_watch};
 
-/// The shortest lease lives two seconds. A sequence with one that takes longer than this tells nothing.
+/// The shortest lease lives two seconds. Steps with one that take longer than this tell nothing.
 const HASTE: Duration = Duration::from_millis(1_500);
 
 /// How much of a lease's time may have passed on etcd's clock; on the model's none has.

@@ -101,7 +101,7 @@ impl Bounds {
         ]
     }
 
-    /// Bounds that take minutes: the program `model` explores it when it is started with `--long`.
+    /// Bounds that take minutes: the program `model` explores them when it is started with `--long`.
     #[must_use]
     pub fn long() -> [(&'static str, Self); 1] {
         [(

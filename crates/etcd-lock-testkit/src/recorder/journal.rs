@@ -69,7 +69,7 @@ impl Journal {
         self.lock().push(record);
     }
 
-    /// The notes so far.
+    /// The records so far.
     pub fn records(&self) -> Vec<Record> {
         self.lock().clone()
     }

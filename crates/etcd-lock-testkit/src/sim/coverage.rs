@@ -1,4 +1,4 @@
-//! The branches that a run of many seeds must come through: where one is never reached, that nothing was found there says nothing.
+//! The faults and branches that a run of many seeds must come through: where one is never reached, that nothing was found there says nothing.
 
 use super::Stats;
 
@@ -69,7 +69,7 @@ const MARKS: [&str; 19] = [
     "write that is refused",
 ];
 
-/// The branches that runs as long as these should have reached and did not: none where they were too few to tell.
+/// The faults and branches that runs as long as these should have reached and did not: none where they were too few to tell.
 #[must_use]
 pub fn unreached(stats: &Stats) -> Vec<&'static str> {
     if stats.seeds < ENOUGH {

@@ -164,7 +164,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Requests that its tasks send while they are dropped reach nobody.
+        // Requests and notes that its tasks send while they are dropped reach nobody.
         self.hub.die();
     }
 }

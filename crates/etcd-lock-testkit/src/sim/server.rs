@@ -152,7 +152,7 @@ impl Server {
         let mut lost = Vec::new();
         for (who, stream) in &self.streams {
             for event in self.model.take_dropped_events(*stream) {
-                // The replies of the model can be read.
+                // The events of the model can be read.
                 lost.extend(Event::try_from(event).ok().map(|event| (*who, event)));
             }
         }

@@ -43,7 +43,7 @@ pub(super) fn put() -> impl Strategy<Value = pb::PutRequest> + Clone {
     let ignored = (seldom(), seldom(), seldom());
     (key(), value(), lease_or_none(), seldom(), ignored).prop_map(
         |(key, value, lease, prev_kv, (ignore_value, ignore_lease, is_bad))| {
-            // A value that is to be ignored must not be given; seldom it is all the same.
+            // A value or lease that is to be ignored must not be given; seldom it is all the same.
             pb::PutRequest {
                 key,
                 value: if ignore_value && !is_bad {

@@ -38,7 +38,7 @@ pub struct Outcome {
     pub steps: Vec<Taken>,
     /// The violations. Known defects of the code under test explain nothing here: there is one machine.
     pub violations: Vec<Violation>,
-    /// The branches that the walk came through.
+    /// Counts of the steps and the branches that the walk came through.
     pub stats: Stats,
     /// The events, step by step, where they were asked for.
     pub trace: Vec<(String, Vec<Record>)>,

@@ -1,4 +1,4 @@
-//! The branches that walks have come through, and those that they must.
+//! The kinds of steps and the branches that walks have come through, and those that they must.
 
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ const MARKS: [&str; 13] = [
     "write that is refused",
 ];
 
-/// The branches that walks have come through.
+/// Counts of the steps and the branches that walks have come through.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -84,7 +84,7 @@ impl Stats {
     }
 }
 
-/// The branches that many walks should have reached and did not: none where they were too few to tell.
+/// The kinds of steps and the branches that many walks should have reached and did not: none where they were too few to tell.
 #[must_use]
 pub fn unreached(stats: &Stats) -> Vec<&'static str> {
     if stats.walks < ENOUGH {
