@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{INFINITE, client, grant, keys, request, until_keys};
+use common::{INFINITE, client, grant, keys, lock, until_keys};
 use etcd_lock_core::{ErrorKind, LockName, LockRequest, Transport};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{Mutex, Queue, Session, SessionOptions, lease};
@@ -52,11 +52,7 @@ async fn an_entry_of_another_process_under_the_same_lease_is_busy_and_stays() {
         let lease = grant(&etcd, 60).await;
         let clients = [(); 2].map(|()| client(Queue::new(etcd.clone())));
         let before = match holder_waits {
-            true => Some(
-                etcd.lock(request(&etcd, "a").await, INFINITE)
-                    .await
-                    .unwrap(),
-            ),
+            true => Some(lock(&etcd, "a").await),
             false => None,
         };
         let entries = usize::from(holder_waits) + 1;

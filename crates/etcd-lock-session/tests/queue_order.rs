@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{INFINITE, keys, request, seconds, unlock, until_keys};
+use common::{INFINITE, keys, lock, request, seconds, unlock, until_keys};
 use etcd_lock_core::kv::{PutRequest, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use etcd_lock_core::lease::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
@@ -25,10 +25,7 @@ use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport};
 async fn an_uncontended_lock_is_one_request() {
     let faulty = FaultyTransport::new(&MemoryEtcd::new());
     let queue = Queue::new(faulty.clone());
-    let held = queue
-        .lock(request(&faulty, "a").await, INFINITE)
-        .await
-        .unwrap();
+    let held = lock(&queue, "a").await;
     assert_eq!(faulty.txns(), 1);
     unlock(&queue, held.key).await;
     assert_eq!(faulty.txns(), 2);
@@ -67,10 +64,7 @@ async fn all_waiters_of_a_process_share_one_watch_stream() {
     let etcd = MemoryEtcd::new();
     let faulty = FaultyTransport::new(&etcd);
     let queue = Queue::new(faulty.clone());
-    let first = queue
-        .lock(request(&etcd, "a").await, INFINITE)
-        .await
-        .unwrap();
+    let first = lock(&queue, "a").await;
     let mut waiters = tokio::task::JoinSet::new();
     for _ in 0..50 {
         let (queue, request) = (queue.clone(), request(&etcd, "a").await);
@@ -89,10 +83,7 @@ async fn all_waiters_of_a_process_share_one_watch_stream() {
 async fn nested_names_documented() {
     let etcd = MemoryEtcd::new();
     let queue = Queue::new(etcd.clone());
-    let below = queue
-        .lock(request(&etcd, "a/b").await, INFINITE)
-        .await
-        .unwrap();
+    let below = lock(&queue, "a/b").await;
     let foreign = (0..20).fold(TxnRequest::new(), |txn, i| {
         txn.and_then(PutRequest::new(format!("a/notes-{i}"), ""))
     });
@@ -114,20 +105,14 @@ async fn nested_names_documented() {
 async fn the_plain_rpc_and_the_queue_wait_in_one_line() {
     let etcd = MemoryEtcd::new();
     let queue = Queue::new(etcd.clone());
-    let by_rpc = etcd
-        .lock(request(&etcd, "a").await, INFINITE)
-        .await
-        .unwrap();
+    let by_rpc = lock(&etcd, "a").await;
     let busy = queue
         .lock(request(&etcd, "a").await, seconds(1))
         .await
         .unwrap_err();
     assert_eq!(busy.kind(), ErrorKind::Timeout);
     unlock(&etcd, by_rpc.key).await;
-    let by_queue = queue
-        .lock(request(&etcd, "a").await, INFINITE)
-        .await
-        .unwrap();
+    let by_queue = lock(&queue, "a").await;
     let busy = etcd
         .lock(request(&etcd, "a").await, seconds(1))
         .await

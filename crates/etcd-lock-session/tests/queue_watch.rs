@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{INFINITE, keys, request, unlock, until_keys};
+use common::{INFINITE, keys, lock, request, unlock, until_keys};
 use etcd_lock_core::kv::{PutRequest, RangeRequest, TxnRequest};
 use etcd_lock_core::{ErrorKind, LockKey, Revision, Transport};
 use etcd_lock_memory::MemoryEtcd;
@@ -19,10 +19,7 @@ use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport, StreamFaul
 async fn wait_behind(faulty: &FaultyTransport, meanwhile: impl AsyncFnOnce(LockKey)) {
     let etcd = faulty.etcd().clone();
     let queue = Queue::new(faulty.clone());
-    let held = etcd
-        .lock(request(&etcd, "a").await, INFINITE)
-        .await
-        .unwrap();
+    let held = lock(&etcd, "a").await;
     let next = request(&etcd, "a").await;
     let key = next.key();
     let meanwhile = async {
@@ -40,10 +37,7 @@ async fn a_release_between_entering_and_watching_is_seen() {
     let etcd = MemoryEtcd::new();
     let faulty = FaultyTransport::new(&etcd);
     let queue = Queue::new(faulty.clone());
-    let held = etcd
-        .lock(request(&etcd, "a").await, INFINITE)
-        .await
-        .unwrap();
+    let held = lock(&etcd, "a").await;
     let release = {
         let etcd = etcd.clone();
         let key = std::sync::Mutex::new(Some(held.key));

@@ -7,7 +7,7 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use common::{INFINITE, grant, keys, request, seconds, unlock, until_keys};
+use common::{INFINITE, grant, keys, lock, request, seconds, unlock, until_keys};
 use etcd_lock_core::kv::{DeleteRequest, TxnRequest};
 use etcd_lock_core::{CallOptions, ErrorKind, LockName, LockRequest, Timeout, Transport};
 use etcd_lock_memory::MemoryEtcd;
@@ -18,10 +18,7 @@ use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport};
 async fn a_timeout_leaves_no_entry() {
     let etcd = MemoryEtcd::new();
     let queue = Queue::new(etcd.clone());
-    let held = queue
-        .lock(request(&etcd, "a").await, INFINITE)
-        .await
-        .unwrap();
+    let held = lock(&queue, "a").await;
     let error = queue
         .lock(request(&etcd, "a").await, seconds(2))
         .await
@@ -40,11 +37,7 @@ async fn drop_at_every_poll_leaves_no_waiter() {
             faulty.on_calls(|_| Some(CallFault::Delayed(Duration::from_millis(1))));
             let queue = Queue::new(faulty);
             let held = match contended {
-                true => Some(
-                    etcd.lock(request(&etcd, "a").await, INFINITE)
-                        .await
-                        .unwrap(),
-                ),
+                true => Some(lock(&etcd, "a").await),
                 false => None,
             };
             let mut lock = Box::pin(queue.lock(request(&etcd, "a").await, INFINITE));
@@ -76,10 +69,7 @@ async fn a_timeout_that_crosses_the_grant_leaves_a_lock_or_nothing() {
         let faulty = FaultyTransport::new(&etcd);
         faulty.on_calls(|_| Some(CallFault::Delayed(Duration::from_millis(1))));
         let queue = Queue::new(faulty);
-        let held = etcd
-            .lock(request(&etcd, "a").await, INFINITE)
-            .await
-            .unwrap();
+        let held = lock(&etcd, "a").await;
         let next = request(&etcd, "a").await;
         let release = async {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -217,10 +207,7 @@ async fn a_lost_reply_leaves_no_entry() {
 async fn the_end_of_the_lease_ends_the_wait() {
     let etcd = MemoryEtcd::new();
     let queue = Queue::new(etcd.clone());
-    let held = queue
-        .lock(request(&etcd, "a").await, INFINITE)
-        .await
-        .unwrap();
+    let held = lock(&queue, "a").await;
     let lease = grant(&etcd, 60).await;
     let short = LockRequest::new(LockName::new("a").unwrap(), lease);
     let revoke = async {
@@ -236,10 +223,7 @@ async fn the_end_of_the_lease_ends_the_wait() {
 async fn an_entry_that_somebody_deletes_ends_the_wait() {
     let etcd = MemoryEtcd::new();
     let queue = Queue::new(etcd.clone());
-    queue
-        .lock(request(&etcd, "a").await, INFINITE)
-        .await
-        .unwrap();
+    lock(&queue, "a").await;
     let waiting = request(&etcd, "a").await;
     let delete = async {
         until_keys(&etcd, "a", 2).await;
@@ -261,10 +245,7 @@ async fn a_grant_that_is_lost_before_its_waiter_runs_fails_as_its_lease_did() {
     for (is_revoked, kind) in [(true, ErrorKind::LeaseNotFound), (false, ErrorKind::Lost)] {
         let etcd = MemoryEtcd::new();
         let queue = Queue::new(etcd.clone());
-        let held = etcd
-            .lock(request(&etcd, "a").await, INFINITE)
-            .await
-            .unwrap();
+        let held = lock(&etcd, "a").await;
         let waiting = request(&etcd, "a").await;
         let mut wait = queue.lock(waiting.clone(), INFINITE);
         let second = Duration::from_secs(1);

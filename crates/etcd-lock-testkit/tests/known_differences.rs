@@ -1,5 +1,5 @@
-//! The requests that the comparison leaves out, and a real etcd's answers to them: a read that is to be sorted by a target that there
-//! isn't ends it, and on 3.5 a watch that its client has numbered -1 falls silent. The small etcd does neither.
+//! The requests that the comparison leaves out, and a real etcd's answers to them: a read that is to be sorted by a target
+//! that there isn't ends it, and on 3.5 a watch that its client has numbered -1 falls silent. The small etcd does neither.
 
 #![allow(clippy::unwrap_used, reason = "it is test code, helpers included")]
 

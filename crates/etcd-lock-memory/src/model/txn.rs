@@ -161,7 +161,7 @@ fn only_reads(request: &pb::TxnRequest) -> bool {
     ops.all(|op| matches!(op.request, Some(Request::RequestRange(_))))
 }
 
-/// Refuses a request that is invalid whatever the store holds (`checkTxnRequest` in etcd's `key.go`).
+/// Refuses a request that is invalid in any state of the store (`checkTxnRequest` in etcd's `key.go`).
 fn check(request: &pb::TxnRequest, max_ops: usize) -> Result<(), Status> {
     let ops = request
         .compare

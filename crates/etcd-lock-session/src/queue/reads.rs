@@ -33,8 +33,11 @@ fn reads_of(txn: TxnRequest) -> Option<Vec<RangeRequest>> {
 }
 
 fn is_without_room(error: &Error) -> bool {
-    let text = error.server_text();
-    text.is_some_and(|text| text.contains("database space exceeded"))
+    says(error, "database space exceeded")
+}
+
+fn says(error: &Error, text: &str) -> bool {
+    error.server_text().is_some_and(|said| said.contains(text))
 }
 
 /// All as of the revision of the first, so that they show one state of the store as a transaction does.
@@ -63,8 +66,7 @@ async fn one_by_one(
 
 /// A member that is behind does not have the revision yet, and after a compaction none has it. Later reads are of another.
 fn may_be_repeated(error: Error) -> Error {
-    let text = error.server_text();
-    if !text.is_some_and(|text| text.contains("required revision")) {
+    if !says(&error, "required revision") {
         return error;
     }
     let message = "no state of the store could be read as a whole";

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use etcd_lock_core::kv::RangeRequest;
 use etcd_lock_core::lease::LeaseGrantRequest;
 use etcd_lock_core::{
-    CallOptions, Client, LeaseId, LockKey, LockName, LockRequest, Timeout, Transport, Ttl,
-    UnlockRequest,
+    CallOptions, Client, LeaseId, LockKey, LockName, LockRequest, LockResponse, Timeout, Transport,
+    Ttl, UnlockRequest,
 };
 use etcd_lock_memory::MemoryEtcd;
 
@@ -29,6 +29,12 @@ pub(crate) async fn grant(transport: &impl Transport, secs: i64) -> LeaseId {
 pub(crate) async fn request(transport: &impl Transport, name: &str) -> LockRequest {
     let lease = grant(transport, 60).await;
     LockRequest::new(LockName::new(name.to_owned()).unwrap(), lease)
+}
+
+/// Takes a lock with a lease of its own.
+pub(crate) async fn lock(transport: &impl Transport, name: &str) -> LockResponse {
+    let request = request(transport, name).await;
+    transport.lock(request, INFINITE).await.unwrap()
 }
 
 /// The keys of a queue, oldest first.

@@ -5,7 +5,7 @@
 //!
 //! | rule | what must hold |
 //! | --- | --- |
-//! | [`Rule::Exclusion`] | who claims a lock has its oldest entry, or had it until just now |
+//! | [`Rule::Exclusion`] | a client that claims a lock has its oldest entry, or had it until just now |
 //! | [`Rule::Order`] | only the oldest entry is granted |
 //! | [`Rule::Tokens`] | every grant has a greater token than all before |
 //! | [`Rule::Fencing`] | a fenced write commits under the last grant only |
@@ -16,7 +16,7 @@
 //! | [`Rule::Error`] | a wait fails for a reason that the history tells |
 //! | [`Rule::Loss`] | a loss is true, and for good |
 //! | [`Rule::Standstill`], [`Rule::Progress`] | the queue comes on, every wait ends |
-//! | [`Rule::Leak`] | what nobody wants is gone soon |
+//! | [`Rule::Leak`] | unwanted things are gone soon |
 
 mod bounds;
 mod cleanup;

@@ -17,7 +17,7 @@ impl Report {
         self.violations.push(violation);
     }
 
-    /// Adds a violation once: what lasts is noticed again and again.
+    /// Adds a violation once: a violation that lasts is noticed again and again.
     pub(super) fn violated_once(&mut self, what: impl Into<String>, violation: Violation) {
         if self.said.insert(what.into()) {
             self.violations.push(violation);

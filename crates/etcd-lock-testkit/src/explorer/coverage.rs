@@ -1,4 +1,4 @@
-//! Which transitions of the machine were taken, and what callers were told.
+//! The transitions of the machine that were taken, and the outcomes that callers were told.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};

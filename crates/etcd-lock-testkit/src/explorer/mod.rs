@@ -15,7 +15,7 @@
 //! | `EndSession`, `Expire`, `Notice` | a client loses its session, and the lease ends later; or it learns of a lease that has ended |
 //!
 //! A heartbeat happens when time has passed since an entry was confirmed, or when nothing else can happen and it would have
-//! a consequence. Revisions are not renamed: they count the writes to one queue, and how many there were follows from what
+//! a consequence. Revisions are not renamed: they count the writes to one queue, and their number follows from what
 //! the callers have done. Of clients and tasks that want the same, the first one begins first.
 //!
 //! [`walk`] goes at random through larger worlds than can be explored, and has its history judged by the checker.
@@ -172,7 +172,10 @@ impl Bug {
     pub const fn breaks(self) -> &'static str {
         match self {
             Self::SnapshotOlderThanEntry => model::HEAD,
-            _ => model::SEEN,
+            Self::ConfirmedFromReceipt
+            | Self::GrantWithoutOwnEntry
+            | Self::HandOverUnconfirmed
+            | Self::WatchAsEvidence => model::SEEN,
         }
     }
 

@@ -75,7 +75,7 @@ impl World {
                 self.outside.keys.remove(key);
                 self.tell_watches(&deletions, Author::Stranger);
             }
-            Step::Of(client, own) => self.take_of(*client, own, bug),
+            Step::Of(client, step) => self.take_of(*client, step, bug),
         }
         self.write_claims();
     }
@@ -91,8 +91,8 @@ impl World {
         self.pass_time();
     }
 
-    fn take_of(&mut self, client: usize, own: &ClientStep, bug: Option<Bug>) {
-        match own {
+    fn take_of(&mut self, client: usize, step: &ClientStep, bug: Option<Bug>) {
+        match step {
             ClientStep::Acquire(caller, mode) => self.acquire(client, *caller, *mode, bug),
             ClientStep::Cancel(caller) => self.cancel(client, *caller, bug),
             ClientStep::Release(caller) => {

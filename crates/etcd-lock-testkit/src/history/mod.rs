@@ -14,7 +14,7 @@ mod kind;
 /// Microseconds of some clock.
 pub type Micros = u64;
 
-/// One life of one process: what is known, wanted or given up by one is nothing to another life of the same process.
+/// One life of one process: the things that one knows, wants or has given up are nothing to another life of the same process.
 #[derive(
     Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
 )]
@@ -275,7 +275,7 @@ pub struct Record {
     /// When, by the clock of the client whose doing it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<Micros>,
-    /// What.
+    /// The thing that happened.
     #[serde(flatten)]
     pub fact: Fact,
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::history::{Fact, Micros, Record, to_lines};
 
-/// How much later than it happens the end of a wait or a hold is noted. etcd looks after watches that are not up to date every 100 ms.
+/// How much later than it happens a claim, or the end of a wait or a hold, is noted. etcd looks after watches that are not up to date every 100 ms.
 pub const LAG: Duration = Duration::from_millis(300);
 
 /// The time of all processes of this computer, in microseconds.

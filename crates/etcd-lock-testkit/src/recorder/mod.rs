@@ -1,7 +1,7 @@
-//! Histories of real etcds: what a watch of all keys tells, and what recorded clients say of themselves.
+//! Histories of real etcds: the events of a watch of all keys, and the notes that recorded clients make of themselves.
 //!
 //! A watch can't tell by whom a key was deleted, so a claim may outlive any entry by the bounds of [`checker`](crate::checker). Its events come a moment late:
-//! so the ends of waits and holds are noted [`LAG`] later than they happen, all alike, and what is asked for is noted at once.
+//! so claims and the ends of waits and holds are noted [`LAG`] later than they happen, all alike, and all else is noted at once.
 
 mod client;
 mod journal;

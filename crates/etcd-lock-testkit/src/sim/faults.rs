@@ -226,7 +226,7 @@ impl World<'_> {
                 process.jump_to(self.now);
             }
             self.note_clock(number, false);
-            // Nothing has run since: what it claims now, it claims by looking at the clock.
+            // Nothing has run since: any claim that it makes now comes from a look at the clock.
             self.claims_due = true;
             self.ask_holders();
         }

@@ -56,7 +56,7 @@ fn refused_after_the_login_ended() -> Mended {
     case
 }
 
-/// The member of a waiter's watch catches up, and what the watch would go on from is compacted away. The wait failed.
+/// The member of a waiter's watch catches up, and the revision that the watch would go on from is compacted away. The wait failed.
 fn cancelled_for_a_compaction() -> Mended {
     let faults = vec![
         fault(

@@ -7,14 +7,14 @@
 //! | --- | --- |
 //! | `scenario` | programs and faults as data |
 //! | `process`, `hub`, `transport` | a runtime that is run step by step, and its way out |
-//! | `program` | what runs in it |
+//! | `program` | the steps that run in it |
 //! | `world`, `hosts` | time, one event after the other; the places where processes live |
-//! | `network`, `faults`, `ending` | what happens to requests; to everything else; how a run ends |
+//! | `network`, `faults`, `ending` | the fate of requests; of everything else; the end of a run |
 //! | `streams`, `cluster` | faults of streams, watches and clocks; of the server and by strangers |
 //! | `server` | the model of etcd |
-//! | `notes`, `claims`, `records`, `log` | what processes say and claim, the history that [`checker`](crate::checker) judges, the trace |
+//! | `notes`, `claims`, `records`, `log` | the notes and claims of processes, the history that [`checker`](crate::checker) judges, the trace |
 //! | `mended` | scenarios in which something once went wrong |
-//! | `coverage` | what a long run must have come through |
+//! | `coverage` | the faults and branches that a long run must have come through |
 //! | `shrink` | the smallest scenario that still fails |
 
 mod claims;

@@ -1,4 +1,4 @@
-//! The network between processes and the server: what is said arrives late, twice or never.
+//! The network between processes and the server: requests, replies and events arrive late, twice or never.
 
 use etcd_lock_core::watch::{EventKind, WatchBody, WatchRequest};
 use etcd_lock_core::{Error, ErrorKind, Result};

@@ -1,5 +1,5 @@
 //! One run as data: programs of processes and a list of faults. The same scenario runs the same way each
-//! time, and what is data can be made smaller.
+//! time, and data can be made smaller.
 
 mod draw;
 

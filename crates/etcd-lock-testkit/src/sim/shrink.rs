@@ -1,4 +1,4 @@
-//! Making a failing scenario small: what can be left out while it still fails is left out.
+//! Making a failing scenario small: every part without which it still fails is left out.
 
 use super::scenario::{Net, Scenario, Step};
 use super::{Outcome, run};

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::hub::{Call, Hub, Outgoing, Reply, StreamEnd, StreamItem};
 
-/// Longer than any run: what waits without an end is ended by the world.
+/// Longer than any run: a call that waits without an end is ended by the world.
 const FOREVER: Duration = Duration::from_secs(86_400);
 
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! The world: time, the network, the faults and the server, one event after the other.
 //!
-//! Processes run ahead of the world by a little while nothing is on its way to them, so that idle time costs little; what
-//! reaches them meanwhile reaches them late, as it may on any network. Their requests and notes carry the time at which they were sent.
+//! Processes run ahead of the world by a little while nothing is on its way to them, so that idle time costs little; replies
+//! and events that reach them meanwhile reach them late, as they may on any network. Their requests and notes carry the time at which they were sent.
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;

@@ -1,8 +1,8 @@
 //! etcd's answers as they are on the wire: what locks can be caught by, the codes and texts of refusals, where watches start.
 //! Each is asked of the in-memory etcd and of real ones. A test's name is `ETCD::FACTS`, and it prints the name of each.
 //!
-//! The answers that every transport must give are asked for by `conformance`, and the rest by the differential test, at random. The table
-//! below is the only list: it makes the tests, and the compiler reports a fact that is not in it as unused.
+//! The answers that every transport must give are asked for by `conformance`, and the rest by the differential test, at
+//! random. The table below is the only list: it makes the tests, and the compiler reports a fact that is not in it as unused.
 
 #![allow(clippy::unwrap_used, reason = "it is test code, helpers included")]
 

@@ -33,10 +33,10 @@ impl Group {
 
     /// The group of a fault.
     pub(super) const fn of(fault: &Step) -> Self {
-        let Step::Of(_, own) = fault else {
+        let Step::Of(_, step) = fault else {
             return Self::Strangers;
         };
-        match own {
+        match step {
             ClientStep::Revoke(_) => Self::Strangers,
             ClientStep::Fail(..) | ClientStep::Copy(_) | ClientStep::SlowBeat(_) => Self::Requests,
             ClientStep::Swallow(_) | ClientStep::Break(_) | ClientStep::Repeat(_) => Self::Watches,
@@ -49,15 +49,15 @@ impl Group {
 
 /// The kind of a step, for people and for what a run must have come through.
 pub(super) const fn kind(step: &Step) -> &'static str {
-    let own = match step {
+    let step = match step {
         Step::Tick => return "tick",
         Step::Rob(_) => return "entry deleted",
         Step::Intrude(stranger) if stranger.lease < 0 => return "negative lease",
         Step::Intrude(_) => return "stranger enters",
         Step::Leave(_) => return "stranger leaves",
-        Step::Of(_, own) => own,
+        Step::Of(_, step) => step,
     };
-    match own {
+    match step {
         ClientStep::Acquire(_, Mode::Try) => "attempt",
         ClientStep::Cancel(_) => "cancelled",
         ClientStep::DoubtWrite(_) => "write in doubt",

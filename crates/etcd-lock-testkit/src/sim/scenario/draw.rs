@@ -97,7 +97,7 @@ fn crowd(rng: &mut Rng, locks: usize, sessions: usize) -> Program {
     }
 }
 
-/// The constants that ship, or others: what holds must not hold by them alone.
+/// The constants that ship, or others: the rules must not hold by the constants that ship alone.
 fn tuning(rng: &mut Rng) -> Tuning {
     let mut tuning = Tuning::new();
     if rng.bool() {
