@@ -167,10 +167,10 @@ impl Line {
         let (requests, outgoing) = mpsc::unbounded_channel();
         let incoming = transport.lease_keep_alive(Box::pin(UnboundedReceiverStream::new(outgoing)));
         let line = Arc::new(Self::default());
-        let driver = tokio::spawn(drive(incoming, line.clone()));
+        // Locked, so that a stream that fails at once finds here what it has to end.
         let mut state = line.state();
         state.requests = Some(requests);
-        state.driver = Some(driver);
+        state.driver = Some(tokio::spawn(drive(incoming, line.clone())));
         drop(state);
         line
     }
@@ -182,11 +182,16 @@ impl Line {
 
     fn ask(&self, lease: LeaseId, replies: UnboundedSender<Reply>) {
         let mut state = self.state();
+        let Some(requests) = &state.requests else {
+            // A caller that has just left needs no answer.
+            let _ = replies.send(Err(ended()));
+            return;
+        };
+        // A stream that is just breaking tells all who wait.
+        let _ = requests.send(lease);
         state.silent_since.get_or_insert_with(Instant::now);
         let waiting = state.waiting.entry(lease).or_default();
         waiting.push_back(Some(replies));
-        // A stream that is just breaking tells all who wait.
-        let _ = state.requests.as_ref().map(|requests| requests.send(lease));
     }
 
     /// Passes an answer on. Returns whether the stream is still needed.
@@ -263,4 +268,19 @@ async fn drive(mut incoming: BoxStream<Reply>, line: Arc<Line>) {
 
 fn ended() -> Error {
     Error::new(ErrorKind::Unavailable, "the keep-alive stream ended")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewal_that_comes_after_the_end_of_its_stream_is_answered() {
+        let line = Line::default();
+        line.end(&ended());
+        let (replies, mut received) = mpsc::unbounded_channel();
+        line.ask(LeaseId::new(1).unwrap(), replies);
+        let reply = received.try_recv().unwrap();
+        assert_eq!(reply.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
 }

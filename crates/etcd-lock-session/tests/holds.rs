@@ -18,6 +18,7 @@ use etcd_lock_session::{LockGuard, Mutex, Queue, Session, SessionOptions, System
 use etcd_lock_testkit::faults::{
     CallFault, CallKind, FaultyTransport, ServerError, StreamFault, WatchFault,
 };
+use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
 const TTL: Duration = Duration::from_secs(9);
@@ -334,6 +335,61 @@ fn a_watch_that_ended_with_its_runtime_covers_nothing_on_the_next() {
         granted.unwrap().unwrap();
         until_keys(&etcd, "a", 1).await;
     });
+}
+
+/// A thread that sleeps is woken for the task that looks after the entries, which then runs before there is one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_hold_of_each_client_is_confirmed_on_several_threads() {
+    let etcd = MemoryEtcd::new();
+    let holds = first_holds(&etcd, 500).await;
+    let confirmed = join_all(holds.into_iter().map(until_confirmed));
+    timeout(Duration::from_secs(60), confirmed).await.unwrap();
+}
+
+/// Each of a client of its own.
+async fn first_holds(etcd: &MemoryEtcd, count: usize) -> Vec<LockGuard> {
+    let mut holds = Vec::new();
+    for number in 0..count {
+        let client = client(Queue::new(etcd.clone()));
+        let session = Session::open(&client, TTL).await.unwrap();
+        let mutex = Mutex::new(&session, format!("{number}")).unwrap();
+        // Until the threads sleep.
+        sleep(Duration::from_millis(1)).await;
+        holds.push(mutex.lock().await.unwrap());
+    }
+    holds
+}
+
+async fn until_confirmed(guard: LockGuard) {
+    let mut last = guard.remaining();
+    while guard.remaining() <= last {
+        last = guard.remaining();
+        sleep(STEP).await;
+    }
+}
+
+/// The task that looks after the entries sleeps for the heartbeat of the other session when this one enters.
+#[tokio::test(start_paused = true)]
+async fn a_waiter_beside_a_session_with_a_longer_heartbeat_has_its_own() {
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    faulty.on_watches(WatchFault::EventsLost(Bytes::new()));
+    let client = client(Queue::new(faulty.clone()));
+    let holder = common::lock(faulty.etcd(), "a").await;
+    let long = Session::open(&client, Duration::from_secs(60)).await;
+    let long = long.unwrap();
+    let short = Session::open(&client, TTL / 3).await.unwrap();
+    let _other = Mutex::new(&long, "b").unwrap().lock().await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let mutex = Mutex::new(&short, "a").unwrap();
+    let waiting = tokio::spawn(async move { mutex.lock().await });
+    until_keys(faulty.etcd(), "a", 2).await;
+
+    let begun = Instant::now();
+    unlock(faulty.etcd(), holder.key).await;
+    let _guard = waiting.await.unwrap().unwrap();
+
+    let waited = begun.elapsed();
+    assert!(waited <= (HEARTBEAT + ATTEMPT) / 3, "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]

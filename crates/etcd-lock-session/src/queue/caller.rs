@@ -64,7 +64,6 @@ impl Lock {
         runtime: &Handle,
     ) -> Result<Caller> {
         let nonce = Nonce::new(self.queue.clock.random()?);
-        self.queue.upkeep.ensure_runs(&self.queue, runtime);
         let session = lease.id();
         let mut id = CallerId(0);
         let is_mine = |request: &Request| request.ticket() == Ticket::Enter(session);
@@ -86,6 +85,8 @@ impl Lock {
             };
             self.handle(state, input, todo);
         });
+        // Not before there is something to look after: the task would end where it runs on another thread meanwhile.
+        self.queue.upkeep.ensure_runs(&self.queue, lease, runtime);
         match ended {
             Some(error) => Err(error),
             None => Ok(Caller {

@@ -4,7 +4,7 @@
 //! It runs for as long as there is an entry to look after, in one task for all locks of a client.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ use crate::validity::Lease;
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
     is_running: Arc<AtomicBool>,
+    /// Until when it sleeps, in nanoseconds; the latest of all times while it looks for what is due.
+    sleeps_until: AtomicU64,
     /// The runtime on which it was started last.
     runtime: Mutex<Option<Handle>>,
     /// Holds that are not watched yet, the oldest first.
@@ -40,9 +42,13 @@ struct Young {
 }
 
 impl Upkeep {
-    /// Starts the task where it isn't running, also anew after the runtime that it ran on has ended.
-    pub(super) fn ensure_runs(&self, queue: &Arc<Inner>, runtime: &Handle) {
+    /// An entry of this lease is to be looked after. Starts the task where it isn't running, also anew after the runtime
+    /// that it ran on has ended, and wakes it where it would sleep too long.
+    pub(super) fn ensure_runs(&self, queue: &Arc<Inner>, lease: &Lease, runtime: &Handle) {
         if self.is_running.swap(true, SeqCst) {
+            if lease.next_beat.load(SeqCst) < self.sleeps_until.load(SeqCst) {
+                self.wake.notify_one();
+            }
             return;
         }
         *self.runtime.lock().unwrap_or_else(PoisonError::into_inner) = Some(runtime.clone());
@@ -104,6 +110,7 @@ async fn run(queue: Weak<Inner>, wake: Arc<Notify>, running: Running) {
         let Some(queue) = queue.upgrade() else {
             return;
         };
+        queue.upkeep.sleeps_until.store(u64::MAX, SeqCst);
         let Some(next) = look_after(&queue) else {
             running.0.store(false, SeqCst);
             // A lock that came just now has found the task running.
@@ -112,6 +119,7 @@ async fn run(queue: Weak<Inner>, wake: Arc<Notify>, running: Running) {
             }
             continue;
         };
+        queue.upkeep.sleeps_until.store(next.0, SeqCst);
         let clock = queue.clock.clone();
         drop(queue);
         tokio::select! {
