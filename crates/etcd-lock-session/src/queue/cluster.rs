@@ -49,13 +49,15 @@ impl Inner {
         if revision >= known {
             cluster.newest.fetch_max(revision, SeqCst);
         } else if !cluster.is_being_checked.swap(true, SeqCst) {
-            tokio::spawn(ask_again(self.clone(), known, name.clone()));
+            let checking = Checking(self.clone());
+            tokio::spawn(ask_again(checking, known, name.clone()));
         }
     }
 }
 
 /// A member that lags may have answered: a transaction that could write goes through the leader, and its answer is true.
-async fn ask_again(queue: Arc<Inner>, known: i64, name: LockName) {
+async fn ask_again(checking: Checking, known: i64, name: LockName) {
+    let queue = &checking.0;
     let key = name.queue_prefix();
     let never = Revision::new(i64::MAX).unwrap_or(Revision::ZERO);
     let txn = TxnRequest::new()
@@ -63,7 +65,6 @@ async fn ask_again(queue: Arc<Inner>, known: i64, name: LockName) {
         .and_then(DeleteRequest::key(key))
         .idempotent();
     let reply = queue.transport.txn(txn, CallOptions::default()).await;
-    queue.cluster.is_being_checked.store(false, SeqCst);
     if let Ok(reply) = reply
         && reply.header.revision.get() < known
     {
@@ -74,6 +75,15 @@ async fn ask_again(queue: Arc<Inner>, known: i64, name: LockName) {
         queue.end_all(&restored(
             "the cluster has gone back to an earlier revision",
         ));
+    }
+}
+
+/// However the check ends, also with its runtime, another one may begin.
+struct Checking(Arc<Inner>);
+
+impl Drop for Checking {
+    fn drop(&mut self) {
+        self.0.cluster.is_being_checked.store(false, SeqCst);
     }
 }
 
