@@ -253,7 +253,7 @@ mod tests {
         assert!(fails(How::Lock, ErrorKind::LeaseNotFound, unsure));
         let long_ago = |case: &mut Case| {
             case.disturbs(SECOND);
-            case.passes(7 * SECOND);
+            case.passes(7 * SECOND + 1);
         };
         assert!(fails(How::Lock, ErrorKind::Lost, long_ago));
     }
@@ -304,6 +304,21 @@ mod tests {
         assert!(fails(How::Lock, ErrorKind::Closed, |case| case.closes(2)));
         let disturbed = |case: &mut Case| case.disturbs(SECOND);
         assert!(!fails(How::Lock, ErrorKind::Unavailable, disturbed));
+    }
+
+    /// It joined a request of its session that failed for that reason.
+    #[test]
+    fn it_is_unavailable_where_the_disturbance_ends_as_it_asks() {
+        let asked_after = |pause| {
+            let mut case = Case::new();
+            case.disturbs(SECOND);
+            case.passes(pause);
+            case.asks_how(1, How::Try);
+            case.fails(1, ErrorKind::Unavailable);
+            case.rules()
+        };
+        assert_eq!(asked_after(SECOND), []);
+        assert_eq!(asked_after(SECOND + 1), [Error]);
     }
 
     #[test]

@@ -126,9 +126,10 @@ impl State {
         self.quiet_since.max(own.unwrap_or(0))
     }
 
-    /// Whether something disturbed a process after a time.
+    /// Whether something disturbed a process after a time, or until then: that is when the process hears of it.
     pub(super) fn disturbed_since(&self, process: u32, time: Micros) -> bool {
-        self.quiet_since(process) > time
+        let quiet = self.quiet_since(process);
+        quiet > 0 && quiet >= time
     }
 
     /// How much time has passed for a client since, by its own clock.
