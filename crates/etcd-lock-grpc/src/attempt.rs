@@ -36,8 +36,9 @@ pub(crate) async fn attempt(endpoints: Arc<Endpoints>, request: Request) -> Resu
     let bound = bound(request.timeout, endpoints.bound());
     let until = Instant::now() + bound;
     let (number, method) = (request.attempt, request.call.method());
-    let prepared = timeout_at(until, Attempt::prepare(endpoints, until, &request.call)).await;
-    let attempt = prepared.unwrap_or_else(|_| Err(not_asked(bound)))?;
+    let preparing = Attempt::prepare(endpoints.clone(), until, &request.call);
+    let prepared = timeout_at(until, preparing).await;
+    let attempt = prepared.unwrap_or_else(|_| Err(endpoints.not_asked(bound)))?;
     let result = attempt.run(request).await;
     tracing::debug!(
         rpc.method = method,
@@ -121,13 +122,6 @@ impl Attempt {
         self.endpoint.succeed();
         Ok(reply)
     }
-}
-
-fn not_asked(bound: Duration) -> Error {
-    Error::new(
-        ErrorKind::Unavailable,
-        format!("no endpoint could be asked within {bound:?}"),
-    )
 }
 
 /// A request that is about to be sent, or has been, and is not answered yet.

@@ -92,8 +92,13 @@ impl Dialer {
                 format!("can't connect to {name} within {bound:?}: is an etcd listening there?"),
             ))
         });
-        self.pauses().note(made.is_ok());
+        self.pauses().note(made.as_ref().err());
         made
+    }
+
+    /// Why the last attempt failed, while nothing but failures is known.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.pauses().failure.clone()
     }
 
     async fn handshake(&self) -> Result<Link> {
@@ -182,18 +187,21 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Spawn {
 struct Pauses {
     left: Option<ExponentialBackoff>,
     not_before: Option<Instant>,
+    failure: Option<Error>,
 }
 
 impl Pauses {
-    fn note(&mut self, made: bool) {
-        if made {
+    fn note(&mut self, failure: Option<&Error>) {
+        let Some(failure) = failure else {
             *self = Self::default();
             return;
-        }
+        };
+        self.failure = Some(failure.clone());
         let pauses = self.left.get_or_insert_with(|| {
             ExponentialBuilder::default()
                 .with_min_delay(Duration::from_millis(25))
-                .with_max_delay(Duration::from_secs(1))
+                // The jitter doubles it at most.
+                .with_max_delay(Duration::from_millis(500))
                 .without_max_times()
                 .with_jitter()
                 .build()

@@ -61,7 +61,10 @@ pub(crate) struct Endpoint {
 
 /// The connection that requests go over.
 enum Links {
-    Own([Pool; 3]),
+    Own {
+        dialer: Arc<Dialer>,
+        pools: [Pool; 3],
+    },
     Given(Channel),
 }
 
@@ -78,7 +81,8 @@ impl Endpoint {
             None => {
                 let dialer = Arc::new(dialer);
                 let all = [Purpose::Short, Purpose::Lock, Purpose::Stream];
-                Links::Own(all.map(|purpose| Pool::new(purpose, dialer.clone())))
+                let pools = all.map(|purpose| Pool::new(purpose, dialer.clone()));
+                Links::Own { dialer, pools }
             }
         };
         Self {
@@ -114,7 +118,7 @@ impl Endpoint {
     pub(crate) async fn slot(self: &Arc<Self>, purpose: Purpose) -> Result<Slot> {
         match &self.links {
             Links::Given(channel) => Ok(Slot::unlimited(channel.clone())),
-            Links::Own(pools) => {
+            Links::Own { pools, .. } => {
                 let slot = pools[purpose as usize].slot().await;
                 slot.inspect_err(|error| self.fail(error))
             }
@@ -125,7 +129,15 @@ impl Endpoint {
     pub(crate) fn is_connected(&self, purpose: Purpose) -> bool {
         match &self.links {
             Links::Given(_) => true,
-            Links::Own(pools) => pools[purpose as usize].is_connected(),
+            Links::Own { pools, .. } => pools[purpose as usize].is_connected(),
+        }
+    }
+
+    /// Why there is no connection, where none could be made the last time.
+    pub(crate) fn unreachable(&self) -> Option<Error> {
+        match &self.links {
+            Links::Given(_) => None,
+            Links::Own { dialer, .. } => dialer.failure(),
         }
     }
 
@@ -231,7 +243,7 @@ impl Endpoint {
         self.fail(&reason);
         if self.ledger.heard() < asked {
             self.silences.send_modify(|count| *count += 1);
-            if let Links::Own(pools) = &self.links {
+            if let Links::Own { pools, .. } = &self.links {
                 pools.iter().for_each(Pool::forget);
             }
         }

@@ -120,6 +120,23 @@ impl Endpoints {
         Ok((list[number].clone(), slot))
     }
 
+    /// Says that there was no turn within the bound, and why the last connection failed: the next one may be waiting for
+    /// its back-off.
+    pub(crate) fn not_asked(&self, bound: Duration) -> Error {
+        let text = format!("no endpoint could be asked within {bound:?}");
+        let list = self.list();
+        let mut failures: Vec<_> = list.iter().filter_map(|it| it.unreachable()).collect();
+        // Where another endpoint may only be slow, it is worth trying again.
+        let kind = match failures.last() {
+            Some(failure) if failures.len() == list.len() => failure.kind(),
+            _ => ErrorKind::Unavailable,
+        };
+        match failures.pop() {
+            None => Error::new(kind, text),
+            Some(cause) => Error::new(kind, format!("{text}: {cause}")).with_source(cause),
+        }
+    }
+
     /// The states of the endpoints.
     pub(crate) fn info(&self) -> Info {
         Info {

@@ -102,11 +102,8 @@ struct Line {
 impl Line {
     async fn open(endpoints: Arc<Endpoints>) -> Result<Self> {
         let bound = endpoints.bound();
-        let opened = timeout(bound, Self::connect(endpoints)).await;
-        opened.unwrap_or_else(|_| {
-            let text = format!("no endpoint could be asked within {bound:?}");
-            Err(Error::new(ErrorKind::Unavailable, text))
-        })
+        let opened = timeout(bound, Self::connect(endpoints.clone())).await;
+        opened.unwrap_or_else(|_| Err(endpoints.not_asked(bound)))
     }
 
     async fn connect(endpoints: Arc<Endpoints>) -> Result<Self> {

@@ -126,6 +126,32 @@ async fn servers_of_other_protocols() {
     }
 }
 
+/// The pause before the next connection grows beyond the bound of an attempt, which then tells of the connection before.
+#[tokio::test]
+async fn an_attempt_that_ends_before_the_next_connection_says_why_the_last_one_failed() {
+    let bad = BadServer::start(async |mut stream| {
+        let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2p1\r\n").await;
+        pending::<()>().await;
+    })
+    .await;
+    let bound = Duration::from_millis(100);
+    let options = Options::new().with_attempt_timeout(bound);
+    let transport = GrpcTransport::connect([bad.endpoint()], options.with_max_attempts(1)).unwrap();
+    let read = || transport.range(RangeRequest::key("key"), CallOptions::new(AMPLE.into()));
+    // A machine under load may need longer than the bound for the first connections.
+    while read().await.unwrap_err().kind() != ErrorKind::Protocol {}
+    for _ in 0..8 {
+        is(
+            &read().await.unwrap_err(),
+            ErrorKind::Protocol,
+            "is not an etcd",
+        );
+    }
+    for error in streams(&transport).await {
+        is(&error, ErrorKind::Protocol, "is not an etcd");
+    }
+}
+
 #[tokio::test]
 async fn a_grpc_server_of_other_services() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
