@@ -65,7 +65,7 @@ fn is_entailed(state: &State, wait: &Wait, kind: ErrorKind) -> Result<(), &'stat
             How::Lock => Err("it was ready to wait for as long as it takes"),
             How::Try => entailed(disturbed, "nothing disturbed it"),
             How::Timeout(bound) => {
-                let passed = state.own_time_since(wait.client, wait.asked) + TICK;
+                let passed = state.own_time_since_at_most(wait.client, wait.asked) + TICK;
                 entailed(passed >= bound, "its time was not up")
             }
         },
@@ -296,6 +296,17 @@ mod tests {
         assert!(fails(How::Lock, ErrorKind::Timeout, late));
         let disturbed = |case: &mut Case| case.disturbs(SECOND);
         assert!(!fails(How::Try, ErrorKind::Timeout, disturbed));
+    }
+
+    #[test]
+    fn its_time_is_up_where_its_clock_jumps_as_it_asks() {
+        for (jump, found) in [(2 * SECOND, false), (SECOND, true)] {
+            let mut case = Case::new();
+            case.asks_how(1, How::Timeout(2 * SECOND));
+            case.jumps(1, jump);
+            case.fails(1, ErrorKind::Timeout);
+            assert_eq!(case.rules() == [Error], found, "{jump}");
+        }
     }
 
     #[test]

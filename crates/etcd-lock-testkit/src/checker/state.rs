@@ -137,6 +137,11 @@ impl State {
         self.clocks.passed(client, time, self.now)
     }
 
+    /// How much time may have passed for a client since, by its own clock: one that jumped then may have done so just after.
+    pub(super) fn own_time_since_at_most(&self, client: Client, time: Micros) -> Micros {
+        self.clocks.passed_at_most(client, time, self.now)
+    }
+
     /// Whether a request of a client was refused so since.
     pub(super) fn was_refused(&self, client: Client, kind: ErrorKind, since: Micros) -> bool {
         has(&self.refused, client, kind, since)

@@ -82,6 +82,11 @@ impl Case {
         self.clock = Some((process, self.now, self.now, ppm));
     }
 
+    /// The clock of a process jumps on by so much.
+    pub(super) fn jumps(&mut self, process: u32, by: Micros) {
+        self.clock = Some((process, self.now, self.now + by, 1_000_000));
+    }
+
     pub(super) fn asks(&mut self, session: i64) {
         self.asks_how(session, How::Lock);
     }

@@ -9,7 +9,7 @@ use super::server::{Down, Who};
 use super::transport::lost;
 use super::world::{Event, World};
 use crate::faults::{CallKind, ServerError};
-use crate::history::{Author, Fact};
+use crate::history::{Author, Fact, Record};
 
 /// The fate of a request's answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -233,13 +233,20 @@ impl World<'_> {
             if let Err(error) = &result
                 && error.server_text().is_some()
             {
-                let (client, kind) = (who.client(), error.kind());
-                self.record(Fact::Refused { client, kind });
+                self.refused(who, error.kind());
             }
             // A caller that has just given up hears nothing.
             let _ = call.send(result);
             self.wake(who.process);
         }
+    }
+
+    /// A client is told that a request is refused. A process that stands still hears of it when it goes on.
+    pub(super) fn refused(&mut self, who: Who, kind: ErrorKind) {
+        let client = who.client();
+        let at = self.now.max(self.hosts[who.process].paused_until);
+        let told = Fact::Refused { client, kind };
+        self.records.add(Record::observed(at, told));
     }
 
     pub(super) fn up(&mut self, who: Who, item: StreamItem) {

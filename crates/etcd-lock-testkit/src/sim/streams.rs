@@ -99,7 +99,7 @@ impl World<'_> {
             self.record(Fact::WatchRefused { client, kind });
             // The watch of a caller of the `Lock` RPC is a part of its call.
             if self.scenario.processes[who.process].mode == Mode::Plain {
-                self.record(Fact::Refused { client, kind });
+                self.refused(who, kind);
             }
             self.log.add(
                 self.now,
@@ -144,6 +144,7 @@ mod tests {
     use super::super::scenario::{Etcd, FaultKind, Net, Scenario, Step};
     use super::*;
     use crate::checker::Rule;
+    use crate::faults::ServerError;
 
     /// The rules that a run breaks in which a fault befalls the holder of a lock, whose lease is of 2 s, while somebody else waits.
     fn broken(clock_ppm: u64, kind: FaultKind) -> Vec<Rule> {
@@ -170,6 +171,39 @@ mod tests {
     fn a_clock_beyond_the_margin_is_found_and_one_within_is_not() {
         assert_eq!(broken(800_000, FaultKind::Partition(0)), [Rule::Exclusion]);
         assert_eq!(broken(905_000, FaultKind::Partition(0)), []);
+    }
+
+    /// A heartbeat and a release are refused while the process stands still. When it goes on it hears of the release first,
+    /// in some of the runs, and asks again before it hears of the heartbeat.
+    #[test]
+    fn a_refusal_that_comes_to_a_stopped_process_is_a_reason_when_it_goes_on() {
+        let steps = vec![hold(2_050), hold(10)];
+        let process = program(Mode::Mutex(0), 6, vec![steps]);
+        let refused = FaultKind::Errors(Some(0), ServerError::PermissionDenied);
+        let faults = vec![
+            fault(1_900, 600, FaultKind::LeaderChange),
+            fault(2_100, 2_000, FaultKind::Pause(0)),
+            fault(2_200, 1_500, refused),
+        ];
+        let runs = (0..16).map(|seed| {
+            run(&Scenario {
+                seed,
+                locks: 1,
+                processes: vec![process.clone()],
+                faults: faults.clone(),
+                net: Net::default(),
+                etcd: Etcd::default(),
+                chaos_ms: 10_000,
+                ahead_ms: 5,
+            })
+        });
+        let mut refusals = 0;
+        for run in runs {
+            assert_eq!(run.violations, []);
+            let mark = "wait that fails otherwise";
+            refusals += usize::from(run.stats.marks.contains_key(mark));
+        }
+        assert!(refusals > 0);
     }
 
     /// Sessions count the time for which the computer slept, although its clock stood still.

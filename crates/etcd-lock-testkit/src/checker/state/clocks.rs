@@ -27,6 +27,19 @@ impl Clocks {
         let passed = at(shown, to) - at(shown, from);
         u64::try_from(passed).unwrap_or(0)
     }
+
+    /// The same, where the clock may have jumped just after the first of the two times.
+    pub(super) fn passed_at_most(&self, client: Client, from: Micros, to: Micros) -> Micros {
+        let Some(shown) = self.0.get(&client) else {
+            return to.saturating_sub(from);
+        };
+        let first = shown.partition_point(|(at, _)| *at < from);
+        let began = match shown.get(first) {
+            Some((at, before)) if *at == from => i128::from(*before),
+            _ => at(shown, from),
+        };
+        u64::try_from(at(shown, to) - began).unwrap_or(0)
+    }
 }
 
 /// The time that a clock shows at a time of the world.
@@ -62,6 +75,8 @@ mod tests {
         assert_eq!(clocks.passed(client, 150, 200), 35);
         assert_eq!(clocks.passed(client, 50, 150), 75);
         assert_eq!(clocks.passed(client, 200, 300), 100);
+        assert_eq!(clocks.passed_at_most(client, 200, 300), 110);
+        assert_eq!(clocks.passed_at_most(client, 150, 200), 35);
     }
 
     /// A clock that stood still, or was put back, is no reason to be wrong.
