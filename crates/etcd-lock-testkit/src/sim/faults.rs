@@ -97,8 +97,10 @@ impl World<'_> {
         let record = Record::observed(died, Fact::Died { client });
         self.records.add(record);
         self.holds.retain(|hold| hold.client != client);
-        self.hosts[number].finished = false;
-        self.hosts[number].paused = false;
+        let host = &mut self.hosts[number];
+        host.finished = false;
+        // The next life does not stand still.
+        (host.paused, host.paused_until, host.asleep) = (false, 0, false);
         drop(process);
         self.at(until, world::Event::Restart(number));
     }

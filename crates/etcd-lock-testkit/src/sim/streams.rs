@@ -141,7 +141,7 @@ mod tests {
 
     use super::super::mended::{fault, hold, program};
     use super::super::run;
-    use super::super::scenario::{Etcd, FaultKind, Net, Scenario, Step};
+    use super::super::scenario::{Etcd, Fault, FaultKind, Net, Scenario, Step};
     use super::*;
     use crate::checker::Rule;
     use crate::faults::ServerError;
@@ -173,37 +173,51 @@ mod tests {
         assert_eq!(broken(905_000, FaultKind::Partition(0)), []);
     }
 
-    /// A heartbeat and a release are refused while the process stands still. When it goes on it hears of the release first,
-    /// in some of the runs, and asks again before it hears of the heartbeat.
-    #[test]
-    fn a_refusal_that_comes_to_a_stopped_process_is_a_reason_when_it_goes_on() {
+    /// How many waits fail otherwise, in runs of a process that takes a lock twice. No rule is broken.
+    fn refused_waits(faults: &[Fault]) -> u64 {
         let steps = vec![hold(2_050), hold(10)];
         let process = program(Mode::Mutex(0), 6, vec![steps]);
-        let refused = FaultKind::Errors(Some(0), ServerError::PermissionDenied);
-        let faults = vec![
-            fault(1_900, 600, FaultKind::LeaderChange),
-            fault(2_100, 2_000, FaultKind::Pause(0)),
-            fault(2_200, 1_500, refused),
-        ];
-        let runs = (0..16).map(|seed| {
-            run(&Scenario {
+        let mut refused = 0;
+        for seed in 0..16 {
+            let outcome = run(&Scenario {
                 seed,
                 locks: 1,
                 processes: vec![process.clone()],
-                faults: faults.clone(),
+                faults: faults.to_vec(),
                 net: Net::default(),
                 etcd: Etcd::default(),
                 chaos_ms: 10_000,
                 ahead_ms: 5,
-            })
-        });
-        let mut refusals = 0;
-        for run in runs {
-            assert_eq!(run.violations, []);
-            let mark = "wait that fails otherwise";
-            refusals += usize::from(run.stats.marks.contains_key(mark));
+            });
+            assert_eq!(outcome.violations, []);
+            let marks = outcome.stats.marks;
+            refused += marks.get("wait that fails otherwise").copied().unwrap_or(0);
         }
-        assert!(refusals > 0);
+        refused
+    }
+
+    const REFUSED: FaultKind = FaultKind::Errors(Some(0), ServerError::PermissionDenied);
+
+    /// A heartbeat and a release are refused while the process stands still. When it goes on it hears of the release first,
+    /// in some of the runs, and asks again before it hears of the heartbeat.
+    #[test]
+    fn a_refusal_that_comes_to_a_stopped_process_is_a_reason_when_it_goes_on() {
+        let faults = [
+            fault(1_900, 600, FaultKind::LeaderChange),
+            fault(2_100, 2_000, FaultKind::Pause(0)),
+            fault(2_200, 1_500, REFUSED),
+        ];
+        assert!(refused_waits(&faults) > 0);
+    }
+
+    #[test]
+    fn a_refusal_after_a_crash_in_a_pause_is_a_reason_at_once() {
+        let faults = [
+            fault(1_000, 5_000, FaultKind::Pause(0)),
+            fault(1_500, 500, FaultKind::Crash(0)),
+            fault(2_002, 3_000, REFUSED),
+        ];
+        assert!(refused_waits(&faults) > 0);
     }
 
     /// Sessions count the time for which the computer slept, although its clock stood still.
