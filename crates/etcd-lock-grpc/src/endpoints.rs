@@ -125,16 +125,17 @@ impl Endpoints {
     pub(crate) fn not_asked(&self, bound: Duration) -> Error {
         let text = format!("no endpoint could be asked within {bound:?}");
         let list = self.list();
-        let mut failures: Vec<_> = list.iter().filter_map(|it| it.unreachable()).collect();
-        // Where another endpoint may only be slow, it is worth trying again.
-        let kind = match failures.last() {
-            Some(failure) if failures.len() == list.len() => failure.kind(),
-            _ => ErrorKind::Unavailable,
+        let failures: Vec<_> = list.iter().filter_map(|it| it.unreachable()).collect();
+        let have_all_failed = failures.len() == list.len();
+        let Some(cause) = failures.into_iter().next_back() else {
+            return Error::new(ErrorKind::Unavailable, text);
         };
-        match failures.pop() {
-            None => Error::new(kind, text),
-            Some(cause) => Error::new(kind, format!("{text}: {cause}")).with_source(cause),
-        }
+        // Where another endpoint may only be slow, it is worth trying again.
+        let kind = match have_all_failed {
+            true => cause.kind(),
+            false => ErrorKind::Unavailable,
+        };
+        Error::new(kind, format!("{text}: {cause}")).with_source(cause)
     }
 
     /// The states of the endpoints.

@@ -21,24 +21,25 @@ impl Clocks {
     /// How much time passes on a client's clock between two times of the observer's. Between two records a clock is taken to run evenly,
     /// and before the first and after the last as the observer's does.
     pub(super) fn passed(&self, client: Client, from: Micros, to: Micros) -> Micros {
-        let Some(shown) = self.0.get(&client) else {
-            return to.saturating_sub(from);
-        };
-        let passed = at(shown, to) - at(shown, from);
-        u64::try_from(passed).unwrap_or(0)
+        self.passed_since(client, from, to, at)
     }
 
     /// The same, where the clock may have jumped just after the first of the two times.
     pub(super) fn passed_at_most(&self, client: Client, from: Micros, to: Micros) -> Micros {
+        self.passed_since(client, from, to, before_a_jump)
+    }
+
+    fn passed_since(
+        &self,
+        client: Client,
+        from: Micros,
+        to: Micros,
+        began: fn(&[(Micros, Micros)], Micros) -> i128,
+    ) -> Micros {
         let Some(shown) = self.0.get(&client) else {
             return to.saturating_sub(from);
         };
-        let first = shown.partition_point(|(at, _)| *at < from);
-        let began = match shown.get(first) {
-            Some((at, before)) if *at == from => i128::from(*before),
-            _ => at(shown, from),
-        };
-        u64::try_from(at(shown, to) - began).unwrap_or(0)
+        u64::try_from(at(shown, to) - began(shown, from)).unwrap_or(0)
     }
 }
 
@@ -56,6 +57,15 @@ fn at(shown: &[(Micros, Micros)], time: Micros) -> i128 {
         (Some(before), None) => at_rate_one(before),
         (None, Some(first)) => at_rate_one(*first),
         (None, None) => i128::from(time),
+    }
+}
+
+/// The same, where a clock that jumps at this time has not done so yet.
+fn before_a_jump(shown: &[(Micros, Micros)], time: Micros) -> i128 {
+    let first = shown.partition_point(|(at, _)| *at < time);
+    match shown.get(first) {
+        Some((at, clock)) if *at == time => i128::from(*clock),
+        _ => at(shown, time),
     }
 }
 
