@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use etcd_lock::grpc::parse_duration as duration;
-use etcd_lock::{Error, LockName, Ttl};
+use etcd_lock::{Error, LeaseId, LockName, Ttl};
 
 use crate::connection::Connection;
 
@@ -22,15 +22,9 @@ pub(crate) struct Cli {
 /// The options of every command.
 #[derive(Args, Debug)]
 pub(crate) struct Common {
-    /// How results are printed
-    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
-    pub(crate) output: Output,
     /// Say what is done, twice for more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Don't say that the lock is waited for
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub(crate) quiet: bool,
     // Last: what follows would be under its heading.
     #[command(flatten)]
     pub(crate) connection: Connection,
@@ -57,15 +51,31 @@ Exit status:
   126  the command can't be executed: found out before the lock is waited for
   127  there is no such command: likewise";
 
+/// An example is worth more than a description of the variables.
+const ABOUT_LOCK: &str = "\
+In a script:
+  eval \"$(etcd-lock lock deploy --ttl 5m -o env)\"
+  first-step && etcd-lock renew && second-step
+  etcd-lock unlock";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a command while holding a lock
     #[command(after_help = ABOUT_RUN)]
     Run(Run),
     /// Take a lock and leave it to its lease: print its key, lease and token
+    #[command(after_help = ABOUT_LOCK)]
     Lock(Lock),
     /// Give a lock back by its key
     Unlock(Unlock),
+    /// Begin the time of a lock anew by its key
+    Renew(Renew),
+    /// Show the holder of a lock and those that wait for it
+    Status(Status),
+    /// Show all locks below a prefix
+    List(List),
+    /// Remove the entry of a holder that will not give the lock back
+    Break(Break),
     /// Serve an etcd in memory, for development and tests
     Serve(Serve),
 }
@@ -80,6 +90,9 @@ pub(crate) struct Run {
     /// How long the lock outlives a machine that has died
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = ttl)]
     pub(crate) ttl: Ttl,
+    /// Don't say that the lock is waited for
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
     /// How the command is treated when the lock is lost
     #[arg(long, value_enum, default_value_t = OnLost::Terminate)]
     pub(crate) on_lost: OnLost,
@@ -109,15 +122,69 @@ pub(crate) struct Lock {
     pub(crate) name: LockName,
     #[command(flatten)]
     pub(crate) wait: Wait,
-    /// How long the lock is held if it isn't unlocked before: nothing keeps it alive
+    /// How long the lock is held if it isn't unlocked or renewed before: nothing keeps it alive
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = ttl)]
     pub(crate) ttl: Ttl,
+    /// How the result is printed: `env` is for a shell's `eval`
+    #[arg(short, long, value_enum, default_value_t = LockOutput::Text)]
+    pub(crate) output: LockOutput,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Unlock {
     /// The key that `etcd-lock lock` printed
+    #[arg(env = "ETCD_LOCK_KEY")]
     pub(crate) key: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Renew {
+    /// The key that `etcd-lock lock` printed
+    #[arg(env = "ETCD_LOCK_KEY")]
+    pub(crate) key: String,
+    #[command(flatten)]
+    pub(crate) output: Format,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Status {
+    /// The lock's name
+    #[arg(value_parser = name)]
+    pub(crate) name: LockName,
+    #[command(flatten)]
+    pub(crate) output: Format,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    /// Only locks whose names begin with this
+    #[arg(default_value = "")]
+    pub(crate) prefix: String,
+    #[command(flatten)]
+    pub(crate) output: Format,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Break {
+    /// The lock's name
+    #[arg(value_parser = name)]
+    pub(crate) name: LockName,
+    /// The holder's lease, as `etcd-lock status` shows it: nobody else's entry is touched
+    #[arg(long, value_name = "LEASE", value_parser = lease)]
+    pub(crate) holder: LeaseId,
+    /// End the lease as well, and with it all other locks that it holds
+    #[arg(long)]
+    pub(crate) revoke: bool,
+    #[command(flatten)]
+    pub(crate) output: Format,
+}
+
+/// How a result is printed.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Format {
+    /// How the result is printed
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
 }
 
 #[derive(Args, Debug)]
@@ -147,8 +214,21 @@ pub(crate) enum Output {
     Json,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum LockOutput {
+    Text,
+    Json,
+    Env,
+}
+
 fn name(text: &str) -> Result<LockName, Error> {
     LockName::new(text.to_owned())
+}
+
+/// The number of a lease, in hex as it is printed everywhere.
+fn lease(text: &str) -> Result<LeaseId, String> {
+    let number = i64::from_str_radix(text, 16).map_err(|error| error.to_string())?;
+    LeaseId::new(number).map_err(|error| error.to_string())
 }
 
 /// A duration that a lease can have: in whole seconds, rounded up.

@@ -1,13 +1,17 @@
 //! The program `etcd-lock`: locks on etcd, for the shell.
 
 mod args;
+mod breaking;
 mod child;
 mod connection;
 mod exit;
 mod keys;
+mod list;
+mod print;
 mod run;
 mod serve;
 mod signals;
+mod status;
 
 use std::process::ExitCode;
 
@@ -42,6 +46,10 @@ fn main() -> ExitCode {
             Command::Run(args) => run::run(&cli.common, args).await,
             Command::Lock(args) => keys::lock(&cli.common, args).await,
             Command::Unlock(args) => keys::unlock(&cli.common, args).await,
+            Command::Renew(args) => keys::renew(&cli.common, args).await,
+            Command::Status(args) => status::run(&cli.common, args).await,
+            Command::List(args) => list::run(&cli.common, args).await,
+            Command::Break(args) => breaking::run(&cli.common, args).await,
             Command::Serve(args) => serve::serve(args).await,
         }
     });

@@ -34,13 +34,12 @@ pub(crate) async fn run(common: &Common, args: &Run) -> Result<ExitCode, Failure
         session = options.open(&etcd.client) => session?,
         signal = signals.next() => return Err(Failure::signal(signal as i32)),
     };
-    let result = locked(common, args, &session, program, grace, &mut signals).await;
+    let result = locked(args, &session, program, grace, &mut signals).await;
     farewell(session.close()).await;
     result.map(ExitCode::from)
 }
 
 async fn locked(
-    common: &Common,
     args: &Run,
     session: &Session,
     program: std::path::PathBuf,
@@ -49,7 +48,7 @@ async fn locked(
 ) -> Result<u8, Failure> {
     let mutex = Mutex::new(session, args.name.as_bytes().clone())?;
     let guard = tokio::select! {
-        guard = acquire(&mutex, &args.wait, common.quiet) => guard?,
+        guard = acquire(&mutex, &args.wait, args.quiet) => guard?,
         signal = signals.next() => return Err(Failure::signal(signal as i32)),
     };
     let mut child = Child::start(program, args, session, &guard)?;

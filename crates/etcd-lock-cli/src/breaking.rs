@@ -1,0 +1,72 @@
+//! `etcd-lock break`: a hold that its holder will not give back.
+
+use std::process::ExitCode;
+
+use etcd_lock::core::CallOptions;
+use etcd_lock::kv::{Compare, DeleteRequest, TxnRequest};
+use etcd_lock::session::QueueEntry;
+use etcd_lock::{Context, Error, ErrorKind, LockKey, Result, lease, new, queue};
+use serde_json::json;
+
+use crate::args::{Break, Common};
+use crate::connection::Connected;
+use crate::exit::Failure;
+use crate::print::{entry, print, raw};
+
+/// Removes exactly the entry of the holder that is named.
+pub(crate) async fn run(common: &Common, args: &Break) -> Result<ExitCode, Failure> {
+    let Connected { client, timeout } = common.connection.open()?;
+    let ctx = new(&client).with_timeout(timeout);
+    let view = queue(ctx.clone(), args.name.as_bytes().clone()).await?;
+    let holder = view.entries.into_iter().next();
+    let Some(holder) = holder.filter(|holder| holder.lease == args.holder) else {
+        let text = format!("{} is not held with the lease {}", args.name, args.holder);
+        return Err(Error::new(ErrorKind::Lost, text).into());
+    };
+    let others = others(&ctx, &holder).await?;
+    let key = holder.key.as_bytes().clone();
+    let delete = TxnRequest::new()
+        .when(Compare::create_revision(
+            key.clone(),
+            holder.create_revision,
+        ))
+        .and_then(DeleteRequest::key(key))
+        .idempotent();
+    let options = CallOptions::new(timeout.into());
+    if !client.transport().txn(delete, options).await?.succeeded {
+        let text = format!("{} was given back meanwhile", args.name);
+        return Err(Error::new(ErrorKind::Lost, text).into());
+    }
+    if args.revoke {
+        lease::revoke(ctx, holder.lease).await?;
+    }
+    let what = if args.revoke {
+        "were ended, too"
+    } else {
+        "stay held"
+    };
+    let mut text = format!("the hold with the lease {} was removed\n", holder.lease);
+    for other in &others {
+        text += &format!("{other} is on the same lease\n");
+    }
+    if !others.is_empty() {
+        text += &format!("these {what}\n");
+    }
+    let value = json!({
+        "removed": entry(&holder),
+        "revoked": args.revoke,
+        "on_the_same_lease": others.iter().map(|key| raw(key.as_bytes())).collect::<Vec<_>>(),
+    });
+    print(args.output, text, &value)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The other locks that hang on the holder's lease.
+async fn others(ctx: &Context, holder: &QueueEntry) -> Result<Vec<LockKey>> {
+    let on_lease = lease::time_to_live(ctx.clone(), holder.lease).await?;
+    let others = on_lease
+        .keys
+        .into_iter()
+        .filter(|key| *key != *holder.key.as_bytes());
+    Ok(others.filter_map(|key| LockKey::new(key).ok()).collect())
+}
