@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use etcd_lock::core::CallOptions;
 use etcd_lock::kv::{Compare, DeleteRequest, TxnRequest};
 use etcd_lock::session::QueueEntry;
-use etcd_lock::{Context, Error, ErrorKind, LockKey, Result, lease, new, queue};
+use etcd_lock::{Context, LockKey, Result, lease, new, queue};
 use serde_json::json;
 
 use crate::args::{Break, Common};
 use crate::connection::Connected;
-use crate::exit::Failure;
-use crate::print::{entry, print, raw};
+use crate::exit::{BUSY, Failure};
+use crate::print::{View, entry, print, raw, shell};
 
 /// Removes exactly the entry of the holder that is named.
 pub(crate) async fn run(common: &Common, args: &Break) -> Result<ExitCode, Failure> {
@@ -21,7 +21,8 @@ pub(crate) async fn run(common: &Common, args: &Break) -> Result<ExitCode, Failu
     let holder = view.entries.into_iter().next();
     let Some(holder) = holder.filter(|holder| holder.lease == args.holder) else {
         let text = format!("{} is not held with the lease {}", args.name, args.holder);
-        return Err(Error::new(ErrorKind::Lost, text).into());
+        let advice = format!("see its holder: etcd-lock status {}", shell(&args.name));
+        return Err(Failure::new(BUSY, text).advice(advice));
     };
     let others = others(&ctx, &holder).await?;
     let key = holder.key.as_bytes().clone();
@@ -33,31 +34,29 @@ pub(crate) async fn run(common: &Common, args: &Break) -> Result<ExitCode, Failu
         .and_then(DeleteRequest::key(key))
         .idempotent();
     let options = CallOptions::new(timeout.into());
-    if !client.transport().txn(delete, options).await?.succeeded {
-        let text = format!("{} was given back meanwhile", args.name);
-        return Err(Error::new(ErrorKind::Lost, text).into());
-    }
+    // Where it does not succeed the hold is gone as well: given back meanwhile, or removed by a request whose answer was lost.
+    client.transport().txn(delete, options).await?;
     if args.revoke {
         lease::revoke(ctx, holder.lease).await?;
     }
-    let what = if args.revoke {
-        "were ended, too"
-    } else {
-        "stay held"
-    };
-    let mut text = format!("the hold with the lease {} was removed\n", holder.lease);
-    for other in &others {
-        text += &format!("{other} is on the same lease\n");
-    }
+    let mut text = format!("the hold with the lease {} is gone\n", holder.lease);
     if !others.is_empty() {
-        text += &format!("these {what}\n");
+        let fate = if args.revoke {
+            "ended with it"
+        } else {
+            "are still held"
+        };
+        text += &format!("other locks on the same lease {fate}:\n");
     }
-    let value = json!({
+    for other in &others {
+        text += &format!("  {other}\n");
+    }
+    let json = json!({
         "removed": entry(&holder),
         "revoked": args.revoke,
         "on_the_same_lease": others.iter().map(|key| raw(key.as_bytes())).collect::<Vec<_>>(),
     });
-    print(args.output, text, &value)?;
+    print(args.output, &View { text, json })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,10 +1,11 @@
-//! Exit statuses, which tell a script what happened.
+//! Exit statuses, which tell a script what happened, and the sentences that tell people.
 
 use std::error::Error as StdError;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use etcd_lock::{Error, ErrorKind, LockName};
+use anstyle::{AnsiColor, Style};
+use etcd_lock::{Error, ErrorKind};
 
 /// The command line is wrong.
 pub(crate) const USAGE: u8 = 64;
@@ -18,85 +19,128 @@ pub(crate) const OS: u8 = 71;
 pub(crate) const BUSY: u8 = 75;
 /// etcd doesn't let this user in.
 pub(crate) const DENIED: u8 = 77;
-/// The lock was lost while the command ran.
+/// The lock, or the place in its queue, was lost.
 pub(crate) const LOST: u8 = 79;
 /// The command can't be run.
 pub(crate) const CANNOT_EXECUTE: u8 = 126;
 /// There is no such command.
 pub(crate) const NOT_FOUND: u8 = 127;
 
-/// Why the program ends, with a sentence for people and a status for scripts.
+const RED: Style = AnsiColor::Red.on_default().bold();
+const BOLD: Style = Style::new().bold();
+
+/// Why the program ends: a status for scripts, and for people what failed, why, and what can be done.
 #[derive(Debug)]
 pub(crate) struct Failure {
     status: u8,
     /// Nothing is said of what the user did himself.
-    text: Option<String>,
+    what: Option<String>,
+    why: Option<String>,
+    advice: Option<String>,
 }
 
 impl Failure {
-    pub(crate) fn new(status: u8, text: impl Into<String>) -> Self {
+    pub(crate) fn new(status: u8, what: impl Into<String>) -> Self {
         Self {
             status,
-            text: Some(text.into()),
+            what: Some(what.into()),
+            why: None,
+            advice: None,
         }
     }
 
     /// Ended by a signal.
-    pub(crate) fn signal(number: i32) -> Self {
+    pub(crate) const fn signal(number: i32) -> Self {
         Self {
             status: signalled(number),
-            text: None,
+            what: None,
+            why: None,
+            advice: None,
         }
     }
 
-    /// The lock was not free: `busy` is the status that was asked for.
-    pub(crate) fn waiting(name: &LockName, error: &Error, busy: u8) -> Self {
-        match error.kind() {
-            ErrorKind::Busy | ErrorKind::Timeout => {
-                Self::new(busy, format!("{name}: {}", chain(error)))
-            }
-            _ => Self::from(error.clone()),
-        }
+    /// Adds the reason.
+    pub(crate) fn because(mut self, why: impl Into<String>) -> Self {
+        self.why = Some(why.into());
+        self
     }
 
-    /// Says who was asked, where nobody answered and it isn't said yet.
+    /// Adds something that the user can do.
+    pub(crate) fn advice(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// The same reason, for something else that failed.
+    pub(crate) fn meaning(mut self, what: impl Into<String>) -> Self {
+        self.what = Some(what.into());
+        self
+    }
+
+    /// Says which endpoints were asked, where none answered and it isn't said yet.
     pub(crate) fn asking(mut self, endpoints: &[String]) -> Self {
-        if let Some(text) = &mut self.text
+        if let Some(why) = &mut self.why
             && self.status == UNAVAILABLE
-            && !endpoints.iter().any(|endpoint| text.contains(endpoint))
+            && !endpoints.iter().any(|endpoint| why.contains(endpoint))
         {
-            *text = format!("{text}: {}", endpoints.join(", "));
+            *why = format!("{why}: {}", endpoints.join(", "));
         }
         self
     }
 
     pub(crate) fn report(self) -> ExitCode {
-        if let Some(text) = self.text {
-            say(&text);
+        if let Some(what) = self.what {
+            line(RED, "etcd-lock:", &what);
+        }
+        if let Some(why) = self.why {
+            line(BOLD, "  why:", &why);
+        }
+        if let Some(advice) = self.advice {
+            line(BOLD, "  try:", &advice);
         }
         self.status.into()
     }
 }
 
-/// Tells the user something. That nobody hears it is no reason to fail.
-pub(crate) fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "etcd-lock: {text}");
-}
-
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let status = match error.kind() {
-            ErrorKind::InvalidArgument => USAGE,
-            ErrorKind::Busy => BUSY,
-            ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => DENIED,
-            ErrorKind::LeaseNotFound | ErrorKind::Lost => LOST,
+        let (status, what, advice) = match error.kind() {
+            ErrorKind::InvalidArgument => {
+                return Self::new(USAGE, chain(&error)).advice("etcd-lock --help");
+            }
+            ErrorKind::Busy => (BUSY, "somebody else has the lock", "wait with --wait"),
+            ErrorKind::PermissionDenied => (
+                DENIED,
+                "etcd doesn't allow this user to do that",
+                "grant the user's role to read and write below the lock's name: see etcd-lock doctor NAME",
+            ),
+            ErrorKind::Unauthenticated => (
+                DENIED,
+                "etcd doesn't let this user in",
+                "log in with --user, and the password in --password-file or ETCDCTL_PASSWORD",
+            ),
+            ErrorKind::LeaseNotFound | ErrorKind::Lost => (
+                LOST,
+                "the lock was lost",
+                "see its holder and its queue: etcd-lock status NAME",
+            ),
             ErrorKind::Protocol
             | ErrorKind::Timeout
             | ErrorKind::Unavailable
-            | ErrorKind::Unsupported => UNAVAILABLE,
-            _ => SOFTWARE,
+            | ErrorKind::Unsupported => (
+                UNAVAILABLE,
+                "etcd doesn't answer",
+                "check --endpoints, and the members: etcd-lock doctor",
+            ),
+            _ => (
+                SOFTWARE,
+                "etcd failed",
+                "see more of it with -v; etcd's own log may say why",
+            ),
         };
-        Self::new(status, chain(&error))
+        Self::new(status, what)
+            .because(chain(&error))
+            .advice(advice)
     }
 }
 
@@ -106,13 +150,24 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// Tells the user something. That nobody hears it is no reason to fail.
+pub(crate) fn say(text: &str) {
+    line(Style::new(), "etcd-lock:", text);
+}
+
 /// The exit status that a shell reports for a process that a signal ended.
-pub(crate) fn signalled(number: i32) -> u8 {
-    u8::try_from(128 + number).unwrap_or(u8::MAX)
+pub(crate) const fn signalled(number: i32) -> u8 {
+    // Signals have numbers below 65.
+    128 | number.to_le_bytes()[0]
+}
+
+fn line(style: Style, label: &str, text: &str) {
+    // Colours are left out where nobody sees them.
+    let _ = writeln!(anstream::stderr(), "{style}{label}{style:#} {text}");
 }
 
 /// An error with its causes, each said once.
-fn chain(error: &Error) -> String {
+pub(crate) fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -3,19 +3,18 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use etcd_lock::core::CallOptions;
-use etcd_lock::core::LockRequest;
 use etcd_lock::{
-    Client, Context, Error, ErrorKind, LeaseId, LockKey, LockResponse, Queue, Timeout, Ttl, lease,
-    new,
+    Context, Error, ErrorKind, LeaseId, LockKey, Mutex, Owner, Revision, SessionOptions, Ttl,
+    lease, new,
 };
 use serde_json::json;
 
 use crate::args::{Common, Lock, LockOutput, Renew, Unlock};
 use crate::connection::Connected;
 use crate::exit::Failure;
-use crate::print::{self, raw};
+use crate::print::{self, View, raw};
 use crate::signals::Signals;
+use crate::waiting::Waiting;
 
 /// Takes a lock with a lease of its own and prints what gives it back. The lease is kept alive while the lock is waited for,
 /// and its time begins when the lock is granted: from then on nobody keeps it alive.
@@ -24,25 +23,48 @@ pub(crate) async fn lock(common: &Common, args: &Lock) -> Result<ExitCode, Failu
     let Connected { client, timeout } = common.connection.open()?;
     let ctx = new(&client).with_timeout(timeout);
     let lease = lease::grant(&ctx, args.ttl).await?.id;
-    let taking = async {
-        let kept = lease::keep_alive(ctx.clone(), lease).await?;
-        let held = take(&client, LockRequest::new(args.name.clone(), lease), args).await?;
-        drop(kept);
-        Ok((held, renewed(&ctx, lease).await?))
+    let waiting = Waiting {
+        client: &client,
+        timeout,
+        wait: &args.wait,
+        quiet: args.quiet,
     };
     let result = tokio::select! {
-        result = taking => {
-            result.map_err(|error| Failure::waiting(&args.name, &error, args.wait.conflict_exit_code))
-        }
+        result = take(&waiting, lease, args) => result,
         signal = signals.next() => Err(Failure::signal(signal as i32)),
     };
     // A lock whose key nobody has seen could not be given back.
-    let told = result.and_then(|(held, ttl)| Ok(print(args, lease, &held, ttl)?));
+    let told = result.and_then(|held| Ok(print(args, lease, &held)?));
     if told.is_err() {
         // Ends the wait, too, whatever has become of it; if etcd doesn't answer, the lease ends by itself.
         let _ = lease::revoke(ctx, lease).await;
     }
     told.map(|()| ExitCode::SUCCESS)
+}
+
+/// A lock that is held, and for how long.
+struct Held {
+    key: LockKey,
+    token: Revision,
+    ttl: Ttl,
+}
+
+async fn take(waiting: &Waiting<'_>, lease: LeaseId, args: &Lock) -> Result<Held, Failure> {
+    let options = SessionOptions::new()
+        .with_timeout(waiting.timeout)
+        .with_owner(Owner::current().with_note(&args.note));
+    let session = options.adopt(waiting.client, lease).await?;
+    let guard = waiting
+        .acquire(&Mutex::new(&session, args.name.as_bytes().clone())?)
+        .await?;
+    let held = Held {
+        key: guard.key().clone(),
+        token: guard.token().create_revision(),
+        ttl: renewed(&new(waiting.client).with_timeout(waiting.timeout), lease).await?,
+    };
+    // The hold is the lease's from now on.
+    std::mem::forget(guard);
+    Ok(held)
 }
 
 /// Begins the time of a lock anew.
@@ -57,8 +79,8 @@ pub(crate) async fn renew(common: &Common, args: &Renew) -> Result<ExitCode, Fai
     let ttl = renewed(&ctx, lease).await?;
     let seconds = ttl.as_secs();
     let text = format!("held for {seconds} s at the most: nothing keeps it alive\n");
-    let value = json!({ "key": raw(key.as_bytes()), "ttl_seconds": seconds });
-    print::print(args.output, text, &value)?;
+    let json = json!({ "key": raw(key.as_bytes()), "ttl_seconds": seconds });
+    print::print(args.output, &View { text, json })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -106,56 +128,35 @@ fn gone(key: &LockKey) -> Error {
     Error::new(ErrorKind::Lost, format!("the lock's key {key} is gone"))
 }
 
-async fn take(client: &Client, request: LockRequest, args: &Lock) -> Result<LockResponse, Error> {
-    if args.wait.no_wait {
-        let queue = Queue::over(client.transport().clone());
-        return queue.try_lock(request, CallOptions::default()).await;
-    }
-    let limit = args.wait.limit.map_or(Timeout::Infinity, Timeout::After);
-    client
-        .transport()
-        .lock(request, CallOptions::new(limit))
-        .await
-}
-
-fn print(args: &Lock, lease: LeaseId, held: &LockResponse, ttl: Ttl) -> io::Result<()> {
+fn print(args: &Lock, lease: LeaseId, held: &Held) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    let seconds = ttl.as_secs();
+    let (name, key) = (args.name.as_bytes(), held.key.as_bytes());
+    let seconds = held.ttl.as_secs();
     match args.output {
-        LockOutput::Text => {
-            writeln!(stdout, "key   {}", held.key)?;
-            writeln!(stdout, "lease {lease}")?;
-            writeln!(stdout, "token {}", held.create_revision)?;
-            writeln!(
-                stdout,
-                "held for {seconds} s at the most: nothing keeps it alive"
-            )?;
-        }
+        LockOutput::Text => writeln!(
+            stdout,
+            "key   {}\nlease {lease}\ntoken {}\nheld for {seconds} s at the most: nothing keeps it alive",
+            held.key, held.token,
+        )?,
         LockOutput::Json => {
             let held = json!({
-                "name": raw(args.name.as_bytes()),
-                "key": raw(held.key.as_bytes()),
+                "name": raw(name),
+                "key": raw(key),
                 "lease": lease.to_string(),
-                "token": held.create_revision.get(),
+                "token": held.token.get(),
                 "ttl_seconds": seconds,
             });
             writeln!(stdout, "{held}")?;
         }
         LockOutput::Env => {
-            for (name, value) in [
-                (
-                    "NAME",
-                    String::from_utf8_lossy(args.name.as_bytes()).into_owned(),
-                ),
-                (
-                    "KEY",
-                    String::from_utf8_lossy(held.key.as_bytes()).into_owned(),
-                ),
+            for (variable, value) in [
+                ("NAME", String::from_utf8_lossy(name).into_owned()),
+                ("KEY", String::from_utf8_lossy(key).into_owned()),
                 ("LEASE", lease.to_string()),
-                ("TOKEN", held.create_revision.to_string()),
+                ("TOKEN", held.token.to_string()),
             ] {
                 let value = shlex::try_quote(&value).map_err(io::Error::other)?;
-                writeln!(stdout, "export ETCD_LOCK_{name}={value}")?;
+                writeln!(stdout, "export ETCD_LOCK_{variable}={value}")?;
             }
         }
     }

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use crate::args::{Common, List};
 use crate::connection::Connected;
 use crate::exit::Failure;
-use crate::print::{print, raw};
+use crate::live;
+use crate::print::{View, Who, print, raw};
 
 /// How many keys are read at a time.
 const PAGE: u32 = 1_000;
@@ -20,9 +21,19 @@ const PAGE: u32 = 1_000;
 /// Prints a line for each lock.
 pub(crate) async fn run(common: &Common, args: &List) -> Result<ExitCode, Failure> {
     let Connected { client, timeout } = common.connection.open()?;
-    let locks = read(&client, &args.prefix, CallOptions::new(timeout.into())).await?;
-    let values: Vec<_> = locks.iter().map(json).collect();
-    print(args.output, Text(&locks), &values.into())?;
+    let read = async || {
+        let locks = read(&client, &args.prefix, CallOptions::new(timeout.into())).await?;
+        let values: Vec<_> = locks.iter().map(json).collect();
+        Ok(View {
+            text: Text(&locks).to_string(),
+            json: values.into(),
+        })
+    };
+    if args.watch {
+        let prefix = args.prefix.clone().into();
+        match live::watch(&client, prefix, args.output.output, read).await? {}
+    }
+    print(args.output, &read().await?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -72,7 +83,7 @@ fn note(locks: &mut Locks, kv: &KeyValue) {
         .is_none_or(|created| kv.create_revision < created)
     {
         queue.created = Some(kv.create_revision);
-        queue.owner = Owner::from_bytes(&kv.value);
+        queue.owner = Owner::from_entry(&kv.value);
     }
 }
 
@@ -94,13 +105,7 @@ struct Text<'a>(&'a Locks);
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, queue) in self.0 {
-            write!(f, "{name}: held by ")?;
-            match &queue.owner {
-                Some(Owner {
-                    host, pid, user, ..
-                }) => write!(f, "{user}@{host}, process {pid}")?,
-                None => f.write_str("a client that says nothing of itself")?,
-            }
+            write!(f, "{name}: held by {}", Who(queue.owner.as_ref()))?;
             match queue.entries - 1 {
                 0 => writeln!(f)?,
                 1 => writeln!(f, ", 1 waits")?,

@@ -5,13 +5,21 @@ mod breaking;
 mod child;
 mod connection;
 mod exit;
+mod hold;
 mod keys;
 mod list;
+mod live;
 mod print;
+mod program;
 mod run;
 mod serve;
 mod signals;
+mod start;
 mod status;
+mod waiting;
+
+#[cfg(not(unix))]
+compile_error!("etcd-lock runs commands in process groups, with signals: it is for Unix alone");
 
 use std::process::ExitCode;
 
@@ -51,6 +59,7 @@ fn main() -> ExitCode {
             Command::List(args) => list::run(&cli.common, args).await,
             Command::Break(args) => breaking::run(&cli.common, args).await,
             Command::Serve(args) => serve::serve(args).await,
+            Command::Start(args) => Err(start::start(args)),
         }
     });
     done.unwrap_or_else(|failure| failure.asking(&cli.common.connection.endpoints()).report())

@@ -4,17 +4,26 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use etcd_lock::{LockKey, LockName, Owner, session::QueueEntry};
+use etcd_lock::session::QueueEntry;
+use etcd_lock::{LockName, Owner};
 use serde_json::{Value, json};
 
 use crate::args::{Format, Output};
 
+/// A result in both of its forms.
+#[derive(Debug)]
+pub(crate) struct View {
+    /// Lines for people.
+    pub(crate) text: String,
+    pub(crate) json: Value,
+}
+
 /// Prints a result to standard output.
-pub(crate) fn print(format: Format, text: impl fmt::Display, value: &Value) -> io::Result<()> {
+pub(crate) fn print(format: Format, view: &View) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match format.output {
-        Output::Text => write!(stdout, "{text}")?,
-        Output::Json => writeln!(stdout, "{value}")?,
+        Output::Text => write!(stdout, "{}", view.text)?,
+        Output::Json => writeln!(stdout, "{}", view.json)?,
     }
     stdout.flush()
 }
@@ -61,24 +70,10 @@ impl fmt::Display for Line<'_> {
             remaining,
             ..
         } = self.0;
-        match owner {
-            Some(Owner {
-                host,
-                pid,
-                user,
-                note,
-                since,
-                ..
-            }) => {
-                write!(f, "{user}@{host}, process {pid}")?;
-                if let Some(passed) = since.and_then(|since| since.elapsed().ok()) {
-                    write!(f, ", for {}", Age(passed))?;
-                }
-                if !note.is_empty() {
-                    write!(f, " ({})", note.escape_debug())?;
-                }
-            }
-            None => f.write_str("a client that says nothing of itself")?,
+        write!(f, "{}", Who(owner.as_ref()))?;
+        let since = owner.as_ref().and_then(|owner| owner.since);
+        if let Some(passed) = since.and_then(|since| since.elapsed().ok()) {
+            write!(f, ", queued {} ago", Age(passed))?;
         }
         write!(f, ", lease {lease}")?;
         match remaining {
@@ -88,18 +83,44 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-/// A duration to the whole second.
-struct Age(Duration);
+/// The owner of an entry, for people.
+pub(crate) struct Who<'a>(pub(crate) Option<&'a Owner>);
 
-impl fmt::Display for Age {
+impl fmt::Display for Who<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole =
-            jiff::SignedDuration::from_secs(self.0.as_secs().try_into().unwrap_or(i64::MAX));
-        write!(f, "{whole:#}")
+        let Some(Owner {
+            host,
+            pid,
+            user,
+            note,
+            ..
+        }) = self.0
+        else {
+            return f.write_str("a client that says nothing of itself");
+        };
+        // Anybody may have written it, also to change what a terminal shows.
+        let (user, host) = (user.escape_debug(), host.escape_debug());
+        write!(f, "{user}@{host}, process {pid}")?;
+        match note.is_empty() {
+            true => Ok(()),
+            false => write!(f, " ({})", note.escape_debug()),
+        }
     }
 }
 
-/// The lock of an entry's key.
-pub(crate) fn lock_of(key: &LockKey) -> Option<LockName> {
-    key.parts().map(|(name, _)| name)
+/// A duration to the whole second.
+pub(crate) struct Age(pub(crate) Duration);
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs().try_into().unwrap_or(i64::MAX);
+        write!(f, "{:#}", jiff::SignedDuration::from_secs(seconds))
+    }
+}
+
+/// A name as a word of a shell's line.
+pub(crate) fn shell(name: &LockName) -> String {
+    let text = String::from_utf8_lossy(name.as_bytes());
+    // Arguments have no zero bytes, so that each name of this program can be quoted.
+    shlex::try_quote(&text).map_or_else(|_| name.to_string(), Into::into)
 }

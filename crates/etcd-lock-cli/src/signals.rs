@@ -4,6 +4,7 @@ use std::fs;
 use std::future::poll_fn;
 use std::task::Poll;
 
+use futures_util::FutureExt;
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{self, SignalKind};
 
@@ -27,15 +28,17 @@ impl Signals {
     /// Takes them over: they no longer end the program by themselves. Those that whoever started it had it ignore, as
     /// `nohup` does, stay ignored, by the command, too.
     pub(crate) fn catch() -> Result<Self, Failure> {
-        let ignored = ignored();
         let mut signals = Vec::new();
-        for signal in ALL {
-            let number = signal as i32;
-            if ignored & (1 << (number - 1)) == 0 {
-                signals.push((signal, unix::signal(SignalKind::from_raw(number))?));
-            }
+        for signal in ALL.into_iter().filter(|signal| !is_ignored(*signal)) {
+            let kind = SignalKind::from_raw(signal as i32);
+            signals.push((signal, unix::signal(kind)?));
         }
         Ok(Self(signals))
+    }
+
+    /// Forgets those that have come so far.
+    pub(crate) fn clear(&mut self) {
+        while self.next().now_or_never().is_some() {}
     }
 
     /// Waits for the next one.
@@ -50,12 +53,12 @@ impl Signals {
     }
 }
 
-/// The signals that this process was started to ignore, a bit for each; none where the system doesn't tell.
-fn ignored() -> u64 {
+/// Whether this process was started to ignore a signal. Where the system doesn't tell, it was not.
+pub(crate) fn is_ignored(signal: Signal) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status
         .lines()
         .find_map(|line| line.strip_prefix("SigIgn:"))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.unwrap_or_default()
+    mask.is_some_and(|mask| mask & (1 << (signal as i32 - 1)) != 0)
 }

@@ -9,18 +9,26 @@ use serde_json::{Value, json};
 use crate::args::{Common, Status};
 use crate::connection::Connected;
 use crate::exit::Failure;
-use crate::print::{Line, entry, print, raw};
+use crate::live;
+use crate::print::{Line, View, entry, print, raw};
 
 /// Prints the queue of a lock.
 pub(crate) async fn run(common: &Common, args: &Status) -> Result<ExitCode, Failure> {
     let Connected { client, timeout } = common.connection.open()?;
-    let ctx = new(&client).with_timeout(timeout);
-    let view = queue(ctx, args.name.as_bytes().clone()).await?;
-    let text = Text {
-        name: &args.name,
-        view: &view,
+    let read = async || {
+        let ctx = new(&client).with_timeout(timeout);
+        let view = &queue(ctx, args.name.as_bytes().clone()).await?;
+        let name = &args.name;
+        Ok(View {
+            text: Text { name, view }.to_string(),
+            json: json(name, view),
+        })
     };
-    print(args.output, text, &json(&args.name, &view))?;
+    if args.watch {
+        let prefix = args.name.queue_prefix();
+        match live::watch(&client, prefix, args.output.output, read).await? {}
+    }
+    print(args.output, &read().await?)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -22,6 +22,16 @@ pub fn prefix_end(prefix: &[u8]) -> Bytes {
     end.into()
 }
 
+/// The range of all keys that begin with `prefix`: the first key and the end. etcd has no empty key, so that the range of the
+/// empty prefix begins with the least key that there can be.
+pub(crate) fn prefix_range(prefix: Bytes) -> (Bytes, Bytes) {
+    let end = prefix_end(&prefix);
+    match prefix.is_empty() {
+        true => (Bytes::from_static(b"\0"), end),
+        false => (prefix, end),
+    }
+}
+
 /// A key and what etcd knows about it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -89,11 +99,10 @@ impl RangeRequest {
     /// Asks for all keys that begin with `prefix`.
     #[must_use]
     pub fn prefix(prefix: impl Into<Bytes>) -> Self {
-        let prefix = prefix.into();
-        let range_end = prefix_end(&prefix);
+        let (first, range_end) = prefix_range(prefix.into());
         Self {
             range_end,
-            ..Self::key(prefix)
+            ..Self::key(first)
         }
     }
 
@@ -265,11 +274,10 @@ impl DeleteRequest {
     /// Deletes all keys that begin with `prefix`.
     #[must_use]
     pub fn prefix(prefix: impl Into<Bytes>) -> Self {
-        let prefix = prefix.into();
-        let range_end = prefix_end(&prefix);
+        let (first, range_end) = prefix_range(prefix.into());
         Self {
             range_end,
-            ..Self::key(prefix)
+            ..Self::key(first)
         }
     }
 

@@ -56,11 +56,10 @@ impl WatchCreate {
     /// Watches all keys that begin with `prefix` from now on.
     #[must_use]
     pub fn prefix(id: i64, prefix: impl Into<Bytes>) -> Self {
-        let prefix = prefix.into();
-        let range_end = crate::kv::prefix_end(&prefix);
+        let (first, range_end) = crate::kv::prefix_range(prefix.into());
         Self {
             range_end,
-            ..Self::key(id, prefix)
+            ..Self::key(id, first)
         }
     }
 

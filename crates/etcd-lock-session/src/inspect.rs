@@ -8,7 +8,6 @@ use etcd_lock_core::lease::LeaseTimeToLiveRequest;
 use etcd_lock_core::{
     CallOptions, Context, LeaseId, LockKey, LockName, Result, Revision, Transport,
 };
-use etcd_lock_queue::EntryValue;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::Owner;
@@ -92,7 +91,7 @@ pub async fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<Qu
                 key,
                 lease,
                 create_revision: kv.create_revision,
-                owner: owner(&kv.value),
+                owner: Owner::from_entry(&kv.value),
                 remaining: remaining(transport, lease, options).await?,
             })
         })
@@ -111,10 +110,6 @@ fn entry(kv: &KeyValue, name: &LockName) -> Option<(LockKey, LeaseId)> {
     let key = LockKey::new(kv.key.clone()).ok()?;
     let (of, lease) = key.parts()?;
     (of == *name).then_some((key, lease))
-}
-
-fn owner(value: &[u8]) -> Option<Owner> {
-    Owner::from_bytes(EntryValue::parse(value)?.owner())
 }
 
 async fn remaining(

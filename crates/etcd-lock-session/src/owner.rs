@@ -3,12 +3,13 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use etcd_lock_queue::EntryValue;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A description of the owner of a queue entry, for people to read: which process holds a lock, and on which machine.
 ///
-/// It is the entry's value, as JSON. Other clients leave theirs empty, and it has no part in deciding which client holds a
+/// It is in the entry's value, as JSON. Other clients leave theirs empty, and it has no part in deciding which client holds a
 /// lock.
 ///
 /// ```
@@ -56,7 +57,7 @@ impl Owner {
         self
     }
 
-    /// The value of the entry.
+    /// The description as an entry has it, as JSON.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
         let form = Form {
@@ -70,7 +71,13 @@ impl Owner {
         serde_json::to_vec(&form).unwrap_or_default().into()
     }
 
-    /// Reads the value of an entry: `None` where it isn't one that was written here.
+    /// Reads the value of a queue entry: `None` where another client wrote it, or one without a description.
+    #[must_use]
+    pub fn from_entry(value: &[u8]) -> Option<Self> {
+        Self::from_bytes(EntryValue::parse(value)?.owner())
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote: `None` for anything else.
     #[must_use]
     pub fn from_bytes(value: &[u8]) -> Option<Self> {
         let form: Form = serde_json::from_slice(value).ok()?;

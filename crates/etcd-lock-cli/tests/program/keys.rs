@@ -9,6 +9,9 @@ crate::tests_on!([served real] {
     an_unlock_leaves_a_shared_lease_alone
     a_lease_ends_what_nobody_unlocks
     nothing_is_left_of_what_cant_be_told
+    a_script_holds_a_lock_over_several_commands
+    a_wait_longer_than_the_lease_gets_the_lock_for_all_of_its_time
+    a_lock_that_is_gone_is_not_renewed
 });
 
 async fn a_lock_is_held_until_it_is_unlocked(etcd: &Etcd) {
@@ -112,4 +115,50 @@ async fn nothing_is_left_of_what_cant_be_told(etcd: &Etcd) {
     command.stdout(std::fs::File::create("/dev/full").unwrap());
     assert_eq!(command.status().await.unwrap().code(), Some(71));
     etcd.nothing_is_left("keys").await;
+}
+
+async fn a_script_holds_a_lock_over_several_commands(etcd: &Etcd) {
+    let program = env!("CARGO_BIN_EXE_etcd-lock");
+    let script = format!(
+        "eval \"$({program} lock \"it's \\$HOME\" --ttl 30s -o env)\" || exit 1
+        echo \"$ETCD_LOCK_NAME $ETCD_LOCK_TOKEN\"
+        {program} renew -o json && {program} unlock && {program} renew"
+    );
+    let mut command = tokio::process::Command::new("sh");
+    command.args(["-c", &script]);
+    command.env("ETCD_LOCK_ENDPOINTS", etcd.endpoint());
+    let end = crate::program::Program::start(command).end().await.with(79);
+    let lines: Vec<_> = end.stdout.lines().collect();
+    assert!(lines[0].starts_with("it's $HOME "), "{end:?}");
+    assert!(lines[1].ends_with("\"ttl_seconds\":30}"), "{end:?}");
+    etcd.nothing_is_left("it's $HOME").await;
+}
+
+async fn a_wait_longer_than_the_lease_gets_the_lock_for_all_of_its_time(etcd: &Etcd) {
+    let mut holder = etcd.start(["run", "keys", "--", "sh", "-c", "echo held; sleep 5"]);
+    assert_eq!(holder.line().await, "held");
+    let args = ["lock", "keys", "--ttl", "3s", "-o", "json"];
+    let printed = etcd.end_of(args).await.with(0).stdout;
+    let held: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(held["ttl_seconds"], 3);
+    let key = held["key"].as_str().unwrap();
+    etcd.end_of(["renew", key]).await.with(0);
+    etcd.end_of(["unlock", key]).await.with(0);
+    holder.end().await.with(0);
+    etcd.nothing_is_left("keys").await;
+}
+
+async fn a_lock_that_is_gone_is_not_renewed(etcd: &Etcd) {
+    let client = etcd.client();
+    let ttl = std::time::Duration::from_secs(60);
+    let lease = etcd_lock::lease::grant(&client, ttl).await.unwrap().id;
+    let end = etcd
+        .end_of(["renew", &format!("keys/{lease}")])
+        .await
+        .with(79);
+    assert!(end.stderr.contains("is gone"), "{end:?}");
+    etcd_lock::lease::revoke(&client, lease).await.unwrap();
+    etcd.end_of(["renew", &format!("keys/{lease}")])
+        .await
+        .with(79);
 }

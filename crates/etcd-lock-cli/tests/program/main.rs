@@ -4,15 +4,20 @@
 
 mod etcd;
 mod program;
+mod terminal;
 
 mod connection;
 mod etcdctl;
+mod inspect;
 mod keys;
 mod no_etcd;
 mod run_busy;
+mod run_killed;
 mod run_lost;
+mod run_options;
 mod run_signals;
 mod run_status;
+mod run_terminal;
 mod serve;
 mod usage;
 

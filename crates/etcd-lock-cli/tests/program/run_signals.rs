@@ -92,28 +92,3 @@ async fn an_ignored_signal_stays_ignored() {
         );
     }
 }
-
-/// The terminal tells all processes in front, so that the command has it already.
-#[tokio::test]
-async fn an_interrupt_typed_at_a_terminal_comes_once() {
-    // It doesn't sleep between: a shell counts two signals as one when it is busy with something else.
-    let counting = "n=0; trap 'n=$((n+1))' INT; echo ready; \
-        while [ $n = 0 ]; do :; done; sleep 0.5; echo $n; exit 3";
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(&file, counting).unwrap();
-    let program = env!("CARGO_BIN_EXE_etcd-lock");
-    // A shell can't count a signal that it was started to ignore.
-    let mut terminal = tokio::process::Command::new("env");
-    terminal.args(["--default-signal", "script"]);
-    terminal.args(["--quiet", "--return", "/dev/null", "--command"]);
-    // A shell that stayed in between would be ended by the interrupt.
-    terminal.arg(format!(
-        "exec {program} --embedded run signal sh {}",
-        file.path().display()
-    ));
-    let mut terminal = Program::start(terminal);
-    assert_eq!(terminal.line().await, "ready");
-    terminal.say("\x03").await;
-    assert_eq!(terminal.line().await.trim_start_matches("^C"), "1");
-    terminal.end_by_itself().await.with(3);
-}

@@ -1,0 +1,140 @@
+//! A pseudo-terminal with a program at it, and a person who reads and types.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::num::NonZero;
+use std::process::Stdio;
+use std::thread;
+
+use nix::pty::{Winsize, openpty};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::timeout;
+
+use crate::program::PATIENCE;
+
+const ROWS: u16 = 24;
+const COLUMNS: u16 = 120;
+
+/// A terminal. Its programs are told that it has hung up when it is dropped.
+pub(crate) struct Terminal {
+    keyboard: File,
+    output: UnboundedReceiver<Vec<u8>>,
+    screen: vt100::Parser,
+    child: Child,
+}
+
+impl Terminal {
+    /// Starts a program as the leader of a session at a terminal of its own.
+    pub(crate) fn start(command: &Command) -> Self {
+        let size = Winsize {
+            ws_row: ROWS,
+            ws_col: COLUMNS,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let pair = openpty(&size, None).unwrap();
+        let (keyboard, slave) = (File::from(pair.master), File::from(pair.slave));
+        let command = command.as_std();
+        let mut session = Command::new("setsid");
+        session
+            .args(["--ctty", "--wait"])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .env("TERM", "xterm-256color")
+            .env_remove("NO_COLOR")
+            .stdin(slave.try_clone().unwrap())
+            .stdout(slave.try_clone().unwrap())
+            .stderr(Stdio::from(slave))
+            .kill_on_drop(true);
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => session.env(name, value),
+                None => session.env_remove(name),
+            };
+        }
+        let child = session.spawn().unwrap();
+        Self {
+            output: read(keyboard.try_clone().unwrap()),
+            keyboard,
+            screen: vt100::Parser::new(
+                NonZero::new(ROWS).unwrap(),
+                NonZero::new(COLUMNS).unwrap(),
+                0,
+            ),
+            child,
+        }
+    }
+
+    /// Starts a line of a shell that has job control.
+    pub(crate) fn shell() -> Self {
+        let mut command = Command::new("env");
+        command.args(["--default-signal", "PS1=ready> ", "bash"]);
+        command.args(["--norc", "--noprofile", "--noediting", "-i"]);
+        Self::start(&command)
+    }
+
+    /// Types keys.
+    pub(crate) fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until the screen shows this, and returns all that it shows.
+    pub(crate) async fn shows(&mut self, text: &str) -> String {
+        self.until(text, |screen| screen.contains(text)).await
+    }
+
+    /// Waits until the screen doesn't show this any more.
+    pub(crate) async fn shows_no(&mut self, text: &str) {
+        self.until(text, |screen| !screen.contains(text)).await;
+    }
+
+    /// The colour of a place of the screen.
+    pub(crate) fn colour(&self, row: u16, column: u16) -> vt100::Color {
+        self.screen.screen().cell(row, column).unwrap().fgcolor()
+    }
+
+    /// Waits for the end of all that is at the terminal. Returns the first program's status, and what is on the screen.
+    pub(crate) async fn end(mut self) -> (Option<i32>, String) {
+        let ending = async {
+            while let Some(bytes) = self.output.recv().await {
+                self.screen.process(&bytes);
+            }
+            self.child.wait().await.unwrap()
+        };
+        let end = timeout(PATIENCE, ending).await;
+        let shown = self.screen.screen().contents();
+        let Ok(status) = end else {
+            panic!("it did not end, and shows {shown:?}");
+        };
+        (status.code(), shown)
+    }
+
+    async fn until(&mut self, text: &str, is_there: impl Fn(&str) -> bool) -> String {
+        loop {
+            let shown = self.screen.screen().contents();
+            if is_there(&shown) {
+                return shown;
+            }
+            match timeout(PATIENCE, self.output.recv()).await {
+                Ok(Some(bytes)) => self.screen.process(&bytes),
+                Ok(None) => panic!("it ended, for {text:?}, with {shown:?}"),
+                Err(_) => panic!("it stays, for {text:?}, at {shown:?}"),
+            }
+        }
+    }
+}
+
+/// Reads until nobody has the terminal open any more.
+fn read(mut from: File) -> UnboundedReceiver<Vec<u8>> {
+    let (tell, output) = unbounded_channel();
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            if tell.send(bytes[..count].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    output
+}
