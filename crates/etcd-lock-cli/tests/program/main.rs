@@ -15,6 +15,7 @@ mod run_busy;
 mod run_killed;
 mod run_lost;
 mod run_options;
+mod run_rough;
 mod run_signals;
 mod run_status;
 mod run_terminal;
