@@ -1,6 +1,7 @@
 //! The program `etcd-lock`: locks on etcd, for the shell.
 
 mod args;
+mod attend;
 mod breaking;
 mod child;
 mod connection;

@@ -2,16 +2,18 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use etcd_lock::kv::DeleteRequest;
 use etcd_lock::{Client, Error, ErrorKind, LockGuard, Mutex, Owner, Session, SessionOptions};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::getpgrp;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::args::{Common, OnLost, Run, Wait};
-use crate::child::{self, Child, Event};
+use crate::args::{Common, Run, Wait};
+use crate::attend::attend;
+use crate::child::{self, Child};
+use crate::connection::Connected;
 use crate::exit::{Failure, LOST, USAGE, chain, say};
 use crate::hold;
 use crate::program::Program;
@@ -21,11 +23,18 @@ use crate::waiting::Waiting;
 /// How long the end may take when etcd doesn't answer: the lease does the rest.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// How a command ended under its lock.
-struct End {
+/// A command that has ended.
+struct Ended {
     status: ExitStatus,
-    /// Whether a key typed at the terminal that was the command's ended it: others of the job have to know, too.
+    /// Whether an interrupt ended it that was typed at the terminal, which was its alone: others of the job have to know, too.
     is_interrupted: bool,
+}
+
+/// The lock of a command that has ended.
+struct Hold {
+    guard: LockGuard,
+    since: Instant,
+    /// Why it was lost, where that is known already.
     lost: Option<Error>,
 }
 
@@ -33,171 +42,104 @@ struct End {
 pub(crate) async fn run(common: &Common, args: &Run) -> Result<ExitCode, Failure> {
     let mut signals = Signals::catch()?;
     let program = Program::find(args)?;
-    let grace = args.grace.unwrap_or(args.ttl.as_duration() / 10);
     check(args)?;
     let etcd = common.connection.open()?;
-    let note = args.note.clone();
-    let note = note.unwrap_or_else(|| args.command[0].to_string_lossy().into_owned());
-    let options = SessionOptions::new()
-        .with_ttl(args.ttl.as_duration())
-        .with_grace(grace)
-        .with_timeout(etcd.timeout)
-        .with_owner(Owner::current().with_note(note));
     let session = tokio::select! {
-        session = options.open(&etcd.client) => session?,
+        session = session(args, &etcd).open(&etcd.client) => session?,
         signal = signals.next() => return Err(Failure::signal(signal as i32)),
     };
+    let result = locked(args, &etcd, &session, &program, &mut signals).await;
+    // Those that came until now were meant for the command.
+    signals.clear();
+    let (ended, hold) = match result {
+        Ok((ended, hold)) => (Ok(ended), Some(hold)),
+        Err(failure) => (Err(failure), None),
+    };
+    let ending = async {
+        let lost = match hold {
+            Some(hold) => release(hold, args, &etcd.client).await,
+            None => None,
+        };
+        farewell(session.close()).await;
+        lost
+    };
+    let lost = tokio::select! {
+        lost = ending => lost,
+        // The user is in a hurry: the lease does the rest.
+        _ = signals.next() => None,
+    };
+    let ended = ended?;
+    if let Some(error) = lost {
+        let failure = Failure::new(LOST, "the lock was lost while the command ran");
+        return Err(failure.because(chain(&error)));
+    }
+    if ended.is_interrupted {
+        interrupt_the_job();
+    }
+    Ok(child::status(ended.status).into())
+}
+
+fn check(args: &Run) -> Result<(), Failure> {
+    let half = args.ttl.as_duration() / 2;
+    if args.warn_before.is_some_and(|before| before >= half) {
+        let text = "--warn-before must be less than half of the time to live";
+        return Err(Failure::new(USAGE, text)
+            .because("a lock that is renewed in time would be warned of as well")
+            .advice("a longer --ttl"));
+    }
+    Ok(())
+}
+
+fn session(args: &Run, etcd: &Connected) -> SessionOptions {
+    let note = args.note.clone();
+    let note = note.unwrap_or_else(|| args.command[0].to_string_lossy().into_owned());
+    SessionOptions::new()
+        .with_ttl(args.ttl.as_duration())
+        .with_grace(args.grace())
+        .with_timeout(etcd.timeout)
+        .with_owner(Owner::current().with_note(note))
+}
+
+/// Waits for the lock, and runs the command to its end.
+async fn locked(
+    args: &Run,
+    etcd: &Connected,
+    session: &Session,
+    program: &Program,
+    signals: &mut Signals,
+) -> Result<(Ended, Hold), Failure> {
+    let mutex = Mutex::new(session, args.name.as_bytes().clone())?;
     let waiting = Waiting {
         client: &etcd.client,
         timeout: etcd.timeout,
         wait: &args.wait(),
         quiet: args.quiet,
     };
-    let result = locked(args, &session, &waiting, program, grace, &mut signals).await;
-    // Those that came before the end were meant for the command. One more, and the answer isn't waited for.
-    signals.clear();
-    tokio::select! {
-        () = farewell(session.close()) => {}
-        _ = signals.next() => {}
-    }
-    let end = result?;
-    if let Some(error) = end.lost {
-        return Err(
-            Failure::new(LOST, "the lock was lost while the command ran").because(chain(&error)),
-        );
-    }
-    if end.is_interrupted {
-        interrupt_the_job();
-    }
-    Ok(child::status(end.status).into())
-}
-
-fn check(args: &Run) -> Result<(), Failure> {
-    let half = args.ttl.as_duration() / 2;
-    if args.warn_before.is_some_and(|before| before >= half) {
-        return Err(Failure::new(
-            USAGE,
-            "--warn-before must be less than half of the time to live",
-        )
-        .because("a lock that is renewed in time would be warned of as well")
-        .advice("a longer --ttl"));
-    }
-    Ok(())
-}
-
-async fn locked(
-    args: &Run,
-    session: &Session,
-    waiting: &Waiting<'_>,
-    program: Program,
-    grace: Duration,
-    signals: &mut Signals,
-) -> Result<End, Failure> {
-    let mutex = Mutex::new(session, args.name.as_bytes().clone())?;
     let guard = tokio::select! {
         guard = waiting.acquire(&mutex) => guard?,
         signal = signals.next() => return Err(Failure::signal(signal as i32)),
     };
-    let held_since = Instant::now();
-    let mut child = Child::start(&program, args, session, &guard)?;
-    let lost = attend(&mut child, &guard, args, grace, signals).await?;
+    let since = Instant::now();
+    let mut child = Child::start(program, args, session, &guard)?;
+    let lost = attend(&mut child, &guard, args, signals).await?;
     let has_terminal = child.has_terminal();
     let status = child.reap()?;
-    let lost = match lost {
-        Some(error) => Some(error),
-        None => release(guard, args, held_since, waiting.client).await,
-    };
-    Ok(End {
-        is_interrupted: has_terminal && status.signal() == Some(Signal::SIGINT as i32),
+    let ended = Ended {
         status,
-        lost,
-    })
-}
-
-/// Waits for the command's end, hands signals on to it, and ends it when the lock is lost.
-async fn attend(
-    child: &mut Child,
-    guard: &LockGuard,
-    args: &Run,
-    grace: Duration,
-    signals: &mut Signals,
-) -> Result<Option<Error>, Failure> {
-    let mut lost = None;
-    let mut warning = args.warn_signal.zip(args.warn_before);
-    loop {
-        tokio::select! {
-            event = child.event() => match event? {
-                Event::Ended => return Ok(lost),
-                Event::Stopped => {
-                    child.suspend();
-                    // It must not go on without the lock.
-                    if args.on_lost == OnLost::Ignore || guard.is_held() {
-                        child.resume();
-                    }
-                }
-            },
-            signal = signals.next() => child.hand_on(signal),
-            signal = fading(guard, warning), if warning.is_some() => {
-                warning = None;
-                child.signal(signal);
-            }
-            error = guard.lost(), if lost.is_none() => {
-                lost = Some(error);
-                if args.on_lost != OnLost::Ignore {
-                    stop(child, args.on_lost, grace, signals).await?;
-                    return Ok(lost);
-                }
-            }
-        }
-    }
-}
-
-/// Waits until it is time for the warning.
-async fn fading(guard: &LockGuard, warning: Option<(Signal, Duration)>) -> Signal {
-    match warning {
-        Some((signal, before)) => {
-            guard.fading(before).await;
-            signal
-        }
-        None => std::future::pending().await,
-    }
-}
-
-/// Ends the command, and all that it has started.
-async fn stop(
-    child: &mut Child,
-    on_lost: OnLost,
-    grace: Duration,
-    signals: &mut Signals,
-) -> Result<(), Failure> {
-    if on_lost == OnLost::Terminate {
-        child.signal(Signal::SIGTERM);
-        // One that stands still would not notice.
-        child.signal(Signal::SIGCONT);
-        let ending = async {
-            loop {
-                tokio::select! {
-                    end = child.end() => return end,
-                    signal = signals.next() => child.hand_on(signal),
-                }
-            }
-        };
-        if let Ok(end) = timeout(grace, ending).await {
-            end?;
-        }
-    }
-    // Also where it has ended: something that it started may be left.
-    child.signal(Signal::SIGKILL);
-    Ok(child.end().await?)
+        is_interrupted: has_terminal && status.signal() == Some(Signal::SIGINT as i32),
+    };
+    Ok((ended, Hold { guard, since, lost }))
 }
 
 /// Gives the lock back, or leaves it to a lease for the rest of its least time. Returns why the lock was lost before that,
-/// where the news of it was still on its way.
-async fn release(guard: LockGuard, args: &Run, since: Instant, client: &Client) -> Option<Error> {
-    let rest = args
-        .min_hold
-        .unwrap_or_default()
-        .saturating_sub(since.elapsed());
+/// also where the news of it was still on its way.
+async fn release(hold: Hold, args: &Run, client: &Client) -> Option<Error> {
+    let Hold { guard, since, lost } = hold;
+    if lost.is_some() {
+        return lost;
+    }
+    let least = args.min_hold.unwrap_or_default();
+    let rest = least.saturating_sub(since.elapsed());
     let released = if rest.is_zero() {
         let delete = DeleteRequest::key(guard.key().as_bytes().clone());
         let fenced = guard.fenced_txn().and_then(delete);
@@ -214,7 +156,7 @@ async fn release(guard: LockGuard, args: &Run, since: Instant, client: &Client) 
         Err(error) => tracing::debug!(%error, "the lease has to release the lock"),
         Ok(()) => {}
     }
-    // It is released, or goes on without us: the guard has nothing left to do.
+    // Nothing is left for the guard to do: the entry is gone, or stays for a lease to end.
     std::mem::forget(guard);
     None
 }
@@ -227,7 +169,7 @@ async fn farewell(step: impl Future<Output = Result<(), Error>>) {
     }
 }
 
-/// Does what the terminal would have done if the command had not had it: interrupts the job that we are a part of, as a
+/// Does what the terminal would have done if the command had not had it: interrupts the job that we are a part of, like a
 /// script, and ourselves in the way that tells a shell to stop as well.
 fn interrupt_the_job() {
     let _ = killpg(getpgrp(), Signal::SIGINT);
@@ -235,6 +177,11 @@ fn interrupt_the_job() {
 }
 
 impl Run {
+    /// How long the command may take to end when it is told to.
+    pub(crate) fn grace(&self) -> Duration {
+        self.grace.unwrap_or_else(|| self.ttl.as_duration() / 10)
+    }
+
     /// How long to wait, where skipping is not waiting, and success.
     fn wait(&self) -> Wait {
         if self.skip_if_held {

@@ -2,14 +2,14 @@
 
 use std::convert::Infallible;
 use std::io::{self, IsTerminal};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use etcd_lock::core::CallOptions;
 use etcd_lock::kv::{RangeRequest, SortOrder, SortTarget};
 use etcd_lock::{Client, Error, ErrorKind, LockGuard, LockName, Mutex, Owner, Result, new, queue};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::args::Wait;
 use crate::exit::{Failure, say};

@@ -198,6 +198,44 @@ async fn a_view_at_a_terminal_is_drawn_anew(etcd: &Etcd) {
     assert_eq!(terminal.end().await.0, Some(130));
 }
 
+/// Scripts are written by that page.
+#[tokio::test]
+async fn the_page_of_the_program_names_each_field_of_each_output() {
+    let etcd = Etcd::served().await;
+    let holder = hold(&etcd, "page", &[]).await;
+    let mut outputs = vec![
+        json_of(&etcd, &["status", "page"]).await,
+        json_of(&etcd, &["list"]).await,
+        json_of(
+            &etcd,
+            &["break", "page", "--holder", &holder_of(&etcd, "page").await],
+        )
+        .await,
+        json_of(&etcd, &["lock", "other"]).await,
+    ];
+    let key = outputs[3]["key"].as_str().unwrap().to_owned();
+    outputs.push(json_of(&etcd, &["renew", &key]).await);
+    holder.end().await.with(79);
+    let page = include_str!("../../../../docs/program.md");
+    for output in &outputs {
+        for field in fields(output) {
+            assert!(page.contains(&format!("`{field}`")), "{field} of {output}");
+        }
+    }
+}
+
+/// The names of all fields.
+fn fields(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(values) => values.iter().flat_map(fields).collect(),
+        Value::Object(map) => {
+            let inner = map.values().flat_map(fields);
+            inner.chain(map.keys().map(String::as_str)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Reads lines until one is as it has to be.
 async fn until(program: &mut Program, is_right: impl Fn(&Value) -> bool) {
     while !is_right(&serde_json::from_str(&program.line().await).unwrap()) {}
