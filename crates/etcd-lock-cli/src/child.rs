@@ -28,6 +28,8 @@ pub(crate) struct Child {
     process: std::process::Child,
     pid: Pid,
     group: Group,
+    /// Whether the terminal is the group's now.
+    is_in_front: bool,
     /// A child of ours has ended or stopped.
     changes: unix::Signal,
     /// We are told to stop, where a command in a group of its own isn't told as well.
@@ -102,6 +104,7 @@ impl Child {
             process,
             pid: Pid::from_raw(pid),
             group,
+            is_in_front: group == Group::Front,
             changes,
             stops,
             has_ended: false,
@@ -153,7 +156,7 @@ impl Child {
     }
 
     /// Stops this program with the command, as a shell expects of a job, and returns when it is told to go on.
-    pub(crate) fn suspend(&self) {
+    pub(crate) fn suspend(&mut self) {
         if self.group == Group::Front {
             self.end_in_front();
             // The others of a job, like the script that started us, stop with it.
@@ -165,9 +168,10 @@ impl Child {
     }
 
     /// Lets a stopped command go on.
-    pub(crate) fn resume(&self) {
+    pub(crate) fn resume(&mut self) {
         if self.group == Group::Front && is_in_front() {
             start::give_terminal(self.pid);
+            self.is_in_front = true;
         }
         self.signal(Signal::SIGCONT);
     }
@@ -178,7 +182,10 @@ impl Child {
         let has_it = match self.group {
             Group::Own => false,
             // A terminal that hangs up tells the group in front.
-            Group::Front => signal == Signal::SIGHUP && tcgetpgrp(io::stdin()).is_err(),
+            Group::Front => {
+                let has_hung_up = tcgetpgrp(io::stdin()).is_err();
+                signal == Signal::SIGHUP && self.is_in_front && has_hung_up
+            }
             Group::Shared => typed && is_in_front(),
         };
         if !has_it {
@@ -196,7 +203,8 @@ impl Child {
     }
 
     /// Takes the terminal back, where it is still the command's.
-    fn end_in_front(&self) {
+    fn end_in_front(&mut self) {
+        self.is_in_front = false;
         if self.group == Group::Front && tcgetpgrp(io::stdin()).is_ok_and(|pid| pid == self.pid) {
             start::give_terminal(getpgrp());
         }

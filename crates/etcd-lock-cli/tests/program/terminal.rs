@@ -1,12 +1,17 @@
 //! A pseudo-terminal with a program at it, and a person who reads and types.
 
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::num::NonZero;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::Stdio;
 use std::thread;
 
-use nix::pty::{Winsize, openpty};
+use rustix::fs::OFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
@@ -27,14 +32,7 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Starts a program as the leader of a session at a terminal of its own.
     pub(crate) fn start(command: &Command) -> Self {
-        let size = Winsize {
-            ws_row: ROWS,
-            ws_col: COLUMNS,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        let pair = openpty(&size, None).unwrap();
-        let (keyboard, slave) = (File::from(pair.master), File::from(pair.slave));
+        let (keyboard, slave) = open();
         let command = command.as_std();
         let mut session = Command::new("setsid");
         session
@@ -123,6 +121,27 @@ impl Terminal {
             }
         }
     }
+}
+
+/// Both ends of a pseudo-terminal. Nothing that is started elsewhere meanwhile has them as well: it would keep them open.
+fn open() -> (File, File) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let keyboard = openpt(flags).unwrap();
+    grantpt(&keyboard).unwrap();
+    unlockpt(&keyboard).unwrap();
+    let size = Winsize {
+        ws_row: ROWS,
+        ws_col: COLUMNS,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(&keyboard, size).unwrap();
+    let name = ptsname(&keyboard, Vec::new()).unwrap();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    options.custom_flags(OFlags::NOCTTY.bits().cast_signed());
+    let slave = options.open(OsStr::from_bytes(name.as_bytes())).unwrap();
+    (File::from(keyboard), slave)
 }
 
 /// Reads until nobody has the terminal open any more.
