@@ -7,11 +7,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use etcd_lock::grpc::parse_duration as duration;
 use etcd_lock::{Error, LeaseId, LockName, Ttl};
 
+use crate::config::{self, Config};
 use crate::connection::Connection;
 
 /// Distributed locks on etcd.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "etcd-lock", version, after_long_help = ABOUT)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -29,6 +30,36 @@ pub(crate) struct Common {
     #[command(flatten)]
     pub(crate) connection: Connection,
 }
+
+/// The part of the help that is the same for all commands.
+const ABOUT: &str = "\
+Settings:
+  A flag counts more than its environment variable, and that more than the key of the
+  same name in a TOML file: that of --config or ETCD_LOCK_CONFIG, else
+  $XDG_CONFIG_HOME/etcd-lock/config.toml or ~/.config/etcd-lock/config.toml.
+
+    endpoints = [\"https://10.0.0.1:2379\", \"https://10.0.0.2:2379\"]
+    cacert = \"ca.pem\"
+    user = \"worker\"
+    password-file = \"password\"
+
+  Paths in the file are relative to it, and a password is never in it. etcd-lock config
+  shows each value and where it comes from.
+
+Examples:
+  etcd-lock run nightly -- ./backup.sh
+  etcd-lock run --wait 5m --ttl 30s deploy -- make deploy
+  etcd-lock status nightly
+
+Exit status:
+  0    it is done
+  64   the command line or a setting is wrong
+  69   no etcd answers
+  70   something that should not happen, or an error of etcd without a status of its own
+  71   the operating system is in the way
+  75   somebody else has the lock
+  77   etcd doesn't let this user in
+  79   the lock was lost";
 
 /// The part of `run`'s help that a script depends on: variables and exit statuses.
 const ABOUT_RUN: &str = "\
@@ -61,7 +92,7 @@ In a script:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a command while holding a lock
-    #[command(after_help = ABOUT_RUN)]
+    #[command(after_long_help = ABOUT_RUN)]
     Run(Run),
     /// Take a lock and leave it to its lease: print its key, lease and token
     #[command(after_help = ABOUT_LOCK)]
@@ -78,6 +109,9 @@ pub(crate) enum Command {
     Break(Break),
     /// Serve an etcd in memory, for development and tests
     Serve(Serve),
+    /// Show the value of each setting and where it comes from
+    #[command(after_long_help = config::ABOUT)]
+    Config(Config),
 }
 
 #[derive(Args, Debug)]
@@ -221,7 +255,7 @@ pub(crate) enum LockOutput {
     Env,
 }
 
-fn name(text: &str) -> Result<LockName, Error> {
+pub(crate) fn name(text: &str) -> Result<LockName, Error> {
     LockName::new(text.to_owned())
 }
 

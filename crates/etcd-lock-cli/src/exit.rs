@@ -112,7 +112,7 @@ pub(crate) fn signalled(number: i32) -> u8 {
 }
 
 /// An error with its causes, each said once.
-fn chain(error: &Error) -> String {
+pub(crate) fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -3,6 +3,9 @@
 mod args;
 mod breaking;
 mod child;
+mod command_line;
+mod config;
+mod config_file;
 mod connection;
 mod exit;
 mod keys;
@@ -10,18 +13,18 @@ mod list;
 mod print;
 mod run;
 mod serve;
+mod settings;
 mod signals;
 mod status;
 
+use std::env;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use args::{Cli, Command};
+use args::Command;
 use exit::Failure;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match command_line::parse(env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             // Requested help goes to standard output, complaints to standard error; neither is worth a second failure.
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
             Command::List(args) => list::run(&cli.common, args).await,
             Command::Break(args) => breaking::run(&cli.common, args).await,
             Command::Serve(args) => serve::serve(args).await,
+            Command::Config(args) => config::run(&cli.common, args),
         }
     });
     done.unwrap_or_else(|failure| failure.asking(&cli.common.connection.endpoints()).report())

@@ -14,6 +14,7 @@ mod run_lost;
 mod run_signals;
 mod run_status;
 mod serve;
+mod settings;
 mod usage;
 
 /// Makes a module of tests for each kind of etcd, from functions that take one.
