@@ -7,12 +7,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use etcd_lock::grpc::parse_duration as duration;
 use etcd_lock::{Error, LeaseId, LockName, Ttl};
 
+use crate::completions::{self, Completions};
 use crate::config::{self, Config};
 use crate::connection::Connection;
+use crate::man::{self, Man};
+use crate::version;
 
 /// Distributed locks on etcd.
 #[derive(Debug, Parser)]
-#[command(name = "etcd-lock", version, after_long_help = ABOUT)]
+#[command(name = "etcd-lock", version, long_version = version::LONG, after_long_help = ABOUT)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -112,6 +115,12 @@ pub(crate) enum Command {
     /// Show the value of each setting and where it comes from
     #[command(after_long_help = config::ABOUT)]
     Config(Config),
+    /// Print completions for a shell
+    #[command(after_long_help = completions::ABOUT)]
+    Completions(Completions),
+    /// Print the manual, or write it to a directory
+    #[command(after_long_help = man::ABOUT)]
+    Man(Man),
 }
 
 #[derive(Args, Debug)]

@@ -9,9 +9,9 @@ use crate::args::Cli;
 use crate::connection::Connection;
 
 /// The commands that connect to no etcd.
-const LOCAL: [&str; 1] = ["serve"];
+const LOCAL: [&str; 3] = ["completions", "man", "serve"];
 
-/// The definition of the command line: of the help, too.
+/// The definition of the command line: of the help, the completions and the man pages, too.
 pub(crate) fn definition() -> Command {
     let command = Cli::command();
     let names = command.get_subcommands().map(|it| it.get_name().to_owned());

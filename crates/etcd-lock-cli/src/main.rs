@@ -4,18 +4,21 @@ mod args;
 mod breaking;
 mod child;
 mod command_line;
+mod completions;
 mod config;
 mod config_file;
 mod connection;
 mod exit;
 mod keys;
 mod list;
+mod man;
 mod print;
 mod run;
 mod serve;
 mod settings;
 mod signals;
 mod status;
+mod version;
 
 use std::env;
 use std::process::ExitCode;
@@ -55,6 +58,8 @@ fn main() -> ExitCode {
             Command::Break(args) => breaking::run(&cli.common, args).await,
             Command::Serve(args) => serve::serve(args).await,
             Command::Config(args) => config::run(&cli.common, args),
+            Command::Completions(args) => completions::run(args),
+            Command::Man(args) => man::run(args),
         }
     });
     done.unwrap_or_else(|failure| failure.asking(&cli.common.connection.endpoints()).report())

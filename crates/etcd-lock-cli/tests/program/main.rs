@@ -9,6 +9,7 @@ mod connection;
 mod etcdctl;
 mod keys;
 mod no_etcd;
+mod pages;
 mod run_busy;
 mod run_lost;
 mod run_signals;
