@@ -10,6 +10,7 @@ use etcd_lock::{Error, LeaseId, LockName, Ttl};
 use crate::completions::{self, Completions};
 use crate::config::{self, Config};
 use crate::connection::Connection;
+use crate::doctor::{self, Doctor};
 use crate::man::{self, Man};
 use crate::version;
 
@@ -53,6 +54,7 @@ Examples:
   etcd-lock run nightly -- ./backup.sh
   etcd-lock run --wait 5m --ttl 30s deploy -- make deploy
   etcd-lock status nightly
+  etcd-lock doctor nightly
 
 Exit status:
   0    it is done
@@ -112,6 +114,9 @@ pub(crate) enum Command {
     Break(Break),
     /// Serve an etcd in memory, for development and tests
     Serve(Serve),
+    /// Check the way to etcd, and what is allowed there
+    #[command(after_long_help = doctor::ABOUT)]
+    Doctor(Doctor),
     /// Show the value of each setting and where it comes from
     #[command(after_long_help = config::ABOUT)]
     Config(Config),

@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod config_file;
 mod connection;
+mod doctor;
 mod exit;
 mod keys;
 mod list;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
             Command::List(args) => list::run(&cli.common, args).await,
             Command::Break(args) => breaking::run(&cli.common, args).await,
             Command::Serve(args) => serve::serve(args).await,
+            Command::Doctor(args) => doctor::run(&cli.common, args).await,
             Command::Config(args) => config::run(&cli.common, args),
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),

@@ -6,6 +6,7 @@ mod etcd;
 mod program;
 
 mod connection;
+mod doctor;
 mod etcdctl;
 mod keys;
 mod no_etcd;

@@ -6,10 +6,11 @@ use std::process::Command;
 use crate::etcd::Etcd;
 use crate::program::{Program, end_of, etcd_lock};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "break",
     "completions",
     "config",
+    "doctor",
     "list",
     "lock",
     "man",
