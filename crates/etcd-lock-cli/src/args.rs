@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use etcd_lock::grpc::parse_duration as duration;
 use etcd_lock::{Error, LeaseId, LockName, Ttl};
 
+use crate::bench::{self, Bench};
 use crate::completions::{self, Completions};
 use crate::config::{self, Config};
 use crate::connection::Connection;
@@ -117,6 +118,9 @@ pub(crate) enum Command {
     /// Check the way to etcd, and what is allowed there
     #[command(after_long_help = doctor::ABOUT)]
     Doctor(Doctor),
+    /// Measure how fast locks are, beside plain reads and writes
+    #[command(after_long_help = bench::ABOUT)]
+    Bench(Bench),
     /// Show the value of each setting and where it comes from
     #[command(after_long_help = config::ABOUT)]
     Config(Config),

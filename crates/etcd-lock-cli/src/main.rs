@@ -1,6 +1,7 @@
 //! The program `etcd-lock`: locks on etcd, for the shell.
 
 mod args;
+mod bench;
 mod breaking;
 mod child;
 mod command_line;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
             Command::Break(args) => breaking::run(&cli.common, args).await,
             Command::Serve(args) => serve::serve(args).await,
             Command::Doctor(args) => doctor::run(&cli.common, args).await,
+            Command::Bench(args) => bench::run(&cli.common, args).await,
             Command::Config(args) => config::run(&cli.common, args),
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),

@@ -5,6 +5,7 @@
 mod etcd;
 mod program;
 
+mod bench;
 mod connection;
 mod doctor;
 mod etcdctl;

@@ -6,7 +6,8 @@ use std::process::Command;
 use crate::etcd::Etcd;
 use crate::program::{Program, end_of, etcd_lock};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
+    "bench",
     "break",
     "completions",
     "config",
