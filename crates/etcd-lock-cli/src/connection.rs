@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::builder::ValueParser;
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint, value_parser};
 use etcd_lock::grpc::Config;
 use etcd_lock::memory::MemoryEtcd;
 use etcd_lock::{Client, Result, connect, in_memory};
@@ -79,19 +79,14 @@ impl Connection {
 
     /// The first flag of a connection that was given.
     pub(crate) fn given(&self) -> Option<&'static str> {
-        let settings = self.flags.keys().copied();
         let embedded = self.embedded.then_some("embedded");
-        let config = self.config.as_ref().map(|_| "config");
-        embedded.or(config).or_else(|| settings.into_iter().next())
+        embedded.or_else(|| self.elsewhere().next())
     }
 
-    /// Refuses flags for an etcd that is reached over a network, beside `--embedded`.
+    /// Refuses flags for an etcd elsewhere beside `--embedded`. Timeouts do no harm.
     pub(crate) fn check(&self, command: &mut Command) -> Result<(), clap::Error> {
-        let settings = self.flags.keys().copied();
-        let mut settings =
-            settings.filter(|name| !Setting::of(name).is_some_and(Setting::is_duration));
-        let config = self.config.as_ref().map(|_| "config");
-        match config.or_else(|| settings.next()) {
+        let is_duration = |name: &str| Setting::of(name).is_some_and(Setting::is_duration);
+        match self.elsewhere().find(|name| !is_duration(name)) {
             Some(other) if self.embedded => {
                 let text = format!(
                     "the argument '--embedded' cannot be used with '--{other}': an embedded etcd is not connected to"
@@ -100,6 +95,12 @@ impl Connection {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The flags that were given for an etcd that is not embedded.
+    fn elsewhere(&self) -> impl Iterator<Item = &'static str> {
+        let config = self.config.as_ref().map(|_| "config");
+        config.into_iter().chain(self.flags.keys().copied())
     }
 
     fn warn(&self) {
@@ -201,9 +202,10 @@ fn argument(setting: &'static Setting) -> Arg {
             .num_args(0..=1)
             .require_equals(true)
             .default_missing_value("true"),
-        Kind::File | Kind::Secret | Kind::Text | Kind::User => {
-            arg.value_parser(value_parser!(OsString))
-        }
+        Kind::File => arg
+            .value_parser(value_parser!(OsString))
+            .value_hint(ValueHint::FilePath),
+        Kind::Secret | Kind::Text | Kind::User => arg.value_parser(value_parser!(OsString)),
     }
 }
 

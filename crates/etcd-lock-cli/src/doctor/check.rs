@@ -103,7 +103,9 @@ impl fmt::Display for Check {
             Verdict::Warn => "warn",
             Verdict::Fail(_) => "FAIL",
         };
-        write!(f, "{verdict:<4}  {}: {}", self.subject, self.text)?;
+        // What others say may have several lines.
+        let text = self.text.replace('\n', " ");
+        write!(f, "{verdict:<4}  {}: {text}", self.subject)?;
         match &self.advice {
             Some(advice) => writeln!(f, ". To do: {advice}"),
             None => writeln!(f),

@@ -1,6 +1,7 @@
 //! Each endpoint asked by itself, and whether all belong together.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use etcd_lock::grpc::{Config, GrpcTransport};
 use etcd_lock::kv::RangeRequest;
 use etcd_lock::memory::MemoryEtcd;
 use etcd_lock::{Error, ErrorKind, LockName, Result, Timeout, Transport, in_memory};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -151,45 +152,60 @@ pub(super) fn report(probes: &[Probe], report: &mut Report) {
 }
 
 fn line(probe: &Probe) -> Check {
+    const SLOW_ADVICE: &str = "give locks a --ttl of many times that, or find what is slow";
     let subject = format!("endpoint {}", probe.endpoint.name);
     let answer = match &probe.answer {
         Ok(answer) => answer,
         Err(error) => return Check::error(&subject, "", error, advice(error)),
     };
-    let median = answer.reads[READS / 2];
-    let worst = answer.reads[READS - 1];
-    let member = answer.header.map_or_else(
-        || "it answers, and this user may not read".to_owned(),
-        |header| {
-            let ResponseHeader { member_id, cluster_id, raft_term, revision, .. } = header;
-            format!(
-                "member {member_id:x} of cluster {cluster_id:x} answers, revision {revision}, raft term {raft_term}"
-            )
-        },
-    );
-    let text = format!(
-        "{member}; a read takes {} (worst of {READS}: {}), the first {}",
-        millis(median),
-        millis(worst),
-        millis(answer.first)
-    );
-    let check = match worst > SLOW {
-        true => Check::warn(
-            &subject,
-            text,
-            "give locks a --ttl of many times that, or find what is slow",
-        ),
-        false => Check::ok(subject, text),
+    let check = match answer.worst() > SLOW {
+        true => Check::warn(&subject, answer.to_string(), SLOW_ADVICE),
+        false => Check::ok(subject, answer.to_string()),
     };
-    check.with_details(json!({
-        "member_id": answer.header.map(|header| format!("{:x}", header.member_id)),
-        "cluster_id": answer.header.map(|header| format!("{:x}", header.cluster_id)),
-        "revision": answer.header.map(|header| header.revision.get()),
-        "raft_term": answer.header.map(|header| header.raft_term),
-        "first_ms": answer.first.as_secs_f64() * 1e3,
-        "median_ms": median.as_secs_f64() * 1e3,
-        "worst_ms": worst.as_secs_f64() * 1e3,
-    }))
+    check.with_details(answer.json())
+}
+
+impl Answer {
+    fn median(&self) -> Duration {
+        self.reads[READS / 2]
+    }
+
+    fn worst(&self) -> Duration {
+        self.reads[READS - 1]
+    }
+
+    fn json(&self) -> Value {
+        let header = self.header.as_ref();
+        json!({
+            "member_id": header.map(|header| format!("{:x}", header.member_id)),
+            "cluster_id": header.map(|header| format!("{:x}", header.cluster_id)),
+            "revision": header.map(|header| header.revision.get()),
+            "raft_term": header.map(|header| header.raft_term),
+            "first_ms": millis(self.first),
+            "median_ms": millis(self.median()),
+            "worst_ms": millis(self.worst()),
+        })
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.header {
+            Some(header) => write!(
+                f,
+                "member {:x} of cluster {:x} answers, revision {}, raft term {}",
+                header.member_id, header.cluster_id, header.revision, header.raft_term
+            )?,
+            None => f.write_str("it answers, and this user may not read")?,
+        }
+        write!(
+            f,
+            "; a read takes {:.2} ms (worst of {READS}: {:.2} ms), the first {:.2} ms",
+            millis(self.median()),
+            millis(self.worst()),
+            millis(self.first)
+        )
+    }
 }
 
 fn advice(error: &Error) -> &'static str {
@@ -231,6 +247,6 @@ fn cluster(headers: &[(&str, ResponseHeader)]) -> Check {
     )
 }
 
-fn millis(duration: Duration) -> String {
-    format!("{:.2} ms", duration.as_secs_f64() * 1e3)
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }
