@@ -8,11 +8,18 @@ use etcd_lock::grpc::parse_duration as duration;
 use etcd_lock::{Error, LeaseId, LockName, Ttl};
 use nix::sys::signal::Signal;
 
+use crate::bench::{self, Bench};
+use crate::completions::{self, Completions};
+use crate::config::{self, Config};
 use crate::connection::Connection;
+use crate::doctor::{self, Doctor};
+use crate::help;
+use crate::man::{self, Man};
+use crate::version;
 
 /// Distributed locks on etcd.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Exit statuses: etcd-lock run --help")]
+#[command(name = "etcd-lock", version, long_version = version::LONG, after_long_help = help::PROGRAM)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -31,113 +38,50 @@ pub(crate) struct Common {
     pub(crate) connection: Connection,
 }
 
-const RUN_EXAMPLES: &str = "\
-Examples:
-  etcd-lock run nightly-report -- ./report.sh
-  etcd-lock run deploy --wait 5m --shell './build && ./push'
-  etcd-lock run hourly --min-hold 50m --skip-if-held -- ./job     (cron, on many machines)
-
-Variables and exit statuses: etcd-lock run --help";
-
-/// The part of `run`'s help that a script depends on: variables and exit statuses, those of the other commands included.
-const ABOUT_RUN: &str = "\
-Examples:
-  etcd-lock run nightly-report -- ./report.sh
-  etcd-lock run deploy --wait 5m --shell './build && ./push'
-  etcd-lock run hourly --min-hold 50m --skip-if-held -- ./job     (cron, on many machines)
-
-The command finds in its environment:
-  ETCD_LOCK_NAME   the lock's name
-  ETCD_LOCK_KEY    the key that exists on etcd for as long as the lock is held
-  ETCD_LOCK_LEASE  the lease that keeps the key alive, in hex
-  ETCD_LOCK_TOKEN  the fencing token: a number that grows from holder to holder
-  ETCD_LOCK_REV    the revision of the grant, as etcdctl gives it: no fencing token
-
-It has a process group of its own, and the terminal where there is one; in a pipeline whose input is the terminal it
-stays in the pipeline's group. If this program is killed, the command gets SIGTERM (Linux), unless --on-lost ignore.
-
-Exit status:
-  the command's own, or 128+N where signal N ended it
-  64   the command line is wrong
-  69   no etcd answers
-  70   something that should not happen, or an error of etcd without a status of its own
-  71   the operating system is in the way
-  75   somebody else has the lock, unless -E says otherwise; break: the hold is not there
-  77   etcd doesn't let this user in, or doesn't allow it
-  79   the lock was lost while the command ran, or its place in the queue was before
-  126  the command can't be executed: found out before the lock is waited for
-  127  there is no such command: likewise";
-
-/// An example is worth more than a description of the variables.
-const ABOUT_LOCK: &str = "\
-In a script:
-  eval \"$(etcd-lock lock deploy --ttl 5m -o env)\"
-  first-step && etcd-lock renew && second-step
-  etcd-lock unlock";
-
-const ABOUT_UNLOCK: &str = "\
-Examples:
-  etcd-lock unlock                      (the key is in ETCD_LOCK_KEY)
-  etcd-lock unlock deploy/694d9a2f4f0c2a15";
-
-const ABOUT_RENEW: &str = "\
-Examples:
-  etcd-lock renew                       (the key is in ETCD_LOCK_KEY)
-  etcd-lock renew deploy/694d9a2f4f0c2a15 -o json";
-
-const ABOUT_STATUS: &str = "\
-Examples:
-  etcd-lock status nightly-report
-  etcd-lock status nightly-report --watch
-  etcd-lock status nightly-report -o json | jq .holder.owner.host";
-
-const ABOUT_LIST: &str = "\
-Examples:
-  etcd-lock list
-  etcd-lock list deploy/ --watch
-  etcd-lock list -o json | jq -r '.[].name'";
-
-const ABOUT_BREAK: &str = "\
-Example:
-  etcd-lock status deploy
-  etcd-lock break deploy --holder 694d9a2f4f0c2a15
-
-Make sure that the holder is gone, or stands still for good: it may go on with its work until it finds out.";
-
-const ABOUT_SERVE: &str = "\
-Example:
-  etcd-lock serve --listen 127.0.0.1:23790 &
-  etcd-lock --endpoints 127.0.0.1:23790 run demo -- echo held";
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a command while holding a lock
-    #[command(after_help = RUN_EXAMPLES, after_long_help = ABOUT_RUN)]
+    #[command(after_help = help::RUN_EXAMPLES, after_long_help = help::RUN)]
     Run(Box<Run>),
     /// Take a lock and leave it to its lease: print its key, lease and token
-    #[command(after_help = ABOUT_LOCK)]
+    #[command(after_help = help::LOCK)]
     Lock(Lock),
     /// Give a lock back by its key
-    #[command(after_help = ABOUT_UNLOCK)]
+    #[command(after_help = help::UNLOCK)]
     Unlock(Unlock),
     /// Begin the time of a lock anew by its key
-    #[command(after_help = ABOUT_RENEW)]
+    #[command(after_help = help::RENEW)]
     Renew(Renew),
     /// Show the holder of a lock and those that wait for it
-    #[command(after_help = ABOUT_STATUS)]
+    #[command(after_help = help::STATUS)]
     Status(Status),
     /// Show all locks below a prefix
-    #[command(after_help = ABOUT_LIST)]
+    #[command(after_help = help::LIST)]
     List(List),
     /// Remove the entry of a holder that will not give the lock back
-    #[command(after_help = ABOUT_BREAK)]
+    #[command(after_help = help::BREAK)]
     Break(Break),
     /// Serve an etcd in memory, for development and tests
-    #[command(after_help = ABOUT_SERVE)]
+    #[command(after_help = help::SERVE)]
     Serve(Serve),
     /// Becomes a command under a lock: what `run` starts
     #[command(hide = true)]
     Start(Start),
+    /// Check the way to etcd, and what is allowed there
+    #[command(after_long_help = doctor::ABOUT)]
+    Doctor(Doctor),
+    /// Measure how fast locks are, beside plain reads and writes
+    #[command(after_long_help = bench::ABOUT)]
+    Bench(Bench),
+    /// Show the value of each setting and where it comes from
+    #[command(after_long_help = config::ABOUT)]
+    Config(Config),
+    /// Print completions for a shell
+    #[command(after_long_help = completions::ABOUT)]
+    Completions(Completions),
+    /// Print the manual, or write it to a directory
+    #[command(after_long_help = man::ABOUT)]
+    Man(Man),
 }
 
 #[derive(Args, Debug)]
@@ -328,7 +272,7 @@ pub(crate) enum LockOutput {
     Env,
 }
 
-fn name(text: &str) -> Result<LockName, Error> {
+pub(crate) fn name(text: &str) -> Result<LockName, Error> {
     LockName::new(text.to_owned())
 }
 

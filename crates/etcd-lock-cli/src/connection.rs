@@ -1,57 +1,32 @@
-//! Flags that say where the etcd is and how to connect to it, each with the environment variable of `etcdctl`.
+//! Flags that say where the etcd is and how to connect to it, and the connection.
 
-use std::convert::Infallible;
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
-use clap::builder::NonEmptyStringValueParser;
-use etcd_lock::grpc::{Config, ExposeSecret, SecretString, parse_duration};
+use clap::builder::ValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint, value_parser};
+use etcd_lock::grpc::Config;
 use etcd_lock::memory::MemoryEtcd;
-use etcd_lock::{Client, Error, connect};
+use etcd_lock::{Client, Result, connect, in_memory};
 
+use crate::config_file::{self, ConfigFile};
 use crate::exit::{Failure, say};
+use crate::settings::{Kind, SETTINGS, Setting, Settings, Show};
 
 /// How long a call may take where nobody says otherwise, as for `etcdctl`.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where the etcd is, and how to connect to it. A flag counts more than its variable.
-#[derive(Args, Debug)]
-#[command(next_help_heading = "Connection")]
+/// Where the etcd is, and how to connect to it, as far as the command line says it.
+#[derive(Clone, Default)]
 pub(crate) struct Connection {
-    /// The etcd's members, separated by commas [env: ETCD_LOCK_ENDPOINTS, ETCDCTL_ENDPOINTS] [default: 127.0.0.1:2379]
-    #[arg(long, global = true, value_name = "LIST", value_parser = NonEmptyStringValueParser::new())]
-    endpoints: Option<String>,
-    /// Use an etcd in memory that lives as long as this program
-    #[arg(long, global = true, conflicts_with_all = ["endpoints", "cacert", "cert", "client_key", "server_name", "user", "password_file"])]
     embedded: bool,
-    /// Certificates of the authorities to trust, as PEM [env: ETCDCTL_CACERT]
-    #[arg(long, global = true, value_name = "FILE")]
-    cacert: Option<PathBuf>,
-    /// Client certificate, as PEM [env: ETCDCTL_CERT]
-    #[arg(long, global = true, value_name = "FILE")]
-    cert: Option<PathBuf>,
-    /// Key of the client certificate, as PEM [env: ETCDCTL_KEY]
-    // `unlock` has an argument of this name.
-    #[arg(id = "client_key", long = "key", global = true, value_name = "FILE")]
-    key: Option<PathBuf>,
-    /// Name in the servers' certificates, instead of the endpoint's host [env: ETCD_LOCK_SERVER_NAME]
-    #[arg(long, global = true, value_name = "NAME")]
-    server_name: Option<String>,
-    /// User to log in as; its password is in ETCDCTL_PASSWORD or a file [env: ETCDCTL_USER]
-    #[arg(long, global = true, value_name = "NAME", value_parser = secret)]
-    user: Option<SecretString>,
-    /// File with the user's password [env: ETCD_LOCK_PASSWORD_FILE]
-    #[arg(long, global = true, value_name = "FILE")]
-    password_file: Option<PathBuf>,
-    /// How long an attempt to connect may take [env: ETCDCTL_DIAL_TIMEOUT] [default: 2s]
-    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
-    dial_timeout: Option<String>,
-    /// How long etcd may take to answer [env: ETCDCTL_COMMAND_TIMEOUT] [default: 5s]
-    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
-    command_timeout: Option<String>,
+    config: Option<PathBuf>,
+    flags: BTreeMap<&'static str, OsString>,
 }
 
 /// An etcd that was connected to.
@@ -65,54 +40,73 @@ pub(crate) struct Connected {
 impl Connection {
     /// A client of the etcd that is meant. Nothing is sent yet.
     pub(crate) fn open(&self) -> Result<Connected, Failure> {
-        let config = self.config()?;
-        let client = if self.embedded {
-            etcd_lock::in_memory(MemoryEtcd::new())
-        } else {
-            self.warn();
-            connect(config.endpoints(), config.options().clone())?
-        };
-        let timeout = config.command_timeout().unwrap_or(COMMAND_TIMEOUT);
-        Ok(Connected { client, timeout })
+        Ok(self.opener()?()?)
+    }
+
+    /// Makes any number of clients of the etcd that is meant, each with connections of its own.
+    pub(crate) fn opener(&self) -> Result<impl Fn() -> Result<Connected> + use<>, Failure> {
+        let config = self.settings()?.config()?;
+        let timeout = timeout(&config);
+        let memory = self.embedded.then(MemoryEtcd::new);
+        self.warn();
+        Ok(move || {
+            let client = match &memory {
+                Some(etcd) => in_memory(etcd.clone()),
+                None => connect(config.endpoints(), config.options().clone())?,
+            };
+            Ok(Connected { client, timeout })
+        })
     }
 
     /// The endpoints that are meant, as far as that can be said.
     pub(crate) fn endpoints(&self) -> Vec<String> {
-        let config = self.config();
+        let config = self.settings().and_then(|settings| settings.config());
         config.map_or_else(|_| Vec::new(), |config| config.endpoints().to_vec())
     }
 
-    fn config(&self) -> Result<Config, Error> {
-        Config::from_variables(|name| match self.embedded {
-            true if name != "ETCDCTL_COMMAND_TIMEOUT" => None,
-            _ => self.variable(name),
-        })
+    pub(crate) const fn is_embedded(&self) -> bool {
+        self.embedded
     }
 
-    /// The value of a variable: that of its flag where the flag is given, else the one in the environment.
-    fn variable(&self, name: &str) -> Option<OsString> {
-        let flag = match name {
-            "ETCD_LOCK_ENDPOINTS" => self.endpoints.as_ref().map(OsString::from),
-            "ETCD_LOCK_PASSWORD_FILE" => self.password_file.as_ref().map(OsString::from),
-            "ETCD_LOCK_SERVER_NAME" => self.server_name.as_ref().map(OsString::from),
-            "ETCDCTL_CACERT" => self.cacert.as_ref().map(OsString::from),
-            "ETCDCTL_CERT" => self.cert.as_ref().map(OsString::from),
-            "ETCDCTL_COMMAND_TIMEOUT" => self.command_timeout.as_ref().map(OsString::from),
-            "ETCDCTL_DIAL_TIMEOUT" => self.dial_timeout.as_ref().map(OsString::from),
-            "ETCDCTL_KEY" => self.key.as_ref().map(OsString::from),
-            "ETCDCTL_PASSWORD" if self.password_file.is_some() => return None,
-            "ETCDCTL_USER" => self.user().map(OsString::from),
-            _ => None,
-        };
-        flag.or_else(|| env::var_os(name))
+    /// The values of all settings. For an embedded etcd only flags count.
+    pub(crate) fn settings(&self) -> Result<Settings> {
+        if self.embedded {
+            return Ok(Settings::new(&self.flags, |_| None, None));
+        }
+        let file = ConfigFile::find(self.config.as_deref())?;
+        Ok(Settings::new(&self.flags, |name| env::var_os(name), file))
     }
 
-    fn user(&self) -> Option<&str> {
-        self.user.as_ref().map(ExposeSecret::expose_secret)
+    /// The first flag of a connection that was given.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        let embedded = self.embedded.then_some("embedded");
+        embedded.or_else(|| self.elsewhere().next())
+    }
+
+    /// Refuses flags for an etcd elsewhere beside `--embedded`. Timeouts do no harm.
+    pub(crate) fn check(&self, command: &mut Command) -> Result<(), clap::Error> {
+        let is_duration = |name: &str| Setting::of(name).is_some_and(Setting::is_duration);
+        match self.elsewhere().find(|name| !is_duration(name)) {
+            Some(other) if self.embedded => {
+                let text = format!(
+                    "the argument '--embedded' cannot be used with '--{other}': an embedded etcd is not connected to"
+                );
+                Err(command.error(ErrorKind::ArgumentConflict, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The flags that were given for an etcd that is not embedded.
+    fn elsewhere(&self) -> impl Iterator<Item = &'static str> {
+        let config = self.config.as_ref().map(|_| "config");
+        config.into_iter().chain(self.flags.keys().copied())
     }
 
     fn warn(&self) {
-        if self.user().is_some_and(|user| user.contains(':')) {
+        let user = self.flags.get("user");
+        let has_password = user.is_some_and(|user| user.to_string_lossy().contains(':'));
+        if has_password || self.flags.contains_key("password") {
             say(
                 "other users of this machine may see the password in its list of processes: give it in a file",
             );
@@ -120,11 +114,101 @@ impl Connection {
     }
 }
 
-/// Only whether it is one: it is read with the variables.
-fn duration(text: &str) -> Result<String, Error> {
-    parse_duration(text).map(|_| text.to_owned())
+/// How long etcd may take to answer.
+pub(crate) fn timeout(config: &Config) -> Duration {
+    config.command_timeout().unwrap_or(COMMAND_TIMEOUT)
 }
 
-fn secret(text: &str) -> Result<SecretString, Infallible> {
-    Ok(text.into())
+impl Args for Connection {
+    fn augment_args(command: Command) -> Command {
+        let embedded = Arg::new("embedded")
+            .long("embedded")
+            .action(ArgAction::SetTrue)
+            .help("Use an etcd in memory that lives as long as this program");
+        let config = Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help("Configuration file")
+            .long_help(format!(
+                "Configuration file [env: {}] [default: ~/.config/etcd-lock/config.toml, if it exists]",
+                config_file::VARIABLE
+            ));
+        let command = command.next_help_heading("Connection");
+        command
+            .args([embedded, config])
+            .args(SETTINGS.iter().map(argument))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Connection {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut connection = Self::default();
+        connection.update_from_arg_matches(matches)?;
+        Ok(connection)
+    }
+
+    /// What is given here counts more than what was given before.
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.embedded |= matches.get_flag("embedded");
+        if let Some(config) = matches.get_one::<PathBuf>("config") {
+            self.config = Some(config.clone());
+        }
+        for setting in SETTINGS {
+            if let Some(value) = matches.get_one::<OsString>(id(setting)) {
+                self.flags.insert(setting.name, value.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Values may be secret.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("flags", &self.flags.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// `unlock` has an argument `key`.
+fn id(setting: &Setting) -> &'static str {
+    match setting.name {
+        "key" => "client-key",
+        name => name,
+    }
+}
+
+fn argument(setting: &'static Setting) -> Arg {
+    let default = setting.default.map(|value| format!(" [default: {value}]"));
+    let default = default.unwrap_or_default();
+    let (about, variables) = (setting.about, setting.variables.join(", "));
+    let arg = Arg::new(id(setting))
+        .long(setting.name)
+        .value_name(setting.value_name)
+        .help(format!("{about}{default}"))
+        .long_help(format!("{about} [env: {variables}]{default}"))
+        .hide_short_help(setting.show != Show::Always)
+        .hide(setting.show == Show::Never);
+    match setting.kind {
+        Kind::Duration | Kind::List => arg.value_parser(checked(setting)),
+        Kind::Switch => arg
+            .value_parser(checked(setting))
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
+        Kind::File => arg
+            .value_parser(value_parser!(OsString))
+            .value_hint(ValueHint::FilePath),
+        Kind::Secret | Kind::Text | Kind::User => arg.value_parser(value_parser!(OsString)),
+    }
+}
+
+fn checked(setting: &'static Setting) -> ValueParser {
+    ValueParser::new(|text: &str| setting.check(text).map(|()| OsString::from(text)))
 }

@@ -24,10 +24,7 @@ pub(crate) async fn run(common: &Common, args: &List) -> Result<ExitCode, Failur
     let read = async || {
         let locks = read(&client, &args.prefix, CallOptions::new(timeout.into())).await?;
         let values: Vec<_> = locks.iter().map(json).collect();
-        Ok(View {
-            text: Text(&locks).to_string(),
-            json: values.into(),
-        })
+        Ok(View::new(&Text(&locks), values.into()))
     };
     if args.watch {
         let prefix = args.prefix.clone().into();

@@ -2,35 +2,44 @@
 
 mod args;
 mod attend;
+mod bench;
 mod breaking;
 mod child;
+mod command_line;
+mod completions;
+mod config;
+mod config_file;
 mod connection;
+mod doctor;
 mod exit;
+mod help;
 mod hold;
 mod keys;
 mod list;
 mod live;
+mod man;
 mod print;
 mod program;
 mod run;
 mod serve;
+mod settings;
 mod signals;
 mod start;
 mod status;
+mod version;
 mod waiting;
 
 #[cfg(not(unix))]
 compile_error!("etcd-lock runs commands in process groups, with signals: it is for Unix alone");
 
+use std::env;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use args::{Cli, Command};
+use args::Command;
 use exit::Failure;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match command_line::parse(env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             // Requested help goes to standard output, complaints to standard error; neither is worth a second failure.
@@ -61,6 +70,11 @@ fn main() -> ExitCode {
             Command::Break(args) => breaking::run(&cli.common, args).await,
             Command::Serve(args) => serve::serve(args).await,
             Command::Start(args) => Err(start::start(args)),
+            Command::Doctor(args) => doctor::run(&cli.common, args).await,
+            Command::Bench(args) => bench::run(&cli.common, args).await,
+            Command::Config(args) => config::run(&cli.common, args),
+            Command::Completions(args) => completions::run(args),
+            Command::Man(args) => man::run(args),
         }
     });
     done.unwrap_or_else(|failure| failure.asking(&cli.common.connection.endpoints()).report())

@@ -18,6 +18,13 @@ pub(crate) struct View {
     pub(crate) json: Value,
 }
 
+impl View {
+    pub(crate) fn new(text: &impl fmt::Display, json: Value) -> Self {
+        let text = text.to_string();
+        Self { text, json }
+    }
+}
+
 /// Prints a result to standard output.
 pub(crate) fn print(format: Format, view: &View) -> io::Result<()> {
     let mut stdout = io::stdout().lock();

@@ -19,10 +19,7 @@ pub(crate) async fn run(common: &Common, args: &Status) -> Result<ExitCode, Fail
         let ctx = new(&client).with_timeout(timeout);
         let view = &queue(ctx, args.name.as_bytes().clone()).await?;
         let name = &args.name;
-        Ok(View {
-            text: Text { name, view }.to_string(),
-            json: json(name, view),
-        })
+        Ok(View::new(&Text { name, view }, json(name, view)))
     };
     if args.watch {
         let prefix = args.name.queue_prefix();

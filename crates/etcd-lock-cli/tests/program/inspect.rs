@@ -8,17 +8,20 @@ use crate::etcd::Etcd;
 use crate::program::Program;
 use crate::terminal::Terminal;
 
-crate::tests_on!([served real] {
+crate::tests_on!(only served {
     a_free_lock_has_no_holder
     a_status_names_holder_and_waiters_in_their_order
     a_status_names_what_is_no_entry
-    a_list_names_each_lock_below_a_prefix
     a_list_has_many_pages
-    a_broken_hold_is_the_next_ones_at_once
     a_hold_with_another_lease_is_not_broken
     a_broken_hold_can_end_all_that_its_lease_holds
-    a_view_in_a_pipe_is_a_line_for_each_change
     a_view_at_a_terminal_is_drawn_anew
+});
+
+crate::tests_on!([served real] {
+    a_list_names_each_lock_below_a_prefix
+    a_broken_hold_is_the_next_ones_at_once
+    a_view_in_a_pipe_is_a_line_for_each_change
 });
 
 async fn a_free_lock_has_no_holder(etcd: &Etcd) {

@@ -6,11 +6,14 @@ mod etcd;
 mod program;
 mod terminal;
 
+mod bench;
 mod connection;
+mod doctor;
 mod etcdctl;
 mod inspect;
 mod keys;
 mod no_etcd;
+mod pages;
 mod run_busy;
 mod run_killed;
 mod run_lost;
@@ -20,12 +23,16 @@ mod run_signals;
 mod run_status;
 mod run_terminal;
 mod serve;
+mod settings;
 mod usage;
 
-/// Makes a module of tests for each kind of etcd, from functions that take one.
+/// Makes a module of tests for each kind of etcd, or for one kind only, from functions that take one.
 macro_rules! tests_on {
     ([$($etcd:ident)+] $tests:tt) => {
         $(mod $etcd { $crate::tests_on!($etcd $tests); })+
+    };
+    (only $etcd:ident $tests:tt) => {
+        mod only { $crate::tests_on!($etcd $tests); }
     };
     ($etcd:ident { $($test:ident)+ }) => {
         $(#[tokio::test]

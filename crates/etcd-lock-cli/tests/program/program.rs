@@ -18,6 +18,7 @@ pub(crate) fn etcd_lock() -> Command {
     // Started in the background by some shell, the tests may have been told to ignore signals.
     let mut command = Command::new("/usr/bin/env");
     command.args(["--default-signal", env!("CARGO_BIN_EXE_etcd-lock")]);
+    command.env("XDG_CONFIG_HOME", "/no/such/directory");
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("ETCD_LOCK_") || text.starts_with("ETCDCTL_") {

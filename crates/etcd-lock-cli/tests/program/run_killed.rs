@@ -7,7 +7,7 @@ use crate::program::Program;
 
 const POLITE: &str = "trap 'echo told; exit' TERM; echo held; while :; do sleep 0.02; done";
 
-crate::tests_on!([embedded served real] {
+crate::tests_on!([embedded] {
     a_program_that_is_killed_has_its_command_told
     a_program_that_is_killed_has_its_command_killed_if_that_is_its_choice
     a_program_that_is_killed_leaves_its_command_alone_if_that_is_its_choice

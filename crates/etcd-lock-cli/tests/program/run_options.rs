@@ -8,10 +8,13 @@ use crate::etcd::Etcd;
 use crate::program::{Program, etcd_lock};
 
 crate::tests_on!([served real] {
+    a_lock_is_held_for_its_least_time
+});
+
+crate::tests_on!(only served {
     a_line_for_the_shell_has_its_arguments
     a_remark_is_seen_in_the_status
     a_command_without_a_remark_is_seen_by_its_name
-    a_lock_is_held_for_its_least_time
     a_command_that_takes_longer_than_the_least_time_ends_the_hold
     a_lost_lock_is_not_held_for_its_least_time
     a_held_lock_is_skipped

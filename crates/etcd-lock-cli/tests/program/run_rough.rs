@@ -4,16 +4,18 @@ use nix::sys::signal::Signal;
 use tokio::process::Command;
 
 use crate::etcd::Etcd;
-use crate::program::{Program, etcd_lock};
+use crate::program::Program;
 
 /// How many wait for one lock at once.
 const CROWD: usize = 50;
 
 crate::tests_on!([served real] {
     of_a_crowd_one_runs_at_a_time
+});
+
+crate::tests_on!(only served {
     a_command_that_is_killed_leaves_nothing
     a_command_that_leaves_a_daemon_behind_has_ended
-    a_program_whose_release_gets_no_answer_ends_with_the_next_signal
 });
 
 /// The increments would lose some if two ran at once.
@@ -51,21 +53,6 @@ async fn a_command_that_leaves_a_daemon_behind_has_ended(etcd: &Etcd) {
         .await
         .with(0);
     etcd.nothing_is_left("rough").await;
-}
-
-/// Each of its requests is given up after a while in any case: it is the user that can't wait.
-async fn a_program_whose_release_gets_no_answer_ends_with_the_next_signal(etcd: &Etcd) {
-    let proxy = etcd_lock_testkit::real_etcd::proxy::Proxy::to(&etcd.endpoint()).await;
-    let mut command = etcd_lock();
-    command.args(["--endpoints", &proxy.endpoint(), "run", "rough", "--"]);
-    command.args(["sh", "-c", "echo held; read line; echo done; exit 7"]);
-    let mut program = Program::start(command);
-    assert_eq!(program.line().await, "held");
-    proxy.link().hold();
-    program.say("go on\n").await;
-    assert_eq!(program.line().await, "done");
-    program.signal(Signal::SIGTERM);
-    program.end_by_itself().await.with(7);
 }
 
 #[tokio::test]
