@@ -12,6 +12,7 @@ mod failover;
 mod features;
 mod model;
 mod mutants;
+mod pictures;
 mod seeds;
 mod sim;
 mod test;
@@ -83,6 +84,8 @@ enum Command {
         #[arg(long, value_name = "SEED", conflicts_with = "walks")]
         replay: Option<u64>,
     },
+    /// Record the program at a terminal, for the documentation.
+    Pictures,
     /// Simulate processes that lock, crash, stall and lose messages: one world for each seed.
     Sim {
         /// How many seeds.
@@ -151,6 +154,7 @@ fn run(command: Command) -> Result {
             ..
         } => model::walk(&sh, walks, start),
         Command::Model { .. } => model::run(&sh),
+        Command::Pictures => pictures::run(&sh),
         Command::Sim {
             mutants: Some(names),
             table,

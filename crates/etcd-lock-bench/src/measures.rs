@@ -8,6 +8,7 @@ mod heap;
 mod heartbeats;
 mod latency;
 mod processor;
+mod program;
 mod requests;
 mod uncontended;
 mod writes;
@@ -107,6 +108,9 @@ pub(crate) const ALL: &[Measure] = &[
     }),
     Measure::new("latency", |bench, report| {
         Box::pin(latency::measure(bench, report))
+    }),
+    Measure::new("program", |bench, report| {
+        Box::pin(program::measure(bench, report))
     }),
     Measure::new("one session", |bench, report| {
         Box::pin(hand_overs::one_session(bench, report))

@@ -105,14 +105,21 @@ impl fmt::Display for Who<'_> {
         else {
             return f.write_str("a client that says nothing of itself");
         };
-        // Anybody may have written it, also to change what a terminal shows.
-        let (user, host) = (user.escape_debug(), host.escape_debug());
-        write!(f, "{user}@{host}, process {pid}")?;
+        write!(f, "{}@{}, process {pid}", visible(user), visible(host))?;
         match note.is_empty() {
             true => Ok(()),
-            false => write!(f, " ({})", note.escape_debug()),
+            false => write!(f, " ({})", visible(note)),
         }
     }
+}
+
+/// A text without what could change a terminal: anybody may have written it.
+fn visible(text: &str) -> String {
+    let visible = text.chars().map(|char| match char {
+        '"' | '\'' | '\\' => char.to_string(),
+        _ => char.escape_debug().to_string(),
+    });
+    visible.collect()
 }
 
 /// A duration to the whole second.

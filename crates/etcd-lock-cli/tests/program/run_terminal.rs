@@ -235,7 +235,8 @@ async fn colours_are_for_terminals_that_want_them() {
         }
         let mut terminal = Terminal::start(&command);
         terminal.shows("etcd-lock:").await;
-        assert_eq!(terminal.colour(0, 0), colour);
+        let first = terminal.screen().cell(0, 0).unwrap();
+        assert_eq!(first.fgcolor(), colour);
         assert_eq!(terminal.end().await.0, Some(64));
     }
 }

@@ -8,15 +8,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::Stdio;
 use std::thread;
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::program::PATIENCE;
+/// How long is waited for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long is looked on at a time.
+const STEP: Duration = Duration::from_millis(10);
 
 const ROWS: u16 = 24;
 const COLUMNS: u16 = 120;
@@ -51,6 +56,9 @@ impl Terminal {
                 None => session.env_remove(name),
             };
         }
+        if let Some(directory) = command.get_current_dir() {
+            session.current_dir(directory);
+        }
         let child = session.spawn().unwrap();
         Self {
             output: read(keyboard.try_clone().unwrap()),
@@ -64,12 +72,9 @@ impl Terminal {
         }
     }
 
-    /// Starts a line of a shell that has job control.
+    /// Starts a shell that has job control.
     pub(crate) fn shell() -> Self {
-        let mut command = Command::new("env");
-        command.args(["--default-signal", "PS1=ready> ", "bash"]);
-        command.args(["--norc", "--noprofile", "--noediting", "-i"]);
-        Self::start(&command)
+        Self::start(&shell("ready> "))
     }
 
     /// Types keys.
@@ -87,40 +92,56 @@ impl Terminal {
         self.until(text, |screen| !screen.contains(text)).await;
     }
 
-    /// The colour of a place of the screen.
-    pub(crate) fn colour(&self, row: u16, column: u16) -> vt100::Color {
-        self.screen.screen().cell(row, column).unwrap().fgcolor()
+    /// What is seen now.
+    pub(crate) fn screen(&self) -> &vt100::Screen {
+        self.screen.screen()
+    }
+
+    /// Looks on for a while. Returns whether anybody has the terminal open still.
+    pub(crate) async fn watch(&mut self, time: Duration) -> bool {
+        let reading = async {
+            while let Some(bytes) = self.output.recv().await {
+                self.screen.process(&bytes);
+            }
+        };
+        timeout(time, reading).await.is_err()
     }
 
     /// Waits for the end of all that is at the terminal. Returns the first program's status, and what is on the screen.
     pub(crate) async fn end(mut self) -> (Option<i32>, String) {
-        let ending = async {
-            while let Some(bytes) = self.output.recv().await {
-                self.screen.process(&bytes);
-            }
-            self.child.wait().await.unwrap()
-        };
-        let end = timeout(PATIENCE, ending).await;
+        let ended = !self.watch(PATIENCE).await;
         let shown = self.screen.screen().contents();
-        let Ok(status) = end else {
-            panic!("it did not end, and shows {shown:?}");
-        };
-        (status.code(), shown)
+        assert!(ended, "it did not end, and shows {shown:?}");
+        (self.child.wait().await.unwrap().code(), shown)
     }
 
     async fn until(&mut self, text: &str, is_there: impl Fn(&str) -> bool) -> String {
+        let limit = Instant::now() + PATIENCE;
         loop {
             let shown = self.screen.screen().contents();
             if is_there(&shown) {
                 return shown;
             }
-            match timeout(PATIENCE, self.output.recv()).await {
-                Ok(Some(bytes)) => self.screen.process(&bytes),
-                Ok(None) => panic!("it ended, for {text:?}, with {shown:?}"),
-                Err(_) => panic!("it stays, for {text:?}, at {shown:?}"),
-            }
+            assert!(
+                Instant::now() < limit,
+                "it stays, for {text:?}, at {shown:?}"
+            );
+            let is_open = self.watch(STEP).await;
+            assert!(
+                is_open || is_there(&self.screen.screen().contents()),
+                "it ended, for {text:?}, with {shown:?}"
+            );
         }
     }
+}
+
+/// A shell that people type at.
+pub(crate) fn shell(prompt: &str) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal", "bash"]);
+    command.args(["--norc", "--noprofile", "--noediting", "-i"]);
+    command.env("PS1", prompt);
+    command
 }
 
 /// Both ends of a pseudo-terminal. Nothing that is started elsewhere meanwhile has them as well: it would keep them open.
