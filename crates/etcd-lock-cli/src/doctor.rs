@@ -26,7 +26,8 @@ changed on etcd: a lease of a few seconds is granted and revoked.
 
 With -o json it is an object: status is the exit status, and checks has an object for each
 line: subject, verdict (ok, warn, fail), status, text, advice (or null), and details: for an
-endpoint member_id, cluster_id, revision, raft_term, first_ms, median_ms, worst_ms.
+endpoint member_id, cluster_id, revision, raft_term, version, leader_id, database_bytes,
+first_ms, median_ms, worst_ms.
 
 Examples:
   etcd-lock doctor

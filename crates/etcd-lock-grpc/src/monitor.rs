@@ -13,15 +13,13 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use etcd_lock_core::Error;
 use etcd_lock_proto::etcdserverpb as pb;
 use futures_util::future::BoxFuture;
-use pb::maintenance_client::MaintenanceClient;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::endpoint::{Endpoint, SLOW};
 use crate::health::EndpointState;
 use crate::held_up::catch_up;
-use crate::pool::Purpose;
-use crate::status;
+use crate::member_status;
 
 /// A task that is so late doesn't run any more, or its runtime is held up.
 const LATE: Duration = Duration::from_secs(1);
@@ -226,14 +224,9 @@ async fn ask(endpoint: Arc<Endpoint>, limit: Duration) {
 
 /// The fault of an endpoint that answers, if there is one.
 async fn status(endpoint: &Arc<Endpoint>, limit: Duration) -> Result<Option<String>, Error> {
-    let slot = endpoint.slot(Purpose::Short).await?;
-    let mut client = MaintenanceClient::new(slot.channel);
-    let mut request = tonic::Request::new(pb::StatusRequest {});
-    request.set_timeout(limit);
-    let reply = match client.status(request).await {
-        Ok(reply) => reply.into_inner(),
-        Err(status) => {
-            let failure = status::failure(status, endpoint.name(), true);
+    let reply = match member_status::ask(endpoint, limit).await {
+        Ok(reply) => reply,
+        Err(failure) => {
             if failure.is_heard {
                 endpoint.hear();
             }

@@ -1,11 +1,15 @@
 //! The transport over gRPC.
 
-use etcd_lock_core::Result;
+use std::time::Duration;
 
-use crate::Options;
+use etcd_lock_core::{Error, ErrorKind, Result};
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
 use crate::builder::Builder;
 use crate::info::Info;
 use crate::layers::{Layered, Wire};
+use crate::{MemberStatus, Options, member_status};
 
 /// Carries requests to an etcd over gRPC. Clones share their connections.
 ///
@@ -48,5 +52,29 @@ impl GrpcTransport {
     #[must_use]
     pub fn info(&self) -> Info {
         self.streams.info()
+    }
+
+    /// Asks all endpoints at once for the status of their members. An endpoint that doesn't answer within `limit` fails alone.
+    /// The result has the endpoints' names, in their order.
+    ///
+    /// No request depends on this, and it has no part in which endpoints are asked.
+    ///
+    /// # Cancel safety
+    /// It only reads.
+    pub async fn member_status(&self, limit: Duration) -> Vec<(String, Result<MemberStatus>)> {
+        let endpoints = self.streams.endpoints();
+        let asking = endpoints.iter().map(|endpoint| async move {
+            let asked = timeout(limit, member_status::ask(endpoint, limit)).await;
+            let result = match asked {
+                Ok(Ok(reply)) => Ok(reply.into()),
+                Ok(Err(failure)) => Err(failure.error),
+                Err(_) => {
+                    let text = format!("{} did not answer within {limit:?}", endpoint.name());
+                    Err(Error::new(ErrorKind::Timeout, text))
+                }
+            };
+            (endpoint.name().to_owned(), result)
+        });
+        join_all(asking).await
     }
 }

@@ -22,6 +22,7 @@ use v3lockpb::lock_client::LockClient;
 use crate::attempt::attempt;
 use crate::auth::Pass;
 use crate::connection::Channel;
+use crate::endpoint::Endpoint;
 use crate::endpoints::Endpoints;
 use crate::info::Info;
 use crate::layers::{Call, Reply, Request, Streams};
@@ -48,6 +49,10 @@ impl Wire {
 
     pub(crate) fn info(&self) -> Info {
         self.0.info()
+    }
+
+    pub(crate) fn endpoints(&self) -> Arc<[Arc<Endpoint>]> {
+        self.0.list()
     }
 }
 

@@ -61,6 +61,6 @@ async fn owners(etcd: &Etcd<'_>, name: &LockName) -> Vec<Owner> {
     let owners = reply
         .kvs
         .iter()
-        .filter_map(|kv| Owner::from_bytes(&kv.value));
+        .filter_map(|kv| Owner::from_entry(&kv.value));
     owners.collect()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_lock::core::{CallOptions, ResponseHeader};
-use etcd_lock::grpc::{Config, GrpcTransport};
+use etcd_lock::grpc::{Config, GrpcTransport, MemberStatus};
 use etcd_lock::kv::RangeRequest;
 use etcd_lock::memory::MemoryEtcd;
 use etcd_lock::{Error, ErrorKind, LockName, Result, Timeout, Transport, in_memory};
@@ -28,6 +28,8 @@ const SLOW: Duration = Duration::from_millis(500);
 pub(super) struct Endpoint {
     pub(super) name: String,
     pub(super) transport: Arc<dyn Transport>,
+    /// The same, where it is over gRPC.
+    grpc: Option<GrpcTransport>,
 }
 
 impl Endpoint {
@@ -35,6 +37,7 @@ impl Endpoint {
         Self {
             name: "embedded".to_owned(),
             transport: in_memory(MemoryEtcd::new()).transport().clone(),
+            grpc: None,
         }
     }
 
@@ -46,7 +49,8 @@ impl Endpoint {
             match GrpcTransport::connect([name], options) {
                 Ok(transport) => all.push(Self {
                     name: name.clone(),
-                    transport: Arc::new(transport),
+                    transport: Arc::new(transport.clone()),
+                    grpc: Some(transport),
                 }),
                 Err(error) => report.add(Check::error(name, "", &error, "correct --endpoints")),
             }
@@ -73,6 +77,8 @@ pub(super) struct Answer {
     first: Duration,
     /// How long each read took after that, the shortest first.
     reads: Vec<Duration>,
+    /// What the member says of itself. Some users may not ask.
+    status: Option<MemberStatus>,
 }
 
 /// Asks all endpoints at once, so that a silent one costs its own time alone. They are returned in their order.
@@ -86,7 +92,7 @@ pub(super) async fn probe(
     for (number, endpoint) in endpoints.into_iter().enumerate() {
         let request = RangeRequest::key(key.clone());
         tasks.spawn(async move {
-            let asked = timeout(limit, ask(endpoint.transport.as_ref(), request));
+            let asked = timeout(limit, ask(&endpoint, request, limit));
             let answer = asked.await.unwrap_or_else(|_| Err(silent(limit)));
             (number, Probe { endpoint, answer })
         });
@@ -100,8 +106,9 @@ fn silent(limit: Duration) -> Error {
     Error::new(ErrorKind::Timeout, format!("no answer within {limit:?}"))
 }
 
-/// Reads a key some times. Whether it exists doesn't matter.
-async fn ask(etcd: &dyn Transport, request: RangeRequest) -> Result<Answer> {
+/// Reads a key some times, whether it exists or not, and asks for the member's status.
+async fn ask(endpoint: &Endpoint, request: RangeRequest, limit: Duration) -> Result<Answer> {
+    let etcd = &endpoint.transport;
     let options = CallOptions::new(Timeout::Infinity);
     let began = Instant::now();
     let reply = etcd.range(request.clone(), options).await;
@@ -120,11 +127,16 @@ async fn ask(etcd: &dyn Transport, request: RangeRequest) -> Result<Answer> {
         }
     }
     reads.sort_unstable();
+    let status = match &endpoint.grpc {
+        Some(grpc) => grpc.member_status(limit).await.pop(),
+        None => None,
+    };
     Ok(Answer {
         header,
         refusal,
         first,
         reads,
+        status: status.and_then(|(_, status)| status.ok()),
     })
 }
 
@@ -158,9 +170,19 @@ fn line(probe: &Probe) -> Check {
         Ok(answer) => answer,
         Err(error) => return Check::error(&subject, "", error, advice(error)),
     };
-    let check = match answer.worst() > SLOW {
-        true => Check::warn(&subject, answer.to_string(), SLOW_ADVICE),
-        false => Check::ok(subject, answer.to_string()),
+    let errors = answer.status.iter().flat_map(|status| &status.errors);
+    let errors: Vec<_> = errors.map(String::as_str).collect();
+    let check = if !errors.is_empty() {
+        let text = format!("{answer}; it says: {}", errors.join(", "));
+        Check::warn(
+            &subject,
+            text,
+            "see etcdctl alarm list, and the log of the etcd",
+        )
+    } else if answer.worst() > SLOW {
+        Check::warn(&subject, answer.to_string(), SLOW_ADVICE)
+    } else {
+        Check::ok(subject, answer.to_string())
     };
     check.with_details(answer.json())
 }
@@ -181,6 +203,9 @@ impl Answer {
             "cluster_id": header.map(|header| format!("{:x}", header.cluster_id)),
             "revision": header.map(|header| header.revision.get()),
             "raft_term": header.map(|header| header.raft_term),
+            "version": self.status.as_ref().map(|status| &status.version),
+            "leader_id": self.status.as_ref().and_then(|status| status.leader).map(|id| format!("{id:x}")),
+            "database_bytes": self.status.as_ref().map(|status| status.database_bytes),
             "first_ms": millis(self.first),
             "median_ms": millis(self.median()),
             "worst_ms": millis(self.worst()),
@@ -197,6 +222,18 @@ impl fmt::Display for Answer {
                 header.member_id, header.cluster_id, header.revision, header.raft_term
             )?,
             None => f.write_str("it answers, and this user may not read")?,
+        }
+        if let Some(status) = &self.status {
+            let mebibytes = status.database_bytes as f64 / f64::from(1 << 20);
+            write!(
+                f,
+                "; etcd {}, a database of {mebibytes:.1} MiB",
+                status.version
+            )?;
+            match status.leader {
+                Some(leader) => write!(f, ", led by {leader:x}")?,
+                None => f.write_str(", without a leader")?,
+            }
         }
         write!(
             f,

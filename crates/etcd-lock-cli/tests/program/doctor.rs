@@ -38,7 +38,8 @@ async fn all_is_well_and_nothing_is_left(etcd: &Etcd) {
 
 async fn owner_with_a_clock_ahead_of_ours_is_warned_of(etcd: &Etcd) {
     let owner = Owner::current().with_since(SystemTime::now() + Duration::from_secs(60));
-    let put = TxnRequest::new().and_then(PutRequest::new("name/1f", owner.to_bytes()));
+    let value = [b"etcd-lock/1 000000000000001f ", &*owner.to_bytes()].concat();
+    let put = TxnRequest::new().and_then(PutRequest::new("name/1f", value));
     let client = etcd.client();
     client
         .transport()
@@ -100,6 +101,8 @@ async fn members_of_one_cluster_are_told() {
     let endpoints = etcd.endpoints().join(",");
     let end = end_of(["doctor", "--endpoints", &endpoints]).await.with(0);
     has_line(&end, "ok    cluster: 3 endpoints are 3 members of cluster ");
+    assert_eq!(end.stdout.matches("; etcd 3.").count(), 3, "{end:?}");
+    assert_eq!(end.stdout.matches(", led by ").count(), 3, "{end:?}");
 }
 
 #[tokio::test]
