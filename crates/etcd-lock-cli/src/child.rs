@@ -169,7 +169,7 @@ impl Child {
 
     /// Lets a stopped command go on.
     pub(crate) fn resume(&mut self) {
-        if self.group == Group::Front && is_in_front() {
+        if self.group == Group::Front && is_ours_in_front() {
             start::give_terminal(self.pid);
             self.is_in_front = true;
         }
@@ -186,7 +186,7 @@ impl Child {
                 let has_hung_up = tcgetpgrp(io::stdin()).is_err();
                 signal == Signal::SIGHUP && self.is_in_front && has_hung_up
             }
-            Group::Shared => typed && is_in_front(),
+            Group::Shared => typed && is_ours_in_front(),
         };
         if !has_it {
             self.signal(signal);
@@ -239,7 +239,7 @@ impl Group {
     /// The right one for where this program runs.
     fn here() -> Self {
         match (
-            io::stdin().is_terminal() && is_in_front(),
+            io::stdin().is_terminal() && is_ours_in_front(),
             is_pipe(io::stdout()),
         ) {
             (false, _) => Self::Own,
@@ -281,7 +281,7 @@ async fn told_to_stop(stops: &mut Option<unix::Signal>) {
 }
 
 /// Whether the terminal at the standard input is our group's.
-fn is_in_front() -> bool {
+fn is_ours_in_front() -> bool {
     tcgetpgrp(io::stdin()).is_ok_and(|front| front == getpgrp())
 }
 
