@@ -245,6 +245,29 @@ async fn reads_that_are_answered_by_members_of_different_revisions_are_repeated(
     assert!(waiting.await.unwrap().is_held());
 }
 
+/// A caller without a session reads its entry once more when it was granted the lock by an event.
+#[tokio::test(start_paused = true)]
+async fn a_grant_is_not_given_up_for_an_answer_of_a_member_that_is_behind() {
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    faulty.fall_behind();
+    let holder = request(faulty.etcd(), "a").await;
+    let holder = faulty.etcd().lock(holder, INFINITE).await.unwrap();
+    let queue = Queue::new(faulty.clone());
+    let next = request(faulty.etcd(), "a").await;
+    let key = next.key();
+    let waiting = tokio::spawn(async move { queue.lock(next, INFINITE).await });
+    until_keys(faulty.etcd(), "a", 2).await;
+    sleep(Duration::from_secs(1)).await;
+    let reads = AtomicUsize::new(0);
+    faulty.on_calls(move |call| {
+        let is_first = call == CallKind::Range && reads.fetch_add(1, SeqCst) == 0;
+        is_first.then_some(CallFault::StaleRead)
+    });
+    delete(faulty.etcd(), &holder.key).await;
+    assert_eq!(waiting.await.unwrap().unwrap().key, key);
+    assert_eq!(keys(faulty.etcd(), "a").await, [key.as_bytes().clone()]);
+}
+
 /// The tasks of a session hand the lock over among themselves, and none of that renews it.
 #[tokio::test(start_paused = true)]
 async fn tasks_stop_handing_over_a_hold_whose_entry_was_deleted() {

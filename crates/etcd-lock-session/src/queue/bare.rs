@@ -70,12 +70,18 @@ impl Inner {
         Err(self.why(refusal, request.lease).await)
     }
 
-    /// Whether the entry of a grant exists. The wait goes on until a server answers.
+    /// Whether the entry of a grant exists. The wait goes on until a server answers that is not behind the grant: one that is
+    /// may not know the entry yet.
     async fn is_there(&self, grant: &Grant) -> Result<bool, Refusal> {
         let mut backoff = Backoff::with(&self.tuning);
         loop {
             let read = RangeRequest::key(&grant.key).keys_only();
             match self.transport.range(read, CallOptions::default()).await {
+                Ok(reply) if reply.header.revision < grant.header.revision => {
+                    tracing::debug!(
+                        "can't confirm a grant at a server that is behind, trying again"
+                    );
+                }
                 Ok(reply) => {
                     let created = reply.kvs.first().map(|kv| kv.create_revision);
                     return Ok(created == Some(grant.token.create_revision()));

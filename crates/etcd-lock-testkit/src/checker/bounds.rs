@@ -47,7 +47,11 @@ pub(super) fn outlived(state: &State, grant: &Grant, gone: &Gone) -> Option<Stri
     // It is told of the end of the lease by the keep-alives, as a guard is of the end of an entry by reads.
     let since = match grant.mode {
         Mode::Guard => gone.at,
-        Mode::Lease => lease.and_then(|lease| lease.ended)?.0.max(gone.at),
+        // A lease that has come back is kept alive like any other: that it was gone meanwhile is told to nobody.
+        Mode::Lease => {
+            let ended = lease.filter(|lease| !lease.exists);
+            ended.and_then(|lease| lease.ended)?.0.max(gone.at)
+        }
     };
     let ttl = lease.map_or(0, |lease| lease.ttl);
     let passed = state.own_time_since(grant.client, since);

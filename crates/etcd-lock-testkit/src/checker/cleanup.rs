@@ -59,7 +59,7 @@ fn orphan(state: &State, lock: &str, entry: &Entry, queued: &Queued, report: &mu
 
 fn leases(state: &State, report: &mut Report) {
     for (id, lease) in &state.leases {
-        let Some(began) = lease.began.filter(|_| lease.exists()) else {
+        let Some(began) = lease.began.filter(|_| lease.exists) else {
             continue;
         };
         let died = state.died.get(&lease.owner).copied();
@@ -83,6 +83,22 @@ mod tests {
     use super::super::testing::{Case, SECOND};
     use super::{ATTEMPT, Rule::Leak};
     use crate::history::Author;
+
+    #[test]
+    fn a_lease_that_comes_back_after_its_session_is_gone_after_its_time() {
+        let mut case = Case::new();
+        case.asks(1);
+        case.gives_up(1);
+        case.closes(1);
+        case.lease_ends(1, Author::Stranger);
+        case.lease_ends(3, Author::Stranger);
+        case.passes(20 * SECOND);
+        case.lease_begins(1);
+        case.passes(11 * SECOND);
+        case.finds(&[]);
+        case.passes(SECOND);
+        case.finds(&[Leak]);
+    }
 
     #[test]
     fn an_entry_that_was_given_up_is_gone_soon() {

@@ -16,7 +16,7 @@ use etcd_lock_core::ErrorKind;
 
 use super::bounds::{attempt, notice};
 use super::report::Report;
-use super::state::{State, Wait};
+use super::state::{Lease, State, Wait};
 use super::{Rule, Violation};
 use crate::history::{Fact, How, Micros};
 
@@ -78,10 +78,9 @@ fn is_entailed(state: &State, wait: &Wait, kind: ErrorKind) -> Result<(), &'stat
                 }),
             "nobody had deleted its entry, and its lease could be renewed",
         ),
-        ErrorKind::LeaseNotFound => entailed(
-            lease.is_none_or(|lease| !lease.exists()),
-            "its lease is there",
-        ),
+        ErrorKind::LeaseNotFound => {
+            entailed(lease.is_none_or(Lease::was_missing), "its lease is there")
+        }
         ErrorKind::Closed => entailed(
             lease.is_none_or(|lease| lease.closed.is_some()),
             "its session was not closed",

@@ -241,6 +241,28 @@ mod tests {
         case.finds(&[Exclusion]);
     }
 
+    /// A request for it that was repeated is executed once more, late.
+    #[test]
+    fn a_claim_by_a_lease_that_comes_back_lasts_until_it_ends_again() {
+        let mut case = Case::new();
+        case.enters(1, 5);
+        case.granted_in_mode(1, 5, Mode::Lease);
+        case.leaves(5, Author::Stranger);
+        case.lease_ends(1, Author::Stranger);
+        case.passes(2 * SECOND);
+        case.lease_begins(1);
+        case.passes(60 * SECOND);
+        case.claims(5);
+        case.finds(&[]);
+        case.lease_ends(1, Author::Stranger);
+        case.passes(3 * SECOND);
+        case.claims(5);
+        case.finds(&[]);
+        case.passes(1);
+        case.claims(5);
+        case.finds(&[Exclusion]);
+    }
+
     #[test]
     fn a_claim_under_an_entry_that_never_was_is_found() {
         let mut case = Case::new();

@@ -67,8 +67,11 @@ pub(super) struct Gone {
 pub(super) struct Lease {
     pub(super) owner: Client,
     pub(super) ttl: Micros,
+    /// The last time, as of the end: one that has ended comes back where a repeated request for it is executed late.
     pub(super) began: Option<Micros>,
     pub(super) ended: Option<(Micros, Author)>,
+    /// Whether it is on the server.
+    pub(super) exists: bool,
     pub(super) closed: Option<Micros>,
 }
 
@@ -100,9 +103,9 @@ pub(super) struct Grant {
 }
 
 impl Lease {
-    /// Whether it is on the server.
-    pub(super) const fn exists(&self) -> bool {
-        self.began.is_some() && self.ended.is_none()
+    /// Whether it did not exist at some time until now.
+    pub(super) const fn was_missing(&self) -> bool {
+        self.began.is_none() || self.ended.is_some()
     }
 }
 

@@ -293,6 +293,10 @@ impl Case {
         self.add(Fact::Refused { client, kind });
     }
 
+    pub(super) fn lease_begins(&mut self, lease: i64) {
+        self.add(Fact::LeaseBegan { lease });
+    }
+
     pub(super) fn lease_ends(&mut self, lease: i64, by: Author) {
         self.add(Fact::LeaseEnded { lease, by });
     }

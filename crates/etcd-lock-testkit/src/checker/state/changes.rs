@@ -26,12 +26,14 @@ impl State {
             } => self.left(lock, entry, *by),
             Fact::LeaseBegan { lease } => {
                 if let Some(lease) = self.leases.get_mut(lease) {
-                    lease.began.get_or_insert(now);
+                    lease.began = Some(now);
+                    lease.exists = true;
                 }
             }
             Fact::LeaseEnded { lease, by } => {
                 if let Some(lease) = self.leases.get_mut(lease) {
-                    lease.ended.get_or_insert((now, *by));
+                    lease.ended = Some((now, *by));
+                    lease.exists = false;
                 }
             }
             Fact::Disturbed { process, until, .. } => {
@@ -57,6 +59,7 @@ impl State {
                     ttl: *ttl,
                     began: None,
                     ended: None,
+                    exists: false,
                     closed: None,
                 };
                 self.leases.entry(*lease).or_insert(new);
