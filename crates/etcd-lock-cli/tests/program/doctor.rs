@@ -17,6 +17,9 @@ use crate::program::{End, end_of};
 
 crate::tests_on!([served real] {
     all_is_well_and_nothing_is_left
+});
+
+crate::tests_on!(only served {
     owner_with_a_clock_ahead_of_ours_is_warned_of
 });
 

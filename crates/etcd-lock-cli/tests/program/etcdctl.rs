@@ -6,9 +6,12 @@ use crate::etcd::Etcd;
 use crate::program::Program;
 
 crate::tests_on!([served real] {
-    etcdctl_runs_a_command_under_a_lock
     etcdctl_waits_for_us
     we_wait_for_etcdctl
+});
+
+crate::tests_on!(only served {
+    etcdctl_runs_a_command_under_a_lock
 });
 
 async fn etcdctl_runs_a_command_under_a_lock(etcd: &Etcd) {

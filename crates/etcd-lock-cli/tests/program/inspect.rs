@@ -9,6 +9,8 @@ use crate::program::Program;
 use crate::terminal::Terminal;
 
 crate::tests_on!(only served {
+    a_list_names_each_lock_below_a_prefix
+    a_view_in_a_pipe_is_a_line_for_each_change
     a_free_lock_has_no_holder
     a_status_names_holder_and_waiters_in_their_order
     a_status_names_what_is_no_entry
@@ -19,9 +21,7 @@ crate::tests_on!(only served {
 });
 
 crate::tests_on!([served real] {
-    a_list_names_each_lock_below_a_prefix
     a_broken_hold_is_the_next_ones_at_once
-    a_view_in_a_pipe_is_a_line_for_each_change
 });
 
 async fn a_free_lock_has_no_holder(etcd: &Etcd) {

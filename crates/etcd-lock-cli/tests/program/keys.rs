@@ -5,14 +5,14 @@ use crate::etcd::Etcd;
 crate::tests_on!([served real] {
     a_lock_is_held_until_it_is_unlocked
     what_is_printed_gives_back_any_lock
-    unlocking_again_is_harmless
     an_unlock_leaves_a_shared_lease_alone
-    a_lease_ends_what_nobody_unlocks
-    nothing_is_left_of_what_cant_be_told
-    a_wait_longer_than_the_lease_gets_the_lock_for_all_of_its_time
 });
 
 crate::tests_on!(only served {
+    unlocking_again_is_harmless
+    a_lease_ends_what_nobody_unlocks
+    nothing_is_left_of_what_cant_be_told
+    a_wait_longer_than_the_lease_gets_the_lock_for_all_of_its_time
     a_script_holds_a_lock_over_several_commands
     a_lock_that_is_gone_is_not_renewed
 });

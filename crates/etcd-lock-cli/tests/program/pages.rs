@@ -1,7 +1,6 @@
 //! Help, man pages, completions and the version, which all come from one definition.
 
 use std::fs;
-use std::process::Command;
 
 use crate::etcd::Etcd;
 use crate::program::{Program, end_of, etcd_lock};
@@ -145,14 +144,9 @@ async fn man_page_of_each_command_is_written() {
     for name in names.iter().map(String::as_str).chain(["etcd-lock"]) {
         let file = pages.join(format!("{name}.1"));
         check_page(name, &fs::read_to_string(&file).unwrap());
-        if which::which("groff").is_ok() {
-            let mut groff = Command::new("groff");
-            groff.args(["-man", "-Tutf8", "-ww", "-z"]).arg(&file);
-            let output = groff.output().unwrap();
-            let warnings = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success() && warnings.is_empty(), "{warnings}");
-        }
     }
+    // What is hidden in the help has no page either.
+    assert_eq!(fs::read_dir(&pages).unwrap().count(), names.len() + 1);
 }
 
 fn check_page(name: &str, page: &str) {

@@ -5,9 +5,12 @@ use crate::program::Program;
 
 crate::tests_on!([served real] {
     without_waiting_a_held_lock_ends_with_75
+    a_wait_ends_with_the_holders_end
+});
+
+crate::tests_on!(only served {
     a_wait_that_runs_out_ends_with_75
     the_status_for_busy_is_the_users_choice
-    a_wait_ends_with_the_holders_end
     a_quiet_wait_says_nothing
     nobody_has_to_listen
 });

@@ -19,12 +19,15 @@ const CARELESS: &str = "(trap '' TERM; sleep 60; :) & echo held; exec sleep 60";
 crate::tests_on!([served real] {
     a_revoked_lease_ends_the_command
     a_deleted_key_ends_the_command
+    a_pause_longer_than_the_lease_ends_the_command
+});
+
+crate::tests_on!(only served {
     a_command_that_doesnt_listen_is_killed
     what_the_command_left_behind_is_killed
     the_command_can_be_killed_at_once
     the_command_can_be_left_alone
     a_wait_without_its_lease_ends
-    a_pause_longer_than_the_lease_ends_the_command
     a_command_that_ended_during_such_a_pause_was_not_under_the_lock
 });
 
@@ -144,11 +147,10 @@ async fn an_etcd_that_is_gone_ends_the_command_in_time() {
 /// The other way round: the command has ended, and nobody is there to be told.
 #[tokio::test]
 async fn the_end_doesnt_wait_for_an_etcd_that_is_gone() {
-    for mut etcd in [Etcd::served().await, Etcd::real().await] {
-        let program = hold(&etcd, &["--ttl", "60s"], "echo held; cat; exit 7").await;
-        etcd.kill();
-        program.end().await.with(7);
-    }
+    let mut etcd = Etcd::served().await;
+    let program = hold(&etcd, &["--ttl", "60s"], "echo held; cat; exit 7").await;
+    etcd.kill();
+    program.end().await.with(7);
 }
 
 async fn hold(etcd: &Etcd, options: &[&str], script: &str) -> Program {

@@ -14,7 +14,7 @@ const SIGNALS: [Signal; 6] = [
     Signal::SIGUSR2,
 ];
 
-crate::tests_on!([served real] {
+crate::tests_on!(only served {
     a_signal_is_handed_on
     a_command_that_a_signal_ends_tells
     a_signal_ends_a_wait

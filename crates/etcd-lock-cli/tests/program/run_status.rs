@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::etcd::Etcd;
 use crate::program::Program;
 
-crate::tests_on!([embedded served real] {
+crate::tests_on!([embedded served] {
     the_commands_status_is_ours
     everything_after_the_command_is_the_commands
     standard_input_passes_through
