@@ -3,12 +3,9 @@
 use crate::etcd::Etcd;
 use crate::program::Program;
 
-crate::tests_on!([served real] {
+crate::tests_on!(only served {
     without_waiting_a_held_lock_ends_with_75
     a_wait_ends_with_the_holders_end
-});
-
-crate::tests_on!(only served {
     a_wait_that_runs_out_ends_with_75
     the_status_for_busy_is_the_users_choice
     a_quiet_wait_says_nothing

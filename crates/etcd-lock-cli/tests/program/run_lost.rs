@@ -19,10 +19,10 @@ const CARELESS: &str = "(trap '' TERM; sleep 60; :) & echo held; exec sleep 60";
 crate::tests_on!([served real] {
     a_revoked_lease_ends_the_command
     a_deleted_key_ends_the_command
-    a_pause_longer_than_the_lease_ends_the_command
 });
 
 crate::tests_on!(only served {
+    a_pause_longer_than_the_lease_ends_the_command
     a_command_that_doesnt_listen_is_killed
     what_the_command_left_behind_is_killed
     the_command_can_be_killed_at_once
