@@ -64,9 +64,6 @@ pub(crate) enum Command {
     /// Serve an etcd in memory, for development and tests
     #[command(after_help = help::SERVE)]
     Serve(Serve),
-    /// Becomes a command under a lock: what `run` starts
-    #[command(hide = true)]
-    Start(Start),
     /// Check the way to etcd, and what is allowed there
     #[command(after_long_help = doctor::ABOUT)]
     Doctor(Doctor),
@@ -228,23 +225,6 @@ pub(crate) struct Serve {
     pub(crate) listen: String,
 }
 
-/// What becomes of the process that `run` starts.
-#[derive(Args, Debug)]
-pub(crate) struct Start {
-    /// The process that runs the command: without it there is nothing to begin
-    #[arg(long)]
-    pub(crate) parent: i32,
-    /// The signal that its death sends
-    #[arg(long, value_parser = signal)]
-    pub(crate) death_signal: Option<Signal>,
-    /// Whether the terminal is the command's
-    #[arg(long)]
-    pub(crate) front: bool,
-    /// The program's file, its name, and its arguments
-    #[arg(required = true, num_args = 2.., trailing_var_arg = true)]
-    pub(crate) command: Vec<OsString>,
-}
-
 /// How long to wait for a lock.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Wait {
@@ -283,7 +263,7 @@ fn lease(text: &str) -> Result<LeaseId, String> {
 }
 
 /// A signal by its name, with or without SIG, or by its number.
-fn signal(text: &str) -> Result<Signal, String> {
+pub(crate) fn signal(text: &str) -> Result<Signal, String> {
     let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
     let by_number = name.parse::<i32>().ok().map(Signal::try_from);

@@ -8,19 +8,16 @@ use std::time::Duration;
 
 use clap::Args;
 use etcd_lock::grpc::parse_duration;
-use etcd_lock::{LockName, Session, SessionOptions};
+use etcd_lock::{Error, LockName, Session, SessionOptions};
 use serde_json::{Map, Value, json};
-use tokio::time::timeout;
 
 use crate::args::{Common, Format, name};
 use crate::connection::Connected;
 use crate::exit::Failure;
+use crate::farewell::farewell;
 use crate::print::{View, print};
 use crate::signals::Signals;
 use work::{Kind, Measured, measure};
-
-/// How long the end may take when etcd doesn't answer: leases do the rest.
-const FAREWELL: Duration = Duration::from_secs(3);
 
 /// The part of the help that a script depends on.
 pub(crate) const ABOUT: &str = "\
@@ -60,7 +57,7 @@ pub(crate) async fn run(common: &Common, args: &Bench) -> Result<ExitCode, Failu
         result = all(&etcds, args, &mut sessions) => result,
         signal = signals.next() => Err(Failure::signal(signal as i32)),
     };
-    close(sessions).await;
+    farewell(close(sessions)).await;
     let results = Results(result?);
     print(args.output, &View::new(&results, results.json(args)))?;
     Ok(ExitCode::SUCCESS)
@@ -91,17 +88,11 @@ async fn all(
     Ok(results)
 }
 
-async fn close(sessions: Vec<Session>) {
-    let closing = async {
-        for session in sessions {
-            if let Err(error) = session.close().await {
-                tracing::debug!(%error, "a lease has to end by itself");
-            }
-        }
-    };
-    if timeout(FAREWELL, closing).await.is_err() {
-        tracing::debug!("no answer at the end, leases have to end by themselves");
+async fn close(sessions: Vec<Session>) -> Result<(), Error> {
+    for session in sessions {
+        session.close().await?;
     }
+    Ok(())
 }
 
 struct Results(Vec<(Kind, Measured)>);

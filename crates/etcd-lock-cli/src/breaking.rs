@@ -2,21 +2,19 @@
 
 use std::process::ExitCode;
 
-use etcd_lock::core::CallOptions;
 use etcd_lock::kv::{Compare, DeleteRequest, TxnRequest};
 use etcd_lock::session::QueueEntry;
-use etcd_lock::{Context, LockKey, Result, lease, new, queue};
+use etcd_lock::{Context, LockKey, Result, lease, queue};
 use serde_json::json;
 
 use crate::args::{Break, Common};
-use crate::connection::Connected;
 use crate::exit::{BUSY, Failure};
 use crate::print::{View, entry, print, raw, shell};
 
 /// Removes exactly the entry of the holder that is named.
 pub(crate) async fn run(common: &Common, args: &Break) -> Result<ExitCode, Failure> {
-    let Connected { client, timeout } = common.connection.open()?;
-    let ctx = new(&client).with_timeout(timeout);
+    let etcd = common.connection.open()?;
+    let ctx = etcd.context();
     let view = queue(ctx.clone(), args.name.as_bytes().clone()).await?;
     let holder = view.entries.into_iter().next();
     let Some(holder) = holder.filter(|holder| holder.lease == args.holder) else {
@@ -33,9 +31,9 @@ pub(crate) async fn run(common: &Common, args: &Break) -> Result<ExitCode, Failu
         ))
         .and_then(DeleteRequest::key(key))
         .idempotent();
-    let options = CallOptions::new(timeout.into());
     // Where it does not succeed the hold is gone as well: given back meanwhile, or removed by a request whose answer was lost.
-    client.transport().txn(delete, options).await?;
+    let transport = etcd.client.transport();
+    transport.txn(delete, etcd.options()).await?;
     if args.revoke {
         lease::revoke(ctx, holder.lease).await?;
     }

@@ -81,6 +81,7 @@ impl Child {
         };
         let mut command = Command::new(ourselves()?);
         command
+            .arg0(start::NAME)
             .args(start::arguments(death_signal, group == Group::Front))
             .args([program.file.as_os_str(), &program.name])
             .args(&program.args)
@@ -122,7 +123,7 @@ impl Child {
                     self.has_ended = true;
                     return Ok(Event::Ended);
                 }
-                // Where it isn't in front it was stopped by somebody who means it alone.
+                // Where the terminal isn't its own, the stop was meant for the command alone.
                 Some(_) if self.group == Group::Front => return Ok(Event::Stopped),
                 Some(_) => {}
                 None => {

@@ -9,7 +9,7 @@ use crate::args::Cli;
 use crate::connection::Connection;
 
 /// The commands that connect to no etcd.
-const LOCAL: [&str; 4] = ["completions", "man", "serve", "start"];
+const LOCAL: [&str; 3] = ["completions", "man", "serve"];
 
 /// The definition of the command line: of the help, the completions and the man pages, too.
 pub(crate) fn definition() -> Command {
@@ -17,7 +17,7 @@ pub(crate) fn definition() -> Command {
     let names = command.get_subcommands().map(|it| it.get_name().to_owned());
     let names: Vec<_> = names.filter(|name| !LOCAL.contains(&&**name)).collect();
     names.into_iter().fold(command, |command, name| {
-        command.mut_subcommand(name, Connection::augment_args)
+        command.mut_subcommand(name, |command| command.defer(Connection::augment_args))
     })
 }
 

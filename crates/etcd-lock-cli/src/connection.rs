@@ -10,9 +10,10 @@ use std::time::Duration;
 use clap::builder::ValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint, value_parser};
+use etcd_lock::core::CallOptions;
 use etcd_lock::grpc::Config;
 use etcd_lock::memory::MemoryEtcd;
-use etcd_lock::{Client, Result, connect, in_memory};
+use etcd_lock::{Client, Context, Result, connect, in_memory, new};
 
 use crate::config_file::{self, ConfigFile};
 use crate::exit::{Failure, say};
@@ -35,6 +36,18 @@ pub(crate) struct Connected {
     pub(crate) client: Client,
     /// How long it may take to answer.
     pub(crate) timeout: Duration,
+}
+
+impl Connected {
+    /// For the calls that take a context.
+    pub(crate) fn context(&self) -> Context {
+        new(&self.client).with_timeout(self.timeout)
+    }
+
+    /// For the calls of its transport.
+    pub(crate) fn options(&self) -> CallOptions {
+        CallOptions::new(self.timeout.into())
+    }
 }
 
 impl Connection {

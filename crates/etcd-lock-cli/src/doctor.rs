@@ -52,7 +52,7 @@ pub(crate) struct Doctor {
     output: Format,
 }
 
-/// Prints a line for each check. None of them waits longer than the timeout of a command, whatever is silent.
+/// Prints a line for each check. Each answer is waited for no longer than the timeout of a command.
 pub(crate) async fn run(common: &Common, args: &Doctor) -> Result<ExitCode, Failure> {
     let mut report = Report::default();
     examine(&common.connection, args.name.as_ref(), &mut report).await;

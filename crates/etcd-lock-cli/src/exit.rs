@@ -50,7 +50,7 @@ impl Failure {
     }
 
     /// Ended by a signal.
-    pub(crate) const fn signal(number: i32) -> Self {
+    pub(crate) fn signal(number: i32) -> Self {
         Self {
             status: signalled(number),
             what: None,
@@ -104,36 +104,27 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let (status, what, advice) = match error.kind() {
-            ErrorKind::InvalidArgument => {
-                return Self::new(USAGE, chain(&error)).advice("etcd-lock --help");
-            }
-            ErrorKind::Busy => (BUSY, "somebody else has the lock", "wait with --wait"),
-            ErrorKind::PermissionDenied => (
-                DENIED,
+        let status = status(error.kind());
+        let (what, advice) = match status {
+            USAGE => return Self::new(USAGE, chain(&error)).advice("etcd-lock --help"),
+            BUSY => ("somebody else has the lock", "wait with --wait"),
+            DENIED if error.kind() == ErrorKind::PermissionDenied => (
                 "etcd doesn't allow this user to do that",
                 "grant the user's role to read and write below the lock's name: see etcd-lock doctor NAME",
             ),
-            ErrorKind::Unauthenticated => (
-                DENIED,
+            DENIED => (
                 "etcd doesn't let this user in",
                 "log in with --user, and the password in --password-file or ETCDCTL_PASSWORD",
             ),
-            ErrorKind::LeaseNotFound | ErrorKind::Lost => (
-                LOST,
+            LOST => (
                 "the lock was lost",
                 "see its holder and its queue: etcd-lock status NAME",
             ),
-            ErrorKind::Protocol
-            | ErrorKind::Timeout
-            | ErrorKind::Unavailable
-            | ErrorKind::Unsupported => (
-                UNAVAILABLE,
+            UNAVAILABLE => (
                 "etcd doesn't answer",
                 "check --endpoints, and the members: etcd-lock doctor",
             ),
             _ => (
-                SOFTWARE,
                 "etcd failed",
                 "see more of it with -v; etcd's own log may say why",
             ),
@@ -155,10 +146,24 @@ pub(crate) fn say(text: &str) {
     line(Style::new(), "etcd-lock:", text);
 }
 
+/// The exit status for a kind of error.
+pub(crate) const fn status(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::InvalidArgument => USAGE,
+        ErrorKind::Busy => BUSY,
+        ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => DENIED,
+        ErrorKind::LeaseNotFound | ErrorKind::Lost => LOST,
+        ErrorKind::Protocol
+        | ErrorKind::Timeout
+        | ErrorKind::Unavailable
+        | ErrorKind::Unsupported => UNAVAILABLE,
+        _ => SOFTWARE,
+    }
+}
+
 /// The exit status that a shell reports for a process that a signal ended.
-pub(crate) const fn signalled(number: i32) -> u8 {
-    // Signals have numbers below 65.
-    128 | number.to_le_bytes()[0]
+pub(crate) fn signalled(number: i32) -> u8 {
+    u8::try_from(128 + number).unwrap_or(u8::MAX)
 }
 
 fn line(style: Style, label: &str, text: &str) {

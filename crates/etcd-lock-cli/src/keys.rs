@@ -4,14 +4,15 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use etcd_lock::{
-    Context, Error, ErrorKind, LeaseId, LockKey, Mutex, Owner, Revision, SessionOptions, Ttl,
-    lease, new,
+    Context, Error, ErrorKind, LeaseId, LockKey, Mutex, Owner, Revision, Session, SessionOptions,
+    Ttl, lease,
 };
 use serde_json::json;
 
 use crate::args::{Common, Lock, LockOutput, Renew, Unlock};
 use crate::connection::Connected;
 use crate::exit::Failure;
+use crate::farewell::farewell;
 use crate::print::{self, View, raw};
 use crate::signals::Signals;
 use crate::waiting::Waiting;
@@ -20,24 +21,21 @@ use crate::waiting::Waiting;
 /// and its time begins when the lock is granted: from then on nobody keeps it alive.
 pub(crate) async fn lock(common: &Common, args: &Lock) -> Result<ExitCode, Failure> {
     let mut signals = Signals::catch()?;
-    let Connected { client, timeout } = common.connection.open()?;
-    let ctx = new(&client).with_timeout(timeout);
-    let lease = lease::grant(&ctx, args.ttl).await?.id;
-    let waiting = Waiting {
-        client: &client,
-        timeout,
-        wait: &args.wait,
-        quiet: args.quiet,
-    };
+    let etcd = common.connection.open()?;
+    let options = SessionOptions::new()
+        .with_ttl(args.ttl.as_duration())
+        .with_timeout(etcd.timeout)
+        .with_owner(Owner::current().with_note(&args.note));
+    let session = options.open(&etcd.client).await?;
     let result = tokio::select! {
-        result = take(&waiting, lease, args) => result,
+        result = take(&etcd, &session, args) => result,
         signal = signals.next() => Err(Failure::signal(signal as i32)),
     };
     // A lock whose key nobody has seen could not be given back.
-    let told = result.and_then(|held| Ok(print(args, lease, &held)?));
+    let told = result.and_then(|held| Ok(print(args, session.lease(), &held)?));
     if told.is_err() {
-        // Ends the wait, too, whatever has become of it; if etcd doesn't answer, the lease ends by itself.
-        let _ = lease::revoke(ctx, lease).await;
+        // Ends the wait, too, whatever has become of it.
+        farewell(session.close()).await;
     }
     told.map(|()| ExitCode::SUCCESS)
 }
@@ -49,32 +47,32 @@ struct Held {
     ttl: Ttl,
 }
 
-async fn take(waiting: &Waiting<'_>, lease: LeaseId, args: &Lock) -> Result<Held, Failure> {
-    let options = SessionOptions::new()
-        .with_timeout(waiting.timeout)
-        .with_owner(Owner::current().with_note(&args.note));
-    let session = options.adopt(waiting.client, lease).await?;
-    let guard = waiting
-        .acquire(&Mutex::new(&session, args.name.as_bytes().clone())?)
-        .await?;
+async fn take(etcd: &Connected, session: &Session, args: &Lock) -> Result<Held, Failure> {
+    let mutex = Mutex::new(session, args.name.as_bytes().clone())?;
+    let waiting = Waiting {
+        etcd,
+        wait: &args.wait,
+        quiet: args.quiet,
+    };
+    let guard = waiting.acquire(&mutex).await?;
     let held = Held {
         key: guard.key().clone(),
         token: guard.token().create_revision(),
-        ttl: renewed(&new(waiting.client).with_timeout(waiting.timeout), lease).await?,
+        ttl: renewed(&etcd.context(), session.lease()).await?,
     };
-    // The hold is the lease's from now on.
+    // The hold is the lease's from now on: the session is never over where its guard is never dropped.
     std::mem::forget(guard);
     Ok(held)
 }
 
 /// Begins the time of a lock anew.
 pub(crate) async fn renew(common: &Common, args: &Renew) -> Result<ExitCode, Failure> {
-    let Connected { client, timeout } = common.connection.open()?;
+    let ctx = common.connection.open()?.context();
     let (key, lease) = parse(&args.key)?;
-    let ctx = new(&client).with_timeout(timeout);
     let left = lease::time_to_live(ctx.clone(), lease).await?;
     if !left.keys.contains(key.as_bytes()) {
-        return Err(gone(&key).into());
+        let text = format!("the lock's key {key} is gone");
+        return Err(Error::new(ErrorKind::Lost, text).into());
     }
     let ttl = renewed(&ctx, lease).await?;
     let seconds = ttl.as_secs();
@@ -86,9 +84,8 @@ pub(crate) async fn renew(common: &Common, args: &Renew) -> Result<ExitCode, Fai
 
 /// Gives a lock back, and ends its lease if it was for this lock alone.
 pub(crate) async fn unlock(common: &Common, args: &Unlock) -> Result<ExitCode, Failure> {
-    let Connected { client, timeout } = common.connection.open()?;
+    let ctx = common.connection.open()?.context();
     let (key, lease) = parse(&args.key)?;
-    let ctx = new(&client).with_timeout(timeout);
     ctx.clone()
         .with_key(key.as_bytes().clone())
         .unlock()
@@ -122,10 +119,6 @@ async fn renewed(ctx: &Context, lease: LeaseId) -> Result<Ttl, Error> {
         )
     };
     renewed.ttl.ok_or_else(ended)
-}
-
-fn gone(key: &LockKey) -> Error {
-    Error::new(ErrorKind::Lost, format!("the lock's key {key} is gone"))
 }
 
 fn print(args: &Lock, lease: LeaseId, held: &Held) -> io::Result<()> {

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::process::ExitCode;
 
-use etcd_lock::core::CallOptions;
 use etcd_lock::kv::{KeyValue, RangeRequest};
-use etcd_lock::{Client, LockKey, LockName, Owner, Result, Revision};
+use etcd_lock::{LockKey, LockName, Owner, Result, Revision};
 use serde_json::{Value, json};
 
 use crate::args::{Common, List};
@@ -20,15 +19,15 @@ const PAGE: u32 = 1_000;
 
 /// Prints a line for each lock.
 pub(crate) async fn run(common: &Common, args: &List) -> Result<ExitCode, Failure> {
-    let Connected { client, timeout } = common.connection.open()?;
+    let etcd = common.connection.open()?;
     let read = async || {
-        let locks = read(&client, &args.prefix, CallOptions::new(timeout.into())).await?;
+        let locks = read(&etcd, &args.prefix).await?;
         let values: Vec<_> = locks.iter().map(json).collect();
         Ok(View::new(&Text(&locks), values.into()))
     };
     if args.watch {
         let prefix = args.prefix.clone().into();
-        match live::watch(&client, prefix, args.output.output, read).await? {}
+        match live::watch(&etcd.client, prefix, args.output.output, read).await? {}
     }
     print(args.output, &read().await?)?;
     Ok(ExitCode::SUCCESS)
@@ -46,12 +45,12 @@ struct Queue {
 type Locks = BTreeMap<LockName, Queue>;
 
 /// Reads page by page, all as of one revision.
-async fn read(client: &Client, prefix: &str, options: CallOptions) -> Result<Locks> {
-    let all = RangeRequest::prefix(prefix.to_owned());
+async fn read(etcd: &Connected, prefix: &str) -> Result<Locks> {
+    let transport = etcd.client.transport();
     let mut locks = Locks::new();
-    let mut next = all.clone().with_limit(PAGE);
+    let mut next = RangeRequest::prefix(prefix.to_owned()).with_limit(PAGE);
     loop {
-        let reply = client.transport().range(next.clone(), options).await?;
+        let reply = transport.range(next.clone(), etcd.options()).await?;
         for kv in &reply.kvs {
             note(&mut locks, kv);
         }

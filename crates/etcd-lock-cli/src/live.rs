@@ -1,21 +1,20 @@
 //! `--watch`: a view that is read anew at each change of the keys below a prefix.
 
 use std::convert::Infallible;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_lock::Client;
 use etcd_lock::core::watch::{WatchBody, WatchCreate, WatchRequest};
 use futures_util::{StreamExt, stream};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::Value;
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::args::Output;
+use crate::args::{Format, Output};
 use crate::exit::{Failure, chain, say};
-use crate::print::View;
+use crate::print::{View, bar, print};
 use crate::signals::Signals;
 
 /// The least time between two reads, so that a busy lock costs no more than this.
@@ -83,17 +82,13 @@ impl Screen {
         if output == Output::Json || !io::stdout().is_terminal() {
             return Self(None);
         }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout());
-        // The template is known to be one.
-        if let Ok(style) = ProgressStyle::with_template("{msg}") {
-            bar.set_style(style);
-        }
-        Self(Some(bar))
+        Self(Some(bar(ProgressDrawTarget::stdout(), "{msg}")))
     }
 
     fn show(&self, view: &View) -> io::Result<()> {
         let Some(bar) = &self.0 else {
-            return line(&view.json);
+            let output = Output::Json;
+            return print(Format { output }, view);
         };
         bar.set_message(view.text.trim_end().to_owned());
         bar.tick();
@@ -118,10 +113,4 @@ impl Drop for Screen {
             bar.abandon();
         }
     }
-}
-
-fn line(value: &Value) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{value}")?;
-    stdout.flush()
 }

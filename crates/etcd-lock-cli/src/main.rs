@@ -12,6 +12,7 @@ mod config_file;
 mod connection;
 mod doctor;
 mod exit;
+mod farewell;
 mod help;
 mod hold;
 mod keys;
@@ -39,6 +40,9 @@ use args::Command;
 use exit::Failure;
 
 fn main() -> ExitCode {
+    if start::is_asked() {
+        return start::run().report();
+    }
     let cli = match command_line::parse(env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
@@ -69,7 +73,6 @@ fn main() -> ExitCode {
             Command::List(args) => list::run(&cli.common, args).await,
             Command::Break(args) => breaking::run(&cli.common, args).await,
             Command::Serve(args) => serve::serve(args).await,
-            Command::Start(args) => Err(start::start(args)),
             Command::Doctor(args) => doctor::run(&cli.common, args).await,
             Command::Bench(args) => bench::run(&cli.common, args).await,
             Command::Config(args) => config::run(&cli.common, args),

@@ -50,8 +50,7 @@ fn cant_write(dir: &Path, error: &io::Error) -> Failure {
 
 fn write_all(dir: &Path, main: &Command) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    let shown = main.get_subcommands().filter(|it| !it.is_hide_set());
-    for command in shown.chain([main]) {
+    for command in main.get_subcommands().chain([main]) {
         let file = Page::new(command.clone()).get_filename();
         fs::write(dir.join(file), page(command, main)?)?;
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use etcd_lock::session::QueueEntry;
 use etcd_lock::{LockName, Owner};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::args::{Format, Output};
@@ -33,6 +34,15 @@ pub(crate) fn print(format: Format, view: &View) -> io::Result<()> {
         Output::Json => writeln!(stdout, "{}", view.json)?,
     }
     stdout.flush()
+}
+
+/// A part of a terminal that is drawn anew. The template is indicatif's, and known to be one.
+pub(crate) fn bar(target: ProgressDrawTarget, template: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, target);
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }
 
 /// A name or a key for machines: the bytes as they are, where the text for people escapes some. Those of this program are

@@ -8,20 +8,18 @@ use etcd_lock::kv::DeleteRequest;
 use etcd_lock::{Client, Error, ErrorKind, LockGuard, Mutex, Owner, Session, SessionOptions};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::getpgrp;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::args::{Common, Run, Wait};
 use crate::attend::attend;
 use crate::child::{self, Child};
 use crate::connection::Connected;
 use crate::exit::{Failure, LOST, USAGE, chain, say};
+use crate::farewell::{FAREWELL, farewell};
 use crate::hold;
 use crate::program::Program;
 use crate::signals::Signals;
 use crate::waiting::Waiting;
-
-/// How long the end may take when etcd doesn't answer: the lease does the rest.
-const FAREWELL: Duration = Duration::from_secs(3);
 
 /// A command that has ended.
 struct Ended {
@@ -110,8 +108,7 @@ async fn locked(
 ) -> Result<(Ended, Hold), Failure> {
     let mutex = Mutex::new(session, args.name.as_bytes().clone())?;
     let waiting = Waiting {
-        client: &etcd.client,
-        timeout: etcd.timeout,
+        etcd,
         wait: &args.wait(),
         quiet: args.quiet,
     };
@@ -145,7 +142,7 @@ async fn release(hold: Hold, args: &Run, client: &Client) -> Option<Error> {
         let fenced = guard.fenced_txn().and_then(delete);
         fenced.with_timeout(FAREWELL).commit().await.map(drop)
     } else {
-        hold::leave(&guard, client, rest, FAREWELL).await
+        hold::leave(&guard, client, rest).await
     };
     match released {
         Err(error) if error.kind() == ErrorKind::Lost || !guard.is_held() => return Some(error),
@@ -159,14 +156,6 @@ async fn release(hold: Hold, args: &Run, client: &Client) -> Option<Error> {
     // Nothing is left for the guard to do: the entry is gone, or stays for a lease to end.
     std::mem::forget(guard);
     None
-}
-
-async fn farewell(step: impl Future<Output = Result<(), Error>>) {
-    match timeout(FAREWELL, step).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "the lease has to release the lock"),
-        Err(_) => tracing::debug!("no answer at the end, the lease has to release the lock"),
-    }
 }
 
 /// Does what the terminal would have done if the command had not had it: interrupts the job that we are a part of, like a

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::future::poll_fn;
+use std::sync::LazyLock;
 use std::task::Poll;
 
 use futures_util::FutureExt;
@@ -53,12 +54,15 @@ impl Signals {
     }
 }
 
-/// Whether this process was started to ignore a signal. Where the system doesn't tell, it was not.
+/// Whether this process was started to ignore a signal.
 pub(crate) fn is_ignored(signal: Signal) -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & (1 << (signal as i32 - 1)) != 0)
+    IGNORED.is_some_and(|mask| mask & (1 << (signal as i32 - 1)) != 0)
 }
+
+/// A bit for each signal. Where the system doesn't tell, none is ignored.
+static IGNORED: LazyLock<Option<u64>> = LazyLock::new(|| {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let mut lines = status.lines();
+    let mask = lines.find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+});

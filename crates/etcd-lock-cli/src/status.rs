@@ -3,27 +3,25 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use etcd_lock::{LockName, QueueView, new, queue};
+use etcd_lock::{LockName, QueueView, queue};
 use serde_json::{Value, json};
 
 use crate::args::{Common, Status};
-use crate::connection::Connected;
 use crate::exit::Failure;
 use crate::live;
 use crate::print::{Line, View, entry, print, raw};
 
 /// Prints the queue of a lock.
 pub(crate) async fn run(common: &Common, args: &Status) -> Result<ExitCode, Failure> {
-    let Connected { client, timeout } = common.connection.open()?;
+    let etcd = common.connection.open()?;
     let read = async || {
-        let ctx = new(&client).with_timeout(timeout);
-        let view = &queue(ctx, args.name.as_bytes().clone()).await?;
+        let view = &queue(etcd.context(), args.name.as_bytes().clone()).await?;
         let name = &args.name;
         Ok(View::new(&Text { name, view }, json(name, view)))
     };
     if args.watch {
         let prefix = args.name.queue_prefix();
-        match live::watch(&client, prefix, args.output.output, read).await? {}
+        match live::watch(&etcd.client, prefix, args.output.output, read).await? {}
     }
     print(args.output, &read().await?)?;
     Ok(ExitCode::SUCCESS)

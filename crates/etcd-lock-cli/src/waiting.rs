@@ -4,18 +4,18 @@ use std::convert::Infallible;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use etcd_lock::core::CallOptions;
 use etcd_lock::kv::{RangeRequest, SortOrder, SortTarget};
-use etcd_lock::{Client, Error, ErrorKind, LockGuard, LockName, Mutex, Owner, Result, new, queue};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use etcd_lock::{Error, ErrorKind, LockGuard, LockName, Mutex, Owner, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::args::Wait;
+use crate::connection::Connected;
 use crate::exit::{Failure, say};
-use crate::print::{Age, Who, shell};
+use crate::print::{Age, Who, bar, shell};
 
-/// When somebody who waits is told what for.
+/// How long a wait is silent.
 const SILENCE: Duration = Duration::from_millis(400);
 
 /// How often the age of a hold is told anew.
@@ -24,12 +24,10 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How often the spinner turns.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// How to wait, and for whom.
+/// How to wait for a lock.
 #[derive(Debug)]
 pub(crate) struct Waiting<'a> {
-    pub(crate) client: &'a Client,
-    /// How long etcd may take to answer.
-    pub(crate) timeout: Duration,
+    pub(crate) etcd: &'a Connected,
     pub(crate) wait: &'a Wait,
     pub(crate) quiet: bool,
 }
@@ -51,8 +49,7 @@ impl Waiting<'_> {
         };
         let notice = Notice {
             name: mutex.name(),
-            client: self.client,
-            timeout: self.timeout,
+            etcd: self.etcd,
         };
         let result = tokio::select! {
             result = waiting => result,
@@ -99,13 +96,12 @@ impl Waiting<'_> {
 
     /// Names the holder. Where etcd doesn't tell, nobody knows whether there is one.
     async fn busy(&self, name: &LockName, what: &str) -> Failure {
-        let ctx = new(self.client).with_timeout(self.timeout);
-        let view = match queue(ctx, name.as_bytes().clone()).await {
-            Ok(view) => view,
+        let holder = match Holder::read(self.etcd, name).await {
+            Ok(holder) => holder,
             Err(error) => return error.into(),
         };
         let failure = Failure::new(self.wait.conflict_exit_code, format!("{name} {what}"));
-        let failure = match view.entries.first() {
+        let failure = match holder {
             Some(holder) => failure.because(format!("held by {}", Who(holder.owner.as_ref()))),
             None => failure.because("it is free by now"),
         };
@@ -128,20 +124,11 @@ async fn enqueued(mutex: &Mutex, tell: &watch::Sender<Option<usize>>) -> Result<
     }
 }
 
-/// What is told to somebody who waits: at a terminal in a line that changes, else in a line for each change of the position.
+/// The notice of a wait: at a terminal a line that changes, else a line for each change of the position.
 #[derive(Debug)]
 struct Notice<'a> {
     name: &'a LockName,
-    client: &'a Client,
-    timeout: Duration,
-}
-
-/// The oldest entry of a queue.
-struct Holder {
-    owner: Option<Owner>,
-    /// How long it had been there when it was read.
-    age: Option<Duration>,
-    read: Instant,
+    etcd: &'a Connected,
 }
 
 impl Notice<'_> {
@@ -151,7 +138,7 @@ impl Notice<'_> {
         loop {
             let known = *position.borrow_and_update();
             let holder = match known {
-                Some(_) => self.holder().await,
+                Some(_) => Holder::read(self.etcd, self.name).await.ok().flatten(),
                 None => None,
             };
             line.begin(&self.text(known, holder.as_ref()));
@@ -159,20 +146,6 @@ impl Notice<'_> {
                 line.change(&self.text(known, holder.as_ref()));
             }
         }
-    }
-
-    async fn holder(&self) -> Option<Holder> {
-        let first = RangeRequest::prefix(self.name.queue_prefix())
-            .sorted_by(SortTarget::CreateRevision, SortOrder::Ascending)
-            .with_limit(1);
-        let options = CallOptions::new(self.timeout.into());
-        let reply = self.client.transport().range(first, options).await.ok()?;
-        let owner = Owner::from_entry(&reply.kvs.first()?.value);
-        Some(Holder {
-            age: owner.as_ref().and_then(|owner| owner.since?.elapsed().ok()),
-            owner,
-            read: Instant::now(),
-        })
     }
 
     fn text(&self, position: Option<usize>, holder: Option<&Holder>) -> String {
@@ -193,6 +166,32 @@ impl Notice<'_> {
     }
 }
 
+/// The oldest entry of a queue.
+struct Holder {
+    owner: Option<Owner>,
+    /// How long it had been there when it was read.
+    age: Option<Duration>,
+    read: Instant,
+}
+
+impl Holder {
+    /// One read, however long the queue is.
+    async fn read(etcd: &Connected, name: &LockName) -> Result<Option<Self>> {
+        let first = RangeRequest::prefix(name.queue_prefix())
+            .sorted_by(SortTarget::CreateRevision, SortOrder::Ascending)
+            .with_limit(1);
+        let reply = etcd.client.transport().range(first, etcd.options()).await?;
+        Ok(reply.kvs.first().map(|kv| {
+            let owner = Owner::from_entry(&kv.value);
+            Self {
+                age: owner.as_ref().and_then(|owner| owner.since?.elapsed().ok()),
+                owner,
+                read: Instant::now(),
+            }
+        }))
+    }
+}
+
 /// Waits for another position: for ever once there will be none.
 async fn changed(position: &mut watch::Receiver<Option<usize>>) {
     if position.changed().await.is_err() {
@@ -209,11 +208,10 @@ impl Line {
         if !io::stderr().is_terminal() {
             return Self(None);
         }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        // The template is known to be one.
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
-            bar.set_style(style);
-        }
+        let bar = bar(
+            ProgressDrawTarget::stderr(),
+            "{spinner} {wide_msg} {elapsed}",
+        );
         bar.enable_steady_tick(FRAME);
         Self(Some(bar))
     }

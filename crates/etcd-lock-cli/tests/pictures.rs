@@ -7,7 +7,7 @@
     reason = "a picture that can't be drawn has no use: a panic says why"
 )]
 
-#[allow(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, reason = "the tests use more of it")]
 #[path = "program/terminal.rs"]
 mod terminal;
 
@@ -97,6 +97,7 @@ impl Stage {
     async fn loss(&self) -> Vec<Frame> {
         let breaking = async {
             self.entries("deploy", 1).await;
+            // Long enough for a reader to see the command at work.
             tokio::time::sleep(Duration::from_secs(2)).await;
             let status = self
                 .command(&["status", "deploy", "-o", "json"])
@@ -118,6 +119,7 @@ impl Stage {
         let filling = async {
             let mut processes = Vec::new();
             for (number, note) in ["api", "worker", "cron"].into_iter().enumerate() {
+                // Each state is seen for a while.
                 tokio::time::sleep(Duration::from_millis(700)).await;
                 processes.push(self.run(&["migrate", "--note", note, "sleep", "2"]));
                 self.entries("migrate", number + 1).await;

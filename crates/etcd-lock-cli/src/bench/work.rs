@@ -118,7 +118,7 @@ enum Work {
 impl Work {
     fn new(kind: Kind, name: String, etcd: &Connected, session: &Session) -> Result<Self> {
         let transport = etcd.client.transport().clone();
-        let options = CallOptions::new(etcd.timeout.into());
+        let options = etcd.options();
         Ok(match kind {
             Kind::Read => Self::Read(transport, options, name),
             Kind::Write => Self::Write(transport, options, name, session.lease()),

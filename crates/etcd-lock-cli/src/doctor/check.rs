@@ -5,7 +5,7 @@ use std::fmt;
 use etcd_lock::{Error, ErrorKind};
 use serde_json::{Value, json};
 
-use crate::exit::{DENIED, SOFTWARE, UNAVAILABLE, USAGE, chain};
+use crate::exit::{self, SOFTWARE, chain};
 
 /// What a check came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,13 +63,9 @@ impl Check {
     /// What failed because of an error, with the exit status for its kind.
     pub(super) fn error(subject: &str, what: &str, error: &Error, advice: &str) -> Self {
         let status = match error.kind() {
-            ErrorKind::InvalidArgument => USAGE,
-            ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => DENIED,
-            ErrorKind::Protocol
-            | ErrorKind::Timeout
-            | ErrorKind::Unavailable
-            | ErrorKind::Unsupported => UNAVAILABLE,
-            _ => SOFTWARE,
+            // No lock was asked for.
+            ErrorKind::Busy | ErrorKind::LeaseNotFound | ErrorKind::Lost => SOFTWARE,
+            kind => exit::status(kind),
         };
         Self::fail(subject, status, format!("{what}{}", chain(error)), advice)
     }

@@ -15,8 +15,8 @@ const TOLERATED: Duration = Duration::from_secs(1);
 /// How many entries are looked at.
 const ENTRIES: u32 = 100;
 
-/// etcd tells no time. Entries of a lock do, by the clocks of those who made them: one that was made in our future was made on
-/// a clock that is ahead of ours.
+/// etcd does not tell the time. Entries of a lock have the time at which they were made, by the clock of their client: where
+/// that is in the future, the client's clock is ahead of ours.
 pub(super) async fn check(etcd: &Etcd<'_>, name: Option<&LockName>, report: &mut Report) {
     const NEEDLESS: &str = "locks don't depend on it, only the times in `etcd-lock status` do";
     let owners = match name {

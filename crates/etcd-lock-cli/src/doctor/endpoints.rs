@@ -20,7 +20,7 @@ use crate::exit::USAGE;
 /// How many reads are timed.
 const READS: usize = 7;
 
-/// A read that takes longer than this leaves a lock with a short time to live little room.
+/// Reads that take longer than this are a risk to locks with a short time to live.
 const SLOW: Duration = Duration::from_millis(500);
 
 /// One endpoint, without another to fall back on.
@@ -71,7 +71,7 @@ pub(super) struct Probe {
 pub(super) struct Answer {
     /// Nothing where this user may not read.
     header: Option<ResponseHeader>,
-    /// What etcd said to a user who may not read.
+    /// etcd's refusal, where this user may not read.
     pub(super) refusal: Option<Error>,
     /// How long the first answer took, with the connection and the login.
     first: Duration,

@@ -4,8 +4,7 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use etcd_lock::Owner;
-use etcd_lock::core::CallOptions;
-use etcd_lock::kv::{PutRequest, TxnRequest};
+use etcd_lock::kv::PutRequest;
 use etcd_lock_testkit::RealEtcd;
 use etcd_lock_testkit::certificates::Authority;
 use etcd_lock_testkit::real_etcd::{Setup, default_program, program_35};
@@ -42,13 +41,7 @@ async fn all_is_well_and_nothing_is_left(etcd: &Etcd) {
 async fn owner_with_a_clock_ahead_of_ours_is_warned_of(etcd: &Etcd) {
     let owner = Owner::current().with_since(SystemTime::now() + Duration::from_secs(60));
     let value = [b"etcd-lock/1 000000000000001f ", &*owner.to_bytes()].concat();
-    let put = TxnRequest::new().and_then(PutRequest::new("name/1f", value));
-    let client = etcd.client();
-    client
-        .transport()
-        .txn(put, CallOptions::default())
-        .await
-        .unwrap();
+    etcd.commit(PutRequest::new("name/1f", value)).await;
     let end = etcd.end_of(["doctor", "name"]).await.with(0);
     has_line(
         &end,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use etcd_lock::core::CallOptions;
-use etcd_lock::kv::{KeyValue, RangeRequest};
+use etcd_lock::kv::{KeyValue, Op, RangeRequest, TxnRequest};
 use etcd_lock::{Client, LeaseId, Options, connect, lease};
 use etcd_lock_testkit::RealEtcd;
 use nix::sys::signal::Signal;
@@ -115,6 +115,22 @@ impl Etcd {
     /// A client of our own.
     pub(crate) fn client(&self) -> Client {
         connect([self.endpoint()], Options::new()).unwrap()
+    }
+
+    /// Runs a command under a lock that holds it until its standard input is closed.
+    pub(crate) async fn hold(&self, name: &str, options: &[&str]) -> Program {
+        let args = ["run", name].into_iter().chain(options.iter().copied());
+        let mut holder = self.start(args.chain(["--", "sh", "-c", "echo held; cat"]));
+        assert_eq!(holder.line().await, "held");
+        holder
+    }
+
+    /// Does something to the store, by nobody that the program knows.
+    pub(crate) async fn commit(&self, op: impl Into<Op>) {
+        let txn = TxnRequest::new().and_then(op);
+        let options = CallOptions::new(PATIENCE.into());
+        let reply = self.client().transport().txn(txn, options).await;
+        reply.unwrap();
     }
 
     /// The entries of a lock's queue.

@@ -1,4 +1,4 @@
-//! `etcd-lock status`, `list` and `break`: what is held, by whom, and how it ends when its holder will not end it.
+//! `etcd-lock status`, `list` and `break`: holders, waiters, and the removal of a hold.
 
 use etcd_lock::core::CallOptions;
 use etcd_lock::kv::{PutRequest, TxnRequest};
@@ -35,7 +35,7 @@ async fn a_free_lock_has_no_holder(etcd: &Etcd) {
 }
 
 async fn a_status_names_holder_and_waiters_in_their_order(etcd: &Etcd) {
-    let holder = hold(etcd, "queue", &["--note", "first"]).await;
+    let holder = etcd.hold("queue", &["--note", "first"]).await;
     let waiter = etcd.start(["run", "queue", "--note", "second", "true"]);
     etcd.queue_has("queue", 2).await;
     let status = json_of(etcd, &["status", "queue"]).await;
@@ -64,7 +64,8 @@ async fn a_status_names_holder_and_waiters_in_their_order(etcd: &Etcd) {
 }
 
 async fn a_status_names_what_is_no_entry(etcd: &Etcd) {
-    put(etcd, "queue/settings").await;
+    etcd.commit(PutRequest::new("queue/settings", "value"))
+        .await;
     let status = json_of(etcd, &["status", "queue"]).await;
     assert_eq!(status["foreign_keys"], json!(["queue/settings"]));
     let text = etcd.end_of(["status", "queue"]).await.with(0).stdout;
@@ -72,12 +73,12 @@ async fn a_status_names_what_is_no_entry(etcd: &Etcd) {
 }
 
 async fn a_list_names_each_lock_below_a_prefix(etcd: &Etcd) {
-    let one = hold(etcd, "jobs/one", &["--note", "nightly"]).await;
-    let two = hold(etcd, "jobs/two", &[]).await;
-    let other = hold(etcd, "other", &[]).await;
+    let one = etcd.hold("jobs/one", &["--note", "nightly"]).await;
+    let two = etcd.hold("jobs/two", &[]).await;
+    let other = etcd.hold("other", &[]).await;
     let waiter = etcd.start(["run", "jobs/one", "true"]);
     etcd.queue_has("jobs/one", 2).await;
-    put(etcd, "jobs/settings").await;
+    etcd.commit(PutRequest::new("jobs/settings", "value")).await;
 
     let list = json_of(etcd, &["list", "jobs/"]).await;
     let names: Vec<_> = list
@@ -124,7 +125,7 @@ async fn a_list_has_many_pages(etcd: &Etcd) {
 }
 
 async fn a_broken_hold_is_the_next_ones_at_once(etcd: &Etcd) {
-    let holder = hold(etcd, "stuck", &[]).await;
+    let holder = etcd.hold("stuck", &[]).await;
     let waiter = etcd.start(["run", "stuck", "echo", "ran"]);
     etcd.queue_has("stuck", 2).await;
     let lease = holder_of(etcd, "stuck").await;
@@ -137,7 +138,7 @@ async fn a_broken_hold_is_the_next_ones_at_once(etcd: &Etcd) {
 }
 
 async fn a_hold_with_another_lease_is_not_broken(etcd: &Etcd) {
-    let holder = hold(etcd, "stuck", &[]).await;
+    let holder = etcd.hold("stuck", &[]).await;
     let end = etcd
         .end_of(["break", "stuck", "--holder", "1f"])
         .await
@@ -176,7 +177,7 @@ async fn a_view_in_a_pipe_is_a_line_for_each_change(etcd: &Etcd) {
     let first: Value = serde_json::from_str(&view.line().await).unwrap();
     assert_eq!(first["holder"], Value::Null);
     assert_eq!(list.line().await, "[]");
-    let holder = hold(etcd, "seen", &["--note", "here"]).await;
+    let holder = etcd.hold("seen", &["--note", "here"]).await;
     until(&mut view, |seen| seen["holder"]["owner"]["note"] == "here").await;
     until(&mut list, |seen| seen[0]["name"] == "seen").await;
     holder.end().await.with(0);
@@ -191,7 +192,7 @@ async fn a_view_in_a_pipe_is_a_line_for_each_change(etcd: &Etcd) {
 async fn a_view_at_a_terminal_is_drawn_anew(etcd: &Etcd) {
     let mut terminal = Terminal::start(&etcd.command(["status", "seen", "--watch"]));
     terminal.shows("seen is free").await;
-    let holder = hold(etcd, "seen", &["--note", "here"]).await;
+    let holder = etcd.hold("seen", &["--note", "here"]).await;
     terminal.shows("(here)").await;
     terminal.shows_no("seen is free").await;
     holder.end().await.with(0);
@@ -205,7 +206,7 @@ async fn a_view_at_a_terminal_is_drawn_anew(etcd: &Etcd) {
 #[tokio::test]
 async fn the_page_of_the_program_names_each_field_of_each_output() {
     let etcd = Etcd::served().await;
-    let holder = hold(&etcd, "page", &[]).await;
+    let holder = etcd.hold("page", &[]).await;
     let mut outputs = vec![
         json_of(&etcd, &["status", "page"]).await,
         json_of(&etcd, &["list"]).await,
@@ -244,13 +245,6 @@ async fn until(program: &mut Program, is_right: impl Fn(&Value) -> bool) {
     while !is_right(&serde_json::from_str(&program.line().await).unwrap()) {}
 }
 
-async fn hold(etcd: &Etcd, name: &str, options: &[&str]) -> Program {
-    let args = ["run", name].into_iter().chain(options.iter().copied());
-    let mut holder = etcd.start(args.chain(["--", "sh", "-c", "echo held; cat"]));
-    assert_eq!(holder.line().await, "held");
-    holder
-}
-
 async fn holder_of(etcd: &Etcd, name: &str) -> String {
     let status = json_of(etcd, &["status", name]).await;
     status["holder"]["lease"].as_str().unwrap().to_owned()
@@ -259,14 +253,4 @@ async fn holder_of(etcd: &Etcd, name: &str) -> String {
 async fn json_of(etcd: &Etcd, args: &[&str]) -> Value {
     let args = args.iter().copied().chain(["-o", "json"]);
     serde_json::from_str(&etcd.end_of(args).await.with(0).stdout).unwrap()
-}
-
-async fn put(etcd: &Etcd, key: &'static str) {
-    let put = TxnRequest::new().and_then(PutRequest::new(key, "value"));
-    let client = etcd.client();
-    client
-        .transport()
-        .txn(put, CallOptions::default())
-        .await
-        .unwrap();
 }

@@ -145,7 +145,7 @@ async fn man_page_of_each_command_is_written() {
         let file = pages.join(format!("{name}.1"));
         check_page(name, &fs::read_to_string(&file).unwrap());
     }
-    // What is hidden in the help has no page either.
+    // There are no others.
     assert_eq!(fs::read_dir(&pages).unwrap().count(), names.len() + 1);
 }
 

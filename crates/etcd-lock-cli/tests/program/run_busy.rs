@@ -1,7 +1,6 @@
 //! Somebody else has the lock.
 
 use crate::etcd::Etcd;
-use crate::program::Program;
 
 crate::tests_on!(only served {
     without_waiting_a_held_lock_ends_with_75
@@ -16,7 +15,7 @@ crate::tests_on!(only served {
 #[tokio::test]
 async fn an_etcd_that_falls_silent_is_not_somebody_else_with_the_lock() {
     let mut etcd = Etcd::served().await;
-    let _holder = hold(&etcd).await;
+    let _holder = etcd.hold("busy", &[]).await;
     let mut waiters = Vec::new();
     for command in [
         &["run", "busy", "--wait", "2s", "true"][..],
@@ -32,7 +31,7 @@ async fn an_etcd_that_falls_silent_is_not_somebody_else_with_the_lock() {
 }
 
 async fn without_waiting_a_held_lock_ends_with_75(etcd: &Etcd) {
-    let holder = hold(etcd).await;
+    let holder = etcd.hold("busy", &[]).await;
     for command in [
         &["run", "busy", "--no-wait", "echo", "ran"][..],
         &["lock", "busy", "--no-wait"],
@@ -49,7 +48,7 @@ async fn without_waiting_a_held_lock_ends_with_75(etcd: &Etcd) {
 }
 
 async fn a_wait_that_runs_out_ends_with_75(etcd: &Etcd) {
-    let holder = hold(etcd).await;
+    let holder = etcd.hold("busy", &[]).await;
     for command in [
         &["run", "busy", "--wait", "300ms", "echo", "ran"][..],
         &["lock", "busy", "--wait", "300ms"],
@@ -63,7 +62,7 @@ async fn a_wait_that_runs_out_ends_with_75(etcd: &Etcd) {
 }
 
 async fn the_status_for_busy_is_the_users_choice(etcd: &Etcd) {
-    let holder = hold(etcd).await;
+    let holder = etcd.hold("busy", &[]).await;
     for (option, code) in [("-E3", 3), ("--conflict-exit-code=0", 0)] {
         let args = ["run", "busy", "--no-wait", option, "echo", "ran"];
         assert_eq!(etcd.end_of(args).await.with(code).stdout, "");
@@ -75,7 +74,7 @@ async fn the_status_for_busy_is_the_users_choice(etcd: &Etcd) {
 }
 
 async fn a_wait_ends_with_the_holders_end(etcd: &Etcd) {
-    let holder = hold(etcd).await;
+    let holder = etcd.hold("busy", &[]).await;
     let waiter = etcd.start(["run", "busy", "--wait", "1h", "echo", "ran"]);
     etcd.queue_has("busy", 2).await;
     holder.end().await.with(0);
@@ -84,7 +83,7 @@ async fn a_wait_ends_with_the_holders_end(etcd: &Etcd) {
 }
 
 async fn a_quiet_wait_says_nothing(etcd: &Etcd) {
-    let holder = hold(etcd).await;
+    let holder = etcd.hold("busy", &[]).await;
     let args = ["run", "busy", "--wait", "1s", "true"];
     etcd.end_of(args)
         .await
@@ -97,7 +96,7 @@ async fn a_quiet_wait_says_nothing(etcd: &Etcd) {
 }
 
 async fn nobody_has_to_listen(etcd: &Etcd) {
-    let holder = hold(etcd).await;
+    let holder = etcd.hold("busy", &[]).await;
     let (reader, deaf) = std::io::pipe().unwrap();
     drop(reader);
     let mut command = etcd.command(["run", "busy", "--wait", "1s", "true"]);
@@ -105,13 +104,6 @@ async fn nobody_has_to_listen(etcd: &Etcd) {
     assert_eq!(status.code(), Some(75));
     only_the_holder_is_left(etcd).await;
     holder.end().await.with(0);
-}
-
-/// Somebody who has the lock until its standard input is closed.
-async fn hold(etcd: &Etcd) -> Program {
-    let mut holder = etcd.start(["run", "busy", "--", "sh", "-c", "echo held; cat"]);
-    assert_eq!(holder.line().await, "held");
-    holder
 }
 
 async fn only_the_holder_is_left(etcd: &Etcd) {

@@ -1,7 +1,6 @@
 //! The lock is lost while the command runs: it must not run on as if it were held.
 
-use etcd_lock::core::CallOptions;
-use etcd_lock::kv::{DeleteRequest, TxnRequest};
+use etcd_lock::kv::DeleteRequest;
 use nix::sys::signal::Signal;
 
 use crate::etcd::Etcd;
@@ -43,13 +42,7 @@ async fn a_revoked_lease_ends_the_command(etcd: &Etcd) {
 async fn a_deleted_key_ends_the_command(etcd: &Etcd) {
     let program = hold(etcd, &[], POLITE).await;
     let key = etcd.queue("lost").await.remove(0).key;
-    let delete = TxnRequest::new().and_then(DeleteRequest::key(key));
-    let client = etcd.client();
-    client
-        .transport()
-        .txn(delete, CallOptions::default())
-        .await
-        .unwrap();
+    etcd.commit(DeleteRequest::key(key)).await;
     let end = program.end_by_itself().await.with(79);
     assert_eq!(end.stdout, "told\n");
     etcd.nothing_is_left("lost").await;

@@ -56,7 +56,7 @@ async fn a_lock_is_held_for_its_least_time(etcd: &Etcd) {
     assert_eq!(etcd.leases().await.len(), 1);
     let skipped = ["run", "hourly", "--skip-if-held", "echo", "ran"];
     assert_eq!(etcd.end_of(skipped).await.with(0).stdout, "");
-    // Somebody who waits has it after that.
+    // A waiter is granted the lock after that.
     let waited = ["run", "hourly", "echo", "ran"];
     assert_eq!(etcd.end_of(waited).await.with(0).stdout, "ran\n");
     etcd.nothing_is_left("hourly").await;
@@ -69,28 +69,15 @@ async fn a_command_that_takes_longer_than_the_least_time_ends_the_hold(etcd: &Et
 }
 
 async fn a_lost_lock_is_not_held_for_its_least_time(etcd: &Etcd) {
-    let args = [
-        "run",
-        "hourly",
-        "--min-hold",
-        "1m",
-        "--on-lost",
-        "ignore",
-        "--",
-        "sh",
-        "-c",
-        "echo held; cat",
-    ];
-    let mut program = etcd.start(args);
-    assert_eq!(program.line().await, "held");
+    let options = ["--min-hold", "1m", "--on-lost", "ignore"];
+    let program = etcd.hold("hourly", &options).await;
     etcd.revoke_the_lease().await;
     program.end().await.with(79);
     etcd.nothing_is_left("hourly").await;
 }
 
 async fn a_held_lock_is_skipped(etcd: &Etcd) {
-    let mut holder = etcd.start(["run", "hourly", "--", "sh", "-c", "echo held; cat"]);
-    assert_eq!(holder.line().await, "held");
+    let holder = etcd.hold("hourly", &[]).await;
     let end = etcd
         .end_of(["run", "hourly", "--skip-if-held", "echo", "ran"])
         .await;
@@ -137,10 +124,7 @@ async fn a_lock_that_fades_is_warned_of_before_it_is_lost() {
 
 /// What `etcd-lock status` says while such a command runs.
 async fn status_during(etcd: &Etcd, options: &[&str]) -> serde_json::Value {
-    let args = ["run", "noted"].iter().chain(options);
-    let args = args.chain(&["--", "sh", "-c", "echo held; cat"]).copied();
-    let mut program = etcd.start(args);
-    assert_eq!(program.line().await, "held");
+    let program = etcd.hold("noted", options).await;
     let status = status(etcd, "noted").await;
     program.end().await.with(0);
     status

@@ -51,8 +51,7 @@ async fn a_command_that_a_signal_ends_tells(etcd: &Etcd) {
 }
 
 async fn a_signal_ends_a_wait(etcd: &Etcd) {
-    let mut holder = etcd.start(["run", "signal", "--", "sh", "-c", "echo held; cat"]);
-    assert_eq!(holder.line().await, "held");
+    let holder = etcd.hold("signal", &[]).await;
     for signal in SIGNALS {
         for command in [&["run", "signal", "echo", "ran"][..], &["lock", "signal"]] {
             let waiter = etcd.start(command.iter().copied());

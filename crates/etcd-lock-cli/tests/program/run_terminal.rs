@@ -1,4 +1,4 @@
-//! `etcd-lock run` at a terminal: keys, job control, and the line that is told to somebody who waits.
+//! `etcd-lock run` at a terminal: keys, job control, and the notice of a wait.
 
 use tokio::process::Command;
 
@@ -14,17 +14,7 @@ const COUNTING: &str = "n=0; trap 'n=$((n+1))' INT; echo ready >&2; \
 #[tokio::test]
 async fn a_wait_at_a_terminal_shows_holder_and_position_in_one_line() {
     let etcd = Etcd::served().await;
-    let mut holder = etcd.start([
-        "run",
-        "wait",
-        "--note",
-        "nightly",
-        "--",
-        "sh",
-        "-c",
-        "echo held; cat",
-    ]);
-    assert_eq!(holder.line().await, "held");
+    let holder = etcd.hold("wait", &["--note", "nightly"]).await;
     let second = etcd.start(["run", "wait", "true"]);
     etcd.queue_has("wait", 2).await;
     let mut terminal = Terminal::start(&etcd.command(["run", "wait", "echo", "ran"]));

@@ -16,8 +16,7 @@ async fn a_signal_ends_it_also_with_a_watch_open() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let etcd = Etcd::served().await;
         let mut watch = Program::start(etcd.etcdctl(["watch", "some"]));
-        let mut holder = etcd.start(["run", "serve", "--", "sh", "-c", "echo held; cat"]);
-        assert_eq!(holder.line().await, "held");
+        let _holder = etcd.hold("serve", &[]).await;
         let _waiter = etcd.start(["run", "serve", "true"]);
         etcd.queue_has("serve", 2).await;
         until_open(&etcd, &mut watch).await;

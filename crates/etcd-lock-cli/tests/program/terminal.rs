@@ -1,4 +1,4 @@
-//! A pseudo-terminal with a program at it, and a person who reads and types.
+//! A pseudo-terminal: its screen and its keyboard.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};

@@ -117,6 +117,15 @@ mod tests {
         case
     }
 
+    /// A caller that relies on its lease, whose entry somebody has deleted.
+    fn held_by_lease_alone() -> Case {
+        let mut case = Case::new();
+        case.enters(1, 5);
+        case.granted_in_mode(1, 5, Mode::Lease);
+        case.leaves(5, Author::Stranger);
+        case
+    }
+
     #[test]
     fn a_claim_under_the_oldest_entry_passes() {
         let mut case = held();
@@ -228,10 +237,7 @@ mod tests {
     /// The exemption of a caller that relies on its lease: the queue's own callers, and Go's.
     #[test]
     fn a_claim_by_lease_lasts_as_long_as_the_lease_and_no_longer() {
-        let mut case = Case::new();
-        case.enters(1, 5);
-        case.granted_in_mode(1, 5, Mode::Lease);
-        case.leaves(5, Author::Stranger);
+        let mut case = held_by_lease_alone();
         case.passes(60 * SECOND);
         case.claims(5);
         case.finds(&[]);
@@ -244,10 +250,7 @@ mod tests {
     /// A request for it that was repeated is executed once more, late.
     #[test]
     fn a_claim_by_a_lease_that_comes_back_lasts_until_it_ends_again() {
-        let mut case = Case::new();
-        case.enters(1, 5);
-        case.granted_in_mode(1, 5, Mode::Lease);
-        case.leaves(5, Author::Stranger);
+        let mut case = held_by_lease_alone();
         case.lease_ends(1, Author::Stranger);
         case.passes(2 * SECOND);
         case.lease_begins(1);
