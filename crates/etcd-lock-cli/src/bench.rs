@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use etcd_lock::grpc::parse_duration;
 use etcd_lock::{Error, LockName, Session, SessionOptions};
+use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
 use crate::args::{Common, Format, name};
@@ -88,11 +89,10 @@ async fn all(
     Ok(results)
 }
 
+/// Closes all of them, also where one fails.
 async fn close(sessions: Vec<Session>) -> Result<(), Error> {
-    for session in sessions {
-        session.close().await?;
-    }
-    Ok(())
+    let closing = sessions.into_iter().map(Session::close);
+    join_all(closing).await.into_iter().collect()
 }
 
 struct Results(Vec<(Kind, Measured)>);
