@@ -361,6 +361,9 @@ pub enum Op {
     Put(PutRequest),
     /// Read keys.
     Range(RangeRequest),
+    /// Another transaction, with comparisons of its own. etcd decides about the comparisons of all nested transactions before
+    /// the first operation is executed, and does not check permissions for what is inside (3.4 and 3.5).
+    Txn(TxnRequest),
 }
 
 impl From<DeleteRequest> for Op {
@@ -378,6 +381,12 @@ impl From<PutRequest> for Op {
 impl From<RangeRequest> for Op {
     fn from(request: RangeRequest) -> Self {
         Self::Range(request)
+    }
+}
+
+impl From<TxnRequest> for Op {
+    fn from(request: TxnRequest) -> Self {
+        Self::Txn(request)
     }
 }
 
@@ -509,4 +518,6 @@ pub enum OpResponse {
     },
     /// Keys were read.
     Range(RangeResponse),
+    /// A nested transaction was executed. Its header is empty: the outer transaction has the revision.
+    Txn(TxnResponse),
 }

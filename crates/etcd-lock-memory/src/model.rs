@@ -48,6 +48,7 @@ pub struct ModelOptions {
     pub(crate) kept_revisions: usize,
     pub(crate) min_ttl: i64,
     pub(crate) expiry_checks: Duration,
+    pub(crate) max_txn_ops: usize,
 }
 
 impl ModelOptions {
@@ -58,6 +59,7 @@ impl ModelOptions {
             kept_revisions: 10_000,
             min_ttl: 2,
             expiry_checks: Duration::ZERO,
+            max_txn_ops: 128,
         }
     }
 
@@ -71,6 +73,12 @@ impl ModelOptions {
     /// the nanosecond; etcd looks every 500 ms, so that its leases end up to that much later.
     pub const fn with_expiry_checks(mut self, every: Duration) -> Self {
         self.expiry_checks = every;
+        self
+    }
+
+    /// How many comparisons, or operations in a branch, a transaction may have: etcd's `--max-txn-ops`. 128 by default.
+    pub const fn with_max_txn_ops(mut self, ops: usize) -> Self {
+        self.max_txn_ops = ops;
         self
     }
 

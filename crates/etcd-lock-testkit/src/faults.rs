@@ -12,7 +12,7 @@ use etcd_lock_core::kv::{Op, TxnRequest};
 use etcd_lock_core::{Error, ErrorKind};
 use etcd_lock_memory::model::{Model, StreamId, WatchRefusal};
 
-pub use self::transport::FaultyTransport;
+pub use self::transport::{FaultyTransport, Sent};
 
 /// The kinds of calls that a fault may befall.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,12 +41,24 @@ pub enum CallKind {
 }
 
 impl CallKind {
-    /// The kind of a transaction.
+    /// The kind of a transaction. One that carries others is of the kind of those that put, if there are any.
     #[must_use]
     pub fn of_txn(txn: &TxnRequest) -> Self {
         match txn.success.first() {
             Some(Op::Delete(_)) => Self::TxnDelete,
             Some(Op::Put(_)) => Self::TxnPut,
+            Some(Op::Txn(_)) => {
+                let nested = txn.success.iter().filter_map(|op| match op {
+                    Op::Txn(nested) => Some(Self::of_txn(nested)),
+                    _ => None,
+                });
+                let puts = |kind: &Self| *kind == Self::TxnPut;
+                nested
+                    .clone()
+                    .find(puts)
+                    .or(nested.last())
+                    .unwrap_or(Self::TxnRead)
+            }
             _ => Self::TxnRead,
         }
     }

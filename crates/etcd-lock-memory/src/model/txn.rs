@@ -11,9 +11,6 @@ use super::history::{Change, History, KeyRange};
 use super::{Model, compare, kv, range};
 use crate::Status;
 
-/// How many conditions, or operations in a branch, etcd takes by default (`embed.DefaultMaxTxnOps`).
-const MAX_OPS: usize = 128;
-
 impl Model {
     /// Compares, then does one of two lists of operations, at one revision.
     ///
@@ -21,7 +18,7 @@ impl Model {
     /// For empty keys and operations, too many of them, a key that is written twice, a request that is too large, and
     /// what the operations of the branch taken are refused for: then none of them is done.
     pub fn txn(&mut self, request: &pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
-        check(request, MAX_OPS)?;
+        check(request, self.options.max_txn_ops)?;
         check_once(&request.success)?;
         check_once(&request.failure)?;
         if !only_reads(request) {

@@ -4,7 +4,7 @@ use etcd_lock_core::kv::{
     Compare, CompareOp, CompareTarget, DeleteRequest, KeyValue, Op, OpResponse, PutRequest,
     RangeRequest, RangeResponse, SortOrder, SortTarget, TxnRequest, TxnResponse,
 };
-use etcd_lock_core::{Error, ErrorKind, Result};
+use etcd_lock_core::{Error, ErrorKind, ResponseHeader, Result};
 
 use super::{count, header, inner_header, odd, revision};
 use crate::etcdserverpb as pb;
@@ -70,12 +70,7 @@ impl TryFrom<pb::TxnResponse> for TxnResponse {
 
     fn try_from(reply: pb::TxnResponse) -> Result<Self> {
         let header = header(reply.header)?;
-        let responses = reply
-            .responses
-            .into_iter()
-            .map(response_op)
-            .collect::<Result<_>>()?;
-        Ok(Self::new(header, reply.succeeded, responses))
+        txn_response(header, reply.succeeded, reply.responses)
     }
 }
 
@@ -140,6 +135,7 @@ fn request_op(op: Op) -> Result<pb::RequestOp> {
         Op::Delete(request) => Request::RequestDeleteRange(delete(request)),
         Op::Put(request) => Request::RequestPut(put(request)),
         Op::Range(request) => Request::RequestRange(request.into()),
+        Op::Txn(request) => Request::RequestTxn(request.try_into()?),
         other => return Err(unknown(&other)),
     };
     let request = Some(request);
@@ -177,6 +173,18 @@ fn delete(request: DeleteRequest) -> pb::DeleteRangeRequest {
     }
 }
 
+fn txn_response(
+    header: ResponseHeader,
+    succeeded: bool,
+    responses: Vec<pb::ResponseOp>,
+) -> Result<TxnResponse> {
+    let responses = responses
+        .into_iter()
+        .map(response_op)
+        .collect::<Result<_>>()?;
+    Ok(TxnResponse::new(header, succeeded, responses))
+}
+
 fn response_op(op: pb::ResponseOp) -> Result<OpResponse> {
     match op.response {
         Some(Response::ResponseRange(reply)) => {
@@ -196,9 +204,12 @@ fn response_op(op: pb::ResponseOp) -> Result<OpResponse> {
             deleted: count(reply.deleted)?,
             prev_kvs: kvs(reply.prev_kvs)?,
         }),
-        Some(Response::ResponseTxn(_)) | None => {
-            Err(odd("the answer to an operation that was not asked for"))
+        Some(Response::ResponseTxn(reply)) => {
+            let header = inner_header(reply.header)?;
+            let reply = txn_response(header, reply.succeeded, reply.responses)?;
+            Ok(OpResponse::Txn(reply))
         }
+        None => Err(odd("an answer to an operation without an answer in it")),
     }
 }
 

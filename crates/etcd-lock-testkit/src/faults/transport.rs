@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use etcd_lock_core::kv::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
+use etcd_lock_core::kv::{Op, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use etcd_lock_core::lease::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
     LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
 use etcd_lock_core::watch::{WatchRequest, WatchResponse};
 use etcd_lock_core::{
-    BoxStream, CallOptions, LeaseId, LockRequest, LockResponse, Result, Transport, UnlockRequest,
-    UnlockResponse,
+    BoxStream, CallOptions, LeaseId, LockRequest, LockResponse, Result, Timeout, Transport,
+    UnlockRequest, UnlockResponse,
 };
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_memory::model::{Model, StreamId};
@@ -38,8 +38,28 @@ pub struct FaultyTransport {
     shared: Arc<Shared>,
 }
 
+/// A transaction that was sent.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Sent {
+    /// How many transactions are nested in it; 1 where it is an ordinary one.
+    pub members: usize,
+    /// How long it may take.
+    pub timeout: Timeout,
+}
+
+impl Sent {
+    fn new(txn: &TxnRequest, options: CallOptions) -> Self {
+        let is_nested = |op: &&Op| matches!(op, Op::Txn(_));
+        Self {
+            members: txn.success.iter().filter(is_nested).count().max(1),
+            timeout: options.timeout,
+        }
+    }
+}
+
 struct Shared {
-    txns: AtomicUsize,
+    sent: Mutex<Vec<Sent>>,
     watch_streams: AtomicUsize,
     rule: Mutex<Arc<Rule>>,
     ends: watch::Sender<Option<StreamFault>>,
@@ -60,7 +80,7 @@ impl FaultyTransport {
     #[must_use]
     pub fn new(etcd: &MemoryEtcd) -> Self {
         let shared = Shared {
-            txns: AtomicUsize::new(0),
+            sent: Mutex::default(),
             watch_streams: AtomicUsize::new(0),
             rule: Mutex::new(Arc::new(|_| None)),
             ends: watch::Sender::new(None),
@@ -129,10 +149,16 @@ impl FaultyTransport {
         }
     }
 
-    /// How many transactions were asked for.
+    /// How many transactions were sent.
     #[must_use]
     pub fn txns(&self) -> usize {
-        self.shared.txns.load(SeqCst)
+        lock(&self.shared.sent).len()
+    }
+
+    /// The transactions that were sent, in order.
+    #[must_use]
+    pub fn sent(&self) -> Vec<Sent> {
+        lock(&self.shared.sent).clone()
     }
 
     /// How many watch streams were opened.
@@ -271,7 +297,7 @@ impl Transport for FaultyTransport {
     }
 
     async fn txn(&self, request: TxnRequest, options: CallOptions) -> Result<TxnResponse> {
-        self.shared.txns.fetch_add(1, SeqCst);
+        lock(&self.shared.sent).push(Sent::new(&request, options));
         self.call(CallKind::of_txn(&request), |etcd| {
             let request = request.clone();
             async move { etcd.txn(request, options).await }
