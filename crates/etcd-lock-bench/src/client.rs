@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use etcd_lock_core::{Client, Transport};
+use etcd_lock_group::GroupCommit;
 use etcd_lock_grpc::{GrpcTransport, Options};
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_memory::model::ModelOptions;
@@ -17,7 +18,7 @@ pub(crate) fn connect(endpoint: &str) -> Client {
 
 /// A client over any transport.
 pub(crate) fn over(transport: impl Transport) -> Client {
-    Queue::new(transport).into_client()
+    Queue::new(GroupCommit::new(transport)).into_client()
 }
 
 /// An etcd in memory that keeps hardly any history: a long one of few keys takes more of the processor than all else.

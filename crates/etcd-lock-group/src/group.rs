@@ -7,6 +7,7 @@ use etcd_lock_core::kv::{Op, TxnRequest, TxnResponse};
 use etcd_lock_core::{CallOptions, Error, ErrorKind, Result, Timeout, Transport};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, Span, debug_span};
 
@@ -24,7 +25,7 @@ pub(crate) struct Group {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     slots: Slots,
     /// The transactions without a slot. Their keys, and those of the transactions that share a request now, are claimed.
@@ -60,11 +61,17 @@ enum Arrival {
 }
 
 impl Group {
-    pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
+    pub(crate) fn new(transport: Arc<dyn Transport>, slots: usize) -> Self {
         metrics::describe();
+        let state = State {
+            slots: Slots::new(slots),
+            waiting: Turns::default(),
+            claims: Claims::default(),
+            limits: Limits::default(),
+        };
         Self {
             transport,
-            state: Mutex::default(),
+            state: Mutex::new(state),
         }
     }
 
@@ -278,7 +285,7 @@ struct Batch {
 }
 
 impl Batch {
-    async fn run(self, _slot: RunningSlot) {
+    async fn run(self, slot: RunningSlot) {
         let span = debug_span!("txn.group", members = self.members.len());
         for member in &self.members {
             span.follows_from(&member.span);
@@ -286,6 +293,10 @@ impl Batch {
         }
         metrics::sent_together(self.members.len());
         self.commit().instrument(span).await;
+        // Callers that have got their replies come back at once with their next transactions. With the slot free already, the
+        // first of them would go alone, and the others after it.
+        yield_now().await;
+        drop(slot);
     }
 
     async fn commit(mut self) {

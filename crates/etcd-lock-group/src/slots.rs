@@ -20,7 +20,7 @@ pub const EPOCH: u32 = 256;
 /// The numbers of slots that are tried.
 const STEPS: [usize; 6] = [1, 2, 4, 8, 16, 32];
 /// Where the trials begin.
-const FIRST: usize = 1;
+pub(crate) const FIRST: usize = 2;
 /// The least patience with a request, so that an answer is not called late for a pause of the scheduler.
 const LEAST_PATIENCE: Duration = Duration::from_millis(20);
 /// The patience before any request was answered.
@@ -37,7 +37,7 @@ pub(crate) struct Slots {
     busy: Vec<(u64, Instant)>,
     last: u64,
     pace: Pace,
-    epoch: Epoch,
+    epoch: Option<Epoch>,
     trials: Trials,
 }
 
@@ -46,6 +46,20 @@ pub(crate) struct Slots {
 pub(crate) struct Slot(u64);
 
 impl Slots {
+    /// As many slots as that at first, or the next smaller number that is tried.
+    pub(crate) fn new(first: usize) -> Self {
+        Self {
+            step: STEPS
+                .partition_point(|slots| *slots <= first)
+                .saturating_sub(1),
+            busy: Vec::new(),
+            last: 0,
+            pace: Pace::default(),
+            epoch: None,
+            trials: Trials::default(),
+        }
+    }
+
     pub(crate) fn take(&mut self, now: Instant) -> Option<Slot> {
         if self.busy.len() >= STEPS[self.step] {
             return None;
@@ -74,22 +88,10 @@ impl Slots {
 
     /// Counts a transaction that had to wait for a slot and was answered.
     pub(crate) fn answered(&mut self, arrived: Instant, now: Instant) {
-        if let Some(mean) = self.epoch.record(arrived, now) {
+        let epoch = self.epoch.get_or_insert(Epoch::new(arrived));
+        if let Some(mean) = epoch.record(arrived, now) {
             self.step = self.trials.next(self.step, mean);
-            self.epoch = Epoch::new(now);
-        }
-    }
-}
-
-impl Default for Slots {
-    fn default() -> Self {
-        Self {
-            step: FIRST,
-            busy: Vec::new(),
-            last: 0,
-            pace: Pace::default(),
-            epoch: Epoch::new(Instant::now()),
-            trials: Trials::default(),
+            self.epoch = Some(Epoch::new(now));
         }
     }
 }
@@ -201,7 +203,7 @@ mod tests {
     /// Feeds measurements whose mean follows from the number of slots, and gives the share of them with each step.
     fn settle(mean: impl Fn(usize) -> u64) -> [u32; STEPS.len()] {
         let mut trials = Trials::default();
-        let mut step = FIRST;
+        let mut step = 1;
         let mut seen = [0; STEPS.len()];
         for _ in 0..2000 {
             seen[step] += 1;
@@ -225,15 +227,15 @@ mod tests {
     #[test]
     fn a_server_without_preference_is_left_alone() {
         let seen = settle(|_| 1000);
-        assert!(seen[FIRST] > 1800, "{seen:?}");
+        assert!(seen[1] > 1800, "{seen:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_takes_long_gives_its_slot_up() {
-        let mut slots = Slots::default();
+        let mut slots = Slots::new(FIRST);
         let begun = Instant::now();
         let taken: Vec<_> = std::iter::from_fn(|| slots.take(begun)).collect();
-        assert_eq!(taken.len(), STEPS[FIRST]);
+        assert_eq!(taken.len(), FIRST);
         tokio::time::advance(slots.patience()).await;
         slots.give_up_overdue(Instant::now());
         assert!(slots.take(Instant::now()).is_some());

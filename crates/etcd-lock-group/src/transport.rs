@@ -16,6 +16,7 @@ use etcd_lock_core::{
 };
 
 use crate::group::Group;
+use crate::slots::FIRST;
 
 /// A transport that sends small transactions together while others are on their way. All other calls are passed through.
 ///
@@ -31,11 +32,18 @@ impl GroupCommit {
     pub fn new(transport: impl Transport) -> Self {
         Self::from(Arc::new(transport) as Arc<dyn Transport>)
     }
+
+    /// The same with another number of slots at first.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_slots(transport: impl Transport, slots: usize) -> Self {
+        Self(Arc::new(Group::new(Arc::new(transport), slots)))
+    }
 }
 
 impl From<Arc<dyn Transport>> for GroupCommit {
     fn from(transport: Arc<dyn Transport>) -> Self {
-        Self(Arc::new(Group::new(transport)))
+        Self(Arc::new(Group::new(transport, FIRST)))
     }
 }
 

@@ -6,7 +6,7 @@ use super::Stats;
 const ENOUGH: u64 = 10_000;
 
 /// Each kind of fault.
-const FAULTS: [&str; 37] = [
+const FAULTS: [&str; 38] = [
     "clock jumped",
     "compaction",
     "crash",
@@ -21,6 +21,7 @@ const FAULTS: [&str; 37] = [
     "event lost",
     "executed late",
     "foreign entry",
+    "group",
     "key deleted",
     "leader change",
     "lease revoked",

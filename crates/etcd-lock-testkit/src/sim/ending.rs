@@ -97,6 +97,7 @@ mod tests {
             ttls: vec![2],
             clock_ppm: 1_000_000,
             tuning: Tuning::new(),
+            group: None,
             tasks: vec![steps],
         };
         let scenario = Scenario {

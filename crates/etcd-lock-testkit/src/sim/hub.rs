@@ -62,6 +62,11 @@ impl Call {
         }
     }
 
+    /// Whether it carries the transactions of several callers.
+    pub(super) fn is_group(&self) -> bool {
+        matches!(self, Self::Txn(txn) if matches!(txn.success.first(), Some(Op::Txn(_))))
+    }
+
     /// Whether it changes nothing, so that no failure leaves a doubt.
     pub(super) const fn is_read(&self) -> bool {
         matches!(self, Self::Range(_) | Self::TimeToLive(_) | Self::Leases)

@@ -149,6 +149,7 @@ pub(super) fn program(mode: Mode, ttl: u64, tasks: Vec<Vec<Step>>) -> Program {
         ttls: vec![ttl],
         clock_ppm: 1_000_000,
         tuning: Tuning::new(),
+        group: None,
         tasks,
     }
 }

@@ -96,6 +96,9 @@ impl World<'_> {
         } else {
             Fate::Answer
         };
+        if call.is_group() {
+            self.stats.count("group");
+        }
         if matches!(call, Call::Txn(_))
             && let Some(length) = self.restart_at_request.take()
         {

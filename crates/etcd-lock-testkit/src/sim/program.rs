@@ -11,6 +11,7 @@ use etcd_lock_core::{
     CallOptions, Client, Error, ErrorKind, LockName, LockRequest, LockResponse, Result, Timeout,
     Transport, UnlockRequest,
 };
+use etcd_lock_group::GroupCommit;
 use etcd_lock_grpc::Options;
 use etcd_lock_grpc::layers::Layered;
 use etcd_lock_session::{FencingToken, LockGuard, Mutex, Queue, Session, SessionOptions};
@@ -62,7 +63,11 @@ pub(super) async fn run(
     let Ok(transport) = Layered::new(SimTransport(hub.clone()), Options::new()) else {
         return hub.note(Note::Said("the default options are refused".to_owned()));
     };
-    let queue = Queue::tuned(Arc::new(transport.clone()), program.tuning, hub.clone());
+    let below: Arc<dyn Transport> = match program.group {
+        Some(slots) => Arc::new(GroupCommit::with_slots(transport.clone(), slots)),
+        None => Arc::new(transport.clone()),
+    };
+    let queue = Queue::tuned(below, program.tuning, hub.clone());
     let client = queue.clone().into_client();
     let locks: Arc<dyn Transport> = match program.mode {
         Mode::Plain => Arc::new(transport),

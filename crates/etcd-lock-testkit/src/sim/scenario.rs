@@ -44,6 +44,8 @@ pub(super) struct Program {
     pub(super) clock_ppm: u64,
     /// The constants of its queue.
     pub(super) tuning: Tuning,
+    /// With how many slots its transactions are committed in groups, if they are.
+    pub(super) group: Option<usize>,
     pub(super) tasks: Vec<Vec<Step>>,
 }
 
@@ -215,6 +217,7 @@ impl fmt::Display for Scenario {
                 ttls,
                 clock_ppm,
                 tuning,
+                group,
                 ..
             } = process;
             writeln!(
@@ -223,6 +226,9 @@ impl fmt::Display for Scenario {
             )?;
             if *tuning != Tuning::new() {
                 writeln!(f, "  {tuning:?}")?;
+            }
+            if let Some(slots) = group {
+                writeln!(f, "  group commit, {slots} slots at first")?;
             }
             for (task, steps) in process.tasks.iter().enumerate() {
                 writeln!(f, "  task {task}: {steps:?}")?;

@@ -72,6 +72,7 @@ fn program(rng: &mut Rng, locks: usize) -> Program {
         ttls: (0..sessions).map(|_| rng.u64(2..=9)).collect(),
         clock_ppm: clock(rng),
         tuning: tuning(rng),
+        group: pick(rng, &[None, Some(1), Some(2)]),
         tasks: tasks(rng, 1..=3, 1..=4, locks, sessions),
     }
 }
@@ -93,6 +94,7 @@ fn crowd(rng: &mut Rng, locks: usize, sessions: usize) -> Program {
         ttls: (0..sessions).map(|_| rng.u64(4..=9)).collect(),
         clock_ppm: 1_000_000,
         tuning: tuning(rng),
+        group: pick(rng, &[None, Some(1), Some(2)]),
         tasks: tasks(rng, sessions * 6 / 10..=sessions, steps, locks, sessions),
     }
 }
