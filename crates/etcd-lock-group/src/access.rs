@@ -33,12 +33,19 @@ pub(crate) enum End {
     Never,
 }
 
+/// A put or a deletion, without the value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Write {
+    keys: Interval,
+    is_put: bool,
+    prev_kv: bool,
+}
+
 /// What a transaction that may share a request reads and writes, in all of its branches.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Access {
     reads: Vec<Interval>,
-    puts: Vec<Bytes>,
-    deletes: Vec<Interval>,
+    writes: Vec<Write>,
     /// The size of its keys and values.
     pub(crate) bytes: usize,
     /// The greatest number of its comparisons, or of its operations in a branch.
@@ -61,7 +68,7 @@ impl Access {
         };
         for compare in &txn.compare {
             access.bytes += compare.key.len();
-            access.read(Interval::single(&compare.key));
+            access.reads.push(Interval::single(&compare.key));
             if let CompareTarget::Value(value) = &compare.target {
                 access.bytes += value.len();
             }
@@ -74,18 +81,17 @@ impl Access {
                 _ => return None,
             }
         }
-        let writes = !access.puts.is_empty() || !access.deletes.is_empty();
-        (writes && access.bytes <= MAX_BYTES).then_some(access)
+        // The permissions of a put that asks for the previous value can't be told beside a deletion of its key.
+        let mut puts = access.writes.iter().filter(|put| put.is_put && put.prev_kv);
+        let is_unclear = puts.any(|put| access.includes(put));
+        let writes = !access.writes.is_empty();
+        (writes && !is_unclear && access.bytes <= MAX_BYTES).then_some(access)
     }
 
     /// The intervals, disjoint and in order.
     pub(crate) fn intervals(&self) -> Vec<Interval> {
-        let puts = self.puts.iter().map(|key| Interval {
-            is_shared: false,
-            ..Interval::single(key)
-        });
-        let mut all: Vec<_> = self.reads.iter().chain(&self.deletes).cloned().collect();
-        all.extend(puts);
+        let mut all = self.reads.clone();
+        all.extend(self.writes.iter().map(|write| write.keys.clone()));
         all.sort_by(|a, b| (&a.start, &a.end).cmp(&(&b.start, &b.end)));
         let mut merged: Vec<Interval> = Vec::with_capacity(all.len());
         for next in all {
@@ -97,20 +103,15 @@ impl Access {
         merged
     }
 
-    /// Operations that need the permissions which the transaction needs: each key that is put, each range that is deleted, each
-    /// one that is read or compared. None is ever executed.
+    /// Operations that need the permissions which the transaction needs: each write once more, without its value, and a read for
+    /// each key that is read or compared. None is ever executed.
     pub(crate) fn permissions(&self) -> Vec<Op> {
-        let mut ops: Vec<Op> = Vec::new();
-        for (place, range) in self.deletes.iter().enumerate() {
-            if !covered(range, &self.deletes, place) {
-                ops.push(range.request(DeleteRequest::key).into());
-            }
-        }
-        for (place, key) in self.puts.iter().enumerate() {
-            // etcd refuses a branch that writes a key twice. To delete a range needs the permission to write all of its keys.
-            let is_deleted = self.deletes.iter().any(|range| range.contains(key));
-            if !is_deleted && !self.puts[..place].contains(key) {
-                ops.push(PutRequest::new(key.clone(), "").into());
+        let mut ops = Vec::with_capacity(self.writes.len() + self.reads.len());
+        for (place, write) in self.writes.iter().enumerate() {
+            // etcd refuses a branch that writes a key twice, which two branches of a transaction may do.
+            let is_repeated = self.writes[..place].contains(write);
+            if !is_repeated && !self.includes(write) {
+                ops.push(write.permission());
             }
         }
         for (place, range) in self.reads.iter().enumerate() {
@@ -121,28 +122,36 @@ impl Access {
         ops
     }
 
+    /// Whether another write needs all the permissions that a put needs.
+    fn includes(&self, put: &Write) -> bool {
+        let mut others = self.writes.iter().filter(|_| put.is_put);
+        others.any(|other| {
+            let needs_more = !other.is_put || (other.prev_kv && !put.prev_kv);
+            needs_more && other.keys.contains(&put.keys.start)
+        })
+    }
+
     fn put(&mut self, put: &PutRequest) {
         self.bytes += put.key.len() + put.value.len();
-        self.puts.push(put.key.clone());
-        if put.prev_kv {
-            self.values += 1;
-            self.read(Interval::single(&put.key));
-        }
+        self.values += usize::from(put.prev_kv);
+        self.writes.push(Write {
+            keys: Interval::single(&put.key).written(),
+            is_put: true,
+            prev_kv: put.prev_kv,
+        });
     }
 
     fn delete(&mut self, delete: &DeleteRequest) -> Option<()> {
         self.bytes += delete.key.len() + delete.range_end.len();
-        let range = Interval::new(&delete.key, &delete.range_end)?;
-        if delete.prev_kv {
-            if range.end != End::Single {
-                return None;
-            }
-            self.values += 1;
-            self.read(range.clone());
+        let keys = Interval::new(&delete.key, &delete.range_end)?;
+        if delete.prev_kv && keys.end != End::Single {
+            return None;
         }
-        self.deletes.push(Interval {
-            is_shared: false,
-            ..range
+        self.values += usize::from(delete.prev_kv);
+        self.writes.push(Write {
+            keys: keys.written(),
+            is_put: false,
+            prev_kv: delete.prev_kv,
         });
         Some(())
     }
@@ -161,12 +170,22 @@ impl Access {
         if !range.keys_only {
             self.values += limit as usize;
         }
-        self.read(keys);
+        self.reads.push(keys);
         Some(())
     }
+}
 
-    fn read(&mut self, keys: Interval) {
-        self.reads.push(keys);
+impl Write {
+    fn permission(&self) -> Op {
+        if self.is_put {
+            let mut put = PutRequest::new(self.keys.start.clone(), "");
+            put.prev_kv = self.prev_kv;
+            put.into()
+        } else {
+            let mut delete = self.keys.request(DeleteRequest::key);
+            delete.prev_kv = self.prev_kv;
+            delete.into()
+        }
     }
 }
 
@@ -185,6 +204,13 @@ impl Interval {
             end,
             is_shared: false,
         })
+    }
+
+    fn written(self) -> Self {
+        Self {
+            is_shared: false,
+            ..self
+        }
     }
 
     fn single(key: &Bytes) -> Self {
@@ -266,4 +292,85 @@ fn covered(range: &Interval, all: &[Interval], place: usize) -> bool {
         let is_first = other_place < place || !range.covers(other);
         other_place != place && is_first && other.covers(range)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use etcd_lock_core::Revision;
+    use etcd_lock_core::kv::Compare;
+
+    use super::*;
+
+    fn permissions(txn: &TxnRequest) -> Vec<Op> {
+        Access::of(txn).unwrap().permissions()
+    }
+
+    #[test]
+    fn each_key_is_named_once() {
+        let enter = TxnRequest::new()
+            .when(Compare::create_revision("job/1f", Revision::ZERO))
+            .and_then(PutRequest::new("job/1f", "value"))
+            .and_then(RangeRequest::prefix("job/").with_limit(4))
+            .or_else(RangeRequest::key("job/1f"));
+        let mut prefix = RangeRequest::key("job/");
+        prefix.range_end = "job0".into();
+        assert_eq!(
+            permissions(&enter),
+            [PutRequest::new("job/1f", "").into(), prefix.into()]
+        );
+    }
+
+    #[test]
+    fn a_comparison_needs_a_read() {
+        let leave = TxnRequest::new()
+            .when(Compare::create_revision("job/1f", Revision::ZERO))
+            .and_then(DeleteRequest::key("job/1f"));
+        assert_eq!(
+            permissions(&leave),
+            [
+                DeleteRequest::key("job/1f").into(),
+                RangeRequest::key("job/1f").into()
+            ]
+        );
+    }
+
+    #[test]
+    fn a_key_that_two_branches_write_is_written_once() {
+        let txn = TxnRequest::new()
+            .and_then(PutRequest::new("a", "then"))
+            .and_then(PutRequest::new("b", "then"))
+            .or_else(PutRequest::new("a", "else").with_prev_kv())
+            .or_else(DeleteRequest::prefix("b"));
+        assert_eq!(
+            permissions(&txn),
+            [
+                PutRequest::new("a", "").with_prev_kv().into(),
+                DeleteRequest::prefix("b").into()
+            ]
+        );
+    }
+
+    #[test]
+    fn large_and_unbounded_transactions_go_alone() {
+        let put = || TxnRequest::new().and_then(PutRequest::new("a", ""));
+        assert!(Access::of(&put()).is_some());
+        for alone in [
+            TxnRequest::new().and_then(RangeRequest::key("a")),
+            put().and_then(put()),
+            put().and_then(RangeRequest::prefix("b")),
+            put().and_then(RangeRequest::prefix("b").with_limit(1_000)),
+            put().and_then(RangeRequest::key("b").count_only()),
+            put().and_then(RangeRequest::key("b").serializable()),
+            put().and_then(PutRequest::new("b", vec![0; 10_000])),
+            put().and_then(DeleteRequest::prefix("b").with_prev_kv()),
+            (0..9).fold(put(), |txn, key| {
+                txn.and_then(PutRequest::new(key.to_string(), ""))
+            }),
+            put()
+                .and_then(PutRequest::new("", ""))
+                .and_then(DeleteRequest::key("")),
+        ] {
+            assert!(Access::of(&alone).is_none(), "{alone:?}");
+        }
+    }
 }

@@ -40,7 +40,7 @@
 //!
 //! # Slots
 //!
-//! A slot is a request on its way. [How many there are](slots) is found by trial: where etcd is busy, few requests with many
+//! A slot is a request on its way. How many there are is found by trial: where etcd is busy, few requests with many
 //! transactions each are faster; where requests take long (a slow disk, a far member), more requests are. A request
 //! that takes much longer than usual gives its slot up, so that a member that hangs stops only its own transactions.
 //!
@@ -48,7 +48,7 @@
 //!
 //! - **Permissions.** etcd does not check permissions for what is inside a nested transaction (3.4.23 and 3.5.1; advisory
 //!   GHSA-rfx7-8w68-q57q is about this). The outer transaction has no comparison, so its failure branch is never taken, but etcd checks it: it
-//!   [names every key](access) that a member reads or writes. Whatever etcd would refuse to a transaction alone is refused here.
+//!   names every key that a member reads or writes. Whatever etcd would refuse to a transaction alone is refused here.
 //! - **Refusals.** Where etcd refuses a request because of one of the transactions in it, nothing of it was executed. Its
 //!   halves are sent, and their halves, until the one stands alone. It gets the error, the others succeed.
 //! - **Unknown outcomes.** Where no answer comes, each caller gets an error with
@@ -62,12 +62,12 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod access;
+mod access;
 mod batch;
 mod claims;
 mod group;
 mod metrics;
-pub mod slots;
+mod slots;
 mod transport;
 mod turns;
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How many transactions are measured before the number of slots may change.
-pub const EPOCH: u32 = 256;
+const EPOCH: u32 = 256;
 
 /// The numbers of slots that are tried.
 const STEPS: [usize; 6] = [1, 2, 4, 8, 16, 32];
@@ -88,7 +88,7 @@ impl Slots {
 
     /// Counts a transaction that had to wait for a slot and was answered.
     pub(crate) fn answered(&mut self, arrived: Instant, now: Instant) {
-        let epoch = self.epoch.get_or_insert(Epoch::new(arrived));
+        let epoch = self.epoch.get_or_insert_with(|| Epoch::new(arrived));
         if let Some(mean) = epoch.record(arrived, now) {
             self.step = self.trials.next(self.step, mean);
             self.epoch = Some(Epoch::new(now));

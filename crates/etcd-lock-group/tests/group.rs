@@ -299,7 +299,7 @@ async fn many_transactions_fit_into_requests_that_etcd_takes() {
             .and_then(PutRequest::new(key("b"), vec![0; 4_000]))
             .and_then(DeleteRequest::prefix(key("c")))
             .and_then(RangeRequest::prefix(key("d")).with_limit(8))
-            .or_else(DeleteRequest::key(key("a")))
+            .or_else(DeleteRequest::key(key("e")))
     };
     for reply in all(&group, (0..500).map(large)).await {
         assert!(reply.unwrap().succeeded);
