@@ -6,32 +6,14 @@
 use bytes::Bytes;
 use etcd_lock_core::kv::{CompareTarget, DeleteRequest, Op, PutRequest, RangeRequest, TxnRequest};
 
+use crate::interval::{End, Interval};
+
 /// A transaction with more comparisons, or operations in a branch, than this is sent alone.
 const MAX_OPS: usize = 4;
 /// A transaction with more bytes of keys and values than this is sent alone.
 const MAX_BYTES: usize = 8 * 1024;
 /// A read for more keys than this is sent alone.
 const MAX_KEYS: u32 = 8;
-
-/// The keys from `start` to `end`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Interval {
-    pub(crate) start: Bytes,
-    pub(crate) end: End,
-    /// Only read, and a single key: any number of transactions that share may read it.
-    pub(crate) is_shared: bool,
-}
-
-/// The end of an interval.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum End {
-    /// The start is the only key.
-    Single,
-    /// This key is the first one that is not included.
-    Before(Bytes),
-    /// No key is greater than the interval.
-    Never,
-}
 
 /// A put or a deletion, without the value.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -84,8 +66,9 @@ impl Access {
         // The permissions of a put that asks for the previous value can't be told beside a deletion of its key.
         let mut puts = access.writes.iter().filter(|put| put.is_put && put.prev_kv);
         let is_unclear = puts.any(|put| access.includes(put));
-        let writes = !access.writes.is_empty();
-        (writes && !is_unclear && access.bytes <= MAX_BYTES).then_some(access)
+        let only_reads = access.writes.is_empty();
+        let is_alone = only_reads || is_unclear || access.bytes > MAX_BYTES;
+        (!is_alone).then_some(access)
     }
 
     /// The intervals, disjoint and in order.
@@ -186,103 +169,6 @@ impl Write {
             delete.prev_kv = self.prev_kv;
             delete.into()
         }
-    }
-}
-
-impl Interval {
-    /// A range as requests write it: no end for a single key, a NUL byte for all keys from the start on. `None` for one that is
-    /// empty, which etcd refuses or which has no keys in it.
-    fn new(start: &Bytes, range_end: &Bytes) -> Option<Self> {
-        let end = match &range_end[..] {
-            b"" => return (!start.is_empty()).then(|| Self::single(start)),
-            b"\0" => End::Never,
-            _ => End::Before(range_end.clone()),
-        };
-        let is_empty = start.is_empty() || (end != End::Never && range_end <= start);
-        (!is_empty).then(|| Self {
-            start: start.clone(),
-            end,
-            is_shared: false,
-        })
-    }
-
-    fn written(self) -> Self {
-        Self {
-            is_shared: false,
-            ..self
-        }
-    }
-
-    fn single(key: &Bytes) -> Self {
-        Self {
-            start: key.clone(),
-            end: End::Single,
-            is_shared: true,
-        }
-    }
-
-    pub(crate) fn contains(&self, key: &Bytes) -> bool {
-        match &self.end {
-            End::Single => self.start == key,
-            End::Before(end) => self.start <= *key && key < end,
-            End::Never => self.start <= *key,
-        }
-    }
-
-    pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        self.contains(&other.start) || other.contains(&self.start)
-    }
-
-    fn covers(&self, other: &Self) -> bool {
-        let reaches = match (&self.end, &other.end) {
-            (End::Single, end) => *end == End::Single,
-            (_, End::Single) | (End::Never, _) => true,
-            (End::Before(own), End::Before(end)) => own >= end,
-            (End::Before(_), End::Never) => false,
-        };
-        reaches && self.contains(&other.start)
-    }
-
-    /// Extends over one that overlaps and does not start earlier.
-    fn merge(&mut self, other: Self) {
-        self.is_shared &= other.is_shared;
-        let reaches_further = match (&self.end, &other.end) {
-            (End::Single, end) => *end != End::Single,
-            (End::Before(own), End::Before(end)) => end > own,
-            (own, end) => *own != End::Never && *end == End::Never,
-        };
-        if reaches_further {
-            self.end = other.end;
-        }
-    }
-
-    /// A request of some kind for these keys.
-    fn request<R: Ranged>(&self, single: impl FnOnce(Bytes) -> R) -> R {
-        let request = single(self.start.clone());
-        match &self.end {
-            End::Single => request,
-            End::Before(end) => request.up_to(end.clone()),
-            End::Never => request.up_to(Bytes::from_static(b"\0")),
-        }
-    }
-}
-
-/// A request for one key that can be made one for a range.
-trait Ranged {
-    fn up_to(self, end: Bytes) -> Self;
-}
-
-impl Ranged for DeleteRequest {
-    fn up_to(mut self, end: Bytes) -> Self {
-        self.range_end = end;
-        self
-    }
-}
-
-impl Ranged for RangeRequest {
-    fn up_to(mut self, end: Bytes) -> Self {
-        self.range_end = end;
-        self
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use crate::access::{End, Interval};
+use crate::interval::{End, Interval};
 
 /// Disjoint intervals by their start. Single keys that are only read may be claimed more than once.
 #[derive(Debug, Default)]

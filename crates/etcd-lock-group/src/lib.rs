@@ -65,7 +65,10 @@
 mod access;
 mod batch;
 mod claims;
+mod commit;
 mod group;
+mod interval;
+mod member;
 mod metrics;
 mod slots;
 mod transport;
