@@ -3,7 +3,6 @@
 //! Two uses are made of it: transactions whose keys overlap never share a request, and the outer transaction names all of them
 //! in a branch that is never taken, so that etcd checks the permissions for them.
 
-use bytes::Bytes;
 use etcd_lock_core::kv::{CompareTarget, DeleteRequest, Op, PutRequest, RangeRequest, TxnRequest};
 
 use crate::interval::{End, Interval};
