@@ -56,7 +56,7 @@ impl CallKind {
                 nested
                     .clone()
                     .find(puts)
-                    .or(nested.last())
+                    .or_else(|| nested.last())
                     .unwrap_or(Self::TxnRead)
             }
             _ => Self::TxnRead,
