@@ -1,5 +1,7 @@
 //! Transactions that share requests against the same transactions sent alone.
 
+#![allow(clippy::unwrap_used, reason = "it is test code, helpers included")]
+
 use std::time::Duration;
 
 use etcd_lock_core::kv::{
