@@ -50,8 +50,8 @@ pub struct LockResponse {
     pub header: ResponseHeader,
     /// The key that exists for as long as the lock is held: give it to `unlock`, or guard a transaction with it.
     pub key: LockKey,
-    /// The fencing token: the revision at which the key entered the queue. Later holders of any lock on this etcd
-    /// have greater ones. (The header's revision is another number: never mix the two on one resource.)
+    /// The fencing token: the revision at which the key entered the queue. Later holders of this lock have greater ones.
+    /// (The header's revision is another number: never mix the two on one resource.)
     pub create_revision: Revision,
 }
 

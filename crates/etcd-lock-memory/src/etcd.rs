@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::model::{LockCall, Model, ModelOptions, StreamId};
 
-/// A small etcd in this process. Clones share it.
+/// An etcd in this process. Clones share it.
 ///
 /// It is a [`Transport`](etcd_lock_core::Transport), on tokio's clock: under a paused clock a test that waits for a lease
 /// of 60 s ends in milliseconds. Waiting calls must run inside a tokio runtime.

@@ -1,4 +1,4 @@
-//! A small etcd in memory, for development and tests of programs that use `etcd-lock`. It is no database: it keeps nothing
+//! An etcd in memory, for development and tests of programs that use `etcd-lock`. It is no database: it keeps nothing
 //! on disk, and there is one of it.
 //!
 //! ```

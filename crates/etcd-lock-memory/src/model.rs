@@ -1,4 +1,4 @@
-//! The small etcd as a state machine: no clock, no I/O, no chance. The same calls give the same answers.
+//! The in-memory etcd as a state machine: no clock, no I/O, no chance. The same calls give the same answers.
 //!
 //! Requests and replies are etcd's own messages. Time is handed in by [`Model::advance`] and never passes by itself.
 //! Events of watches, grants of locks and ends of leases that come between calls are kept until they are taken out.
@@ -96,7 +96,7 @@ impl Default for ModelOptions {
     }
 }
 
-/// The small etcd.
+/// The in-memory etcd.
 #[derive(Clone, Debug)]
 pub struct Model {
     options: ModelOptions,

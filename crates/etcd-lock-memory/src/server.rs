@@ -1,4 +1,4 @@
-//! The small etcd over gRPC, as etcd serves it.
+//! The in-memory etcd over gRPC, as etcd serves it.
 
 mod kv;
 mod lease;
@@ -30,7 +30,7 @@ use self::limits::{MAX_CALLS, MAX_MESSAGE, OpenLocks};
 use crate::MemoryEtcd;
 use crate::status::{Code, Status};
 
-/// A gRPC server of a small etcd. It stops when it is dropped.
+/// A gRPC server of an in-memory etcd. It stops when it is dropped.
 ///
 /// It serves keys, leases, watches and locks, with what `etcdctl` asks beside it, gRPC health and reflection. There is no
 /// TLS and no login: bind it to the loopback interface.

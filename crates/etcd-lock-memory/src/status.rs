@@ -1,4 +1,4 @@
-//! How the small etcd refuses a request: etcd's codes and texts, to the letter.
+//! How the in-memory etcd refuses a request: etcd's codes and texts, to the letter.
 
 use std::fmt;
 

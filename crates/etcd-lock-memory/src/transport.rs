@@ -1,4 +1,4 @@
-//! The small etcd as a transport.
+//! The in-memory etcd as a transport.
 
 use std::future::{pending, ready};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Answers in which the small etcd once differed from a real one, or might have: the comparison with etcd 3.4.23 and 3.5.1
+//! Answers in which the in-memory etcd once differed from a real one, or might have: the comparison with etcd 3.4.23 and 3.5.1
 //! found most of them.
 
 #![allow(clippy::unwrap_used, reason = "it is test code, helpers included")]

@@ -1,4 +1,44 @@
-#![doc = include_str!("../README.md")]
+//! Distributed locks on etcd: sessions, mutexes and guards, and the functions of Erlang's `eetcd_lock`.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use etcd_lock::{Mutex, Options, Session, connect};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), etcd_lock::Error> {
+//!     let client = connect(["127.0.0.1:2379"], Options::new())?;
+//!     let session = Session::open(&client, Duration::from_secs(10)).await?;
+//!     let guard = Mutex::new(&session, "report")?.lock().await?;
+//!     guard.run(async { println!("holding {}, token {}", guard.key(), guard.token()) }).await?;
+//!     guard.unlock().await?;
+//!     session.close().await
+//! }
+//! ```
+//!
+//! | to | use |
+//! | --- | --- |
+//! | connect | [`connect`](connect()), [`connect_from_env`]; by name [`open`], [`close`], [`info`]; in tests [`in_memory`](in_memory()) |
+//! | hold a lock | [`Session`], [`Mutex`], [`LockGuard`]; a [`Place`] in the queue |
+//! | fence | [`FencingToken`], [`LockGuard::fenced_txn`] |
+//! | look at a queue | [`queue`], [`Owner`] |
+//! | do the same without async | [`blocking`] |
+//! | lock as eetcd does | [`new`], [`with_name`], [`with_lease`], [`with_key`], [`with_timeout`], [`lock`](lock()), [`lock_with`], [`unlock`], [`lease`] |
+//! | act on errors | [`Error`], [`ErrorKind`] |
+//! | bring a transport | [`Transport`], [`Queue`], [`grpc`], [`memory`] |
+//!
+//! Longer pages: what is [guaranteed](_documentation::guarantees) and what can't be, how to
+//! [come from eetcd](_documentation::migrating_from_eetcd), and [spans and metrics](_documentation::observability).
+//!
+//! | feature | what it adds |
+//! | --- | --- |
+//! | `grpc` (default) | connections to a real etcd |
+//! | `tls-ring`, `tls-aws-lc` | `https://` endpoints, with the cryptography of ring or of AWS-LC |
+//! | `tls-native-roots`, `tls-webpki-roots` | the system's root certificates or Mozilla's, where no CA certificate is given |
+//! | `memory`, `server` | an in-memory etcd, and the same served over gRPC |
+//! | `blocking` | sessions, mutexes and guards without async |
+//! | `metrics` | numbers about waits, holds and sessions, for any recorder of the `metrics` crate |
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "grpc")]
@@ -49,3 +89,8 @@ pub mod _documentation {
     #[doc = include_str!("docs/observability.md")]
     pub mod observability {}
 }
+
+/// The programs of the front page are built and run, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -31,7 +31,7 @@ pub(super) fn package_value<'a>(root: &'a str, key: &str) -> &'a str {
 }
 
 /// Whether it is right in the folder of a crate: what lies deeper is a workspace of its own.
-fn is_member(file: &str) -> bool {
+pub(super) fn is_member(file: &str) -> bool {
     file.strip_prefix("crates/")
         .and_then(|rest| rest.strip_suffix("/Cargo.toml"))
         .is_some_and(|folder| !folder.contains('/'))

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use xshell::Shell;
 
-use super::manifests::package_value;
+use super::manifests::{is_member, package_value};
 use crate::Result;
 
 /// The README is the facade's front page, and inside its package, so that it can be published and tested with it.
@@ -31,6 +31,28 @@ pub(super) fn check(sh: &Shell, files: &[String]) -> Result<Vec<String>> {
         == 0
     {
         problems.push(".ci/run must be executable".to_owned());
+    }
+    problems.extend(packages(sh, files)?);
+    Ok(problems)
+}
+
+/// A package that is published has a README, which a registry shows, and the licences, which are links to those at the root.
+fn packages(sh: &Shell, files: &[String]) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    for file in files.iter().filter(|file| is_member(file)) {
+        let manifest = sh.read_file(file)?;
+        if manifest.contains("publish = false") {
+            continue;
+        }
+        let folder = file.trim_end_matches("Cargo.toml");
+        for part in ["LICENSE-APACHE", "LICENSE-MIT", "README.md"] {
+            if !files.contains(&format!("{folder}{part}")) {
+                problems.push(format!("{folder}{part} is missing from the package"));
+            }
+        }
+        if !manifest.contains("readme = \"README.md\"") {
+            problems.push(format!("{file}: lacks `readme = \"README.md\"`"));
+        }
     }
     Ok(problems)
 }

@@ -40,8 +40,7 @@ fn is_text_of_ours(file: &str) -> bool {
 
 fn file_problems(file: &str, text: &str) -> Option<String> {
     let is_source = file.ends_with(".rs") && !is_generated(file);
-    // The facade's page is its README.
-    let says = text.starts_with("//! ") || text.starts_with("#![doc = include_str!(");
+    let says = text.starts_with("//! ");
     (is_source && !says).then(|| format!("{file}: must begin with `//! ` and what it is about"))
 }
 

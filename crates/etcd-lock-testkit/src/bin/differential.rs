@@ -1,4 +1,4 @@
-//! Compares the small etcd's model with a real etcd: what `cargo xtask differential` starts.
+//! Compares the in-memory etcd's model with a real etcd: what `cargo xtask differential` starts.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use etcd_lock_testkit::differential::Comparison;
 
-/// Ask the small etcd's model and a real etcd the same, and compare every answer.
+/// Ask the in-memory etcd's model and a real etcd the same, and compare every answer.
 #[derive(Parser)]
 struct Args {
     /// The etcd to compare with.

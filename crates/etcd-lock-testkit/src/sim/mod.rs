@@ -1,5 +1,5 @@
 //! A simulated world: processes with the real sessions, mutexes and queues, each on a runtime and a clock of its own; a
-//! network that loses, delays and doubles; the small etcd's model; and a checker that knows what the server did.
+//! network that loses, delays and doubles; the in-memory etcd's model; and a checker that knows what the server did.
 //!
 //! One [`Scenario`] runs the same way each time, on one thread. [`Scenario::of`] makes one from a seed.
 //!

@@ -1,4 +1,4 @@
-//! The server of the simulated world: the small etcd's model, with who asked for what.
+//! The server of the simulated world: the in-memory etcd's model, with who asked for what.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
