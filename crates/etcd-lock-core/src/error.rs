@@ -28,9 +28,9 @@ impl Error {
         }))
     }
 
-    /// Shorthand for bad input.
+    /// An error of kind [`InvalidArgument`](ErrorKind::InvalidArgument).
     #[must_use]
-    pub fn invalid(message: impl Into<String>) -> Self {
+    pub fn invalid_argument(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidArgument, message)
     }
 

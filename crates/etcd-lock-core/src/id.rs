@@ -34,10 +34,10 @@ impl LockName {
     pub fn new(name: impl Into<Bytes>) -> Result<Self> {
         let name = name.into();
         if name.is_empty() {
-            return Err(Error::invalid("the lock name is empty"));
+            return Err(Error::invalid_argument("the lock name is empty"));
         }
         if name.len() > Self::MAX_LEN {
-            return Err(Error::invalid(format!(
+            return Err(Error::invalid_argument(format!(
                 "the lock name has {} bytes, at most {} are allowed",
                 name.len(),
                 Self::MAX_LEN
@@ -94,10 +94,10 @@ impl LockKey {
     pub fn new(key: impl Into<Bytes>) -> Result<Self> {
         let key = key.into();
         if key.is_empty() {
-            return Err(Error::invalid("the lock key is empty"));
+            return Err(Error::invalid_argument("the lock key is empty"));
         }
         if key.len() > LockName::MAX_LEN + 17 {
-            return Err(Error::invalid(format!(
+            return Err(Error::invalid_argument(format!(
                 "the lock key has {} bytes, more than any lock's",
                 key.len()
             )));
@@ -169,7 +169,7 @@ impl LeaseId {
     /// nobody keeps alive": a lock that ends by itself, so it is refused here.)
     pub fn new(id: i64) -> Result<Self> {
         if id <= 0 {
-            return Err(Error::invalid(format!(
+            return Err(Error::invalid_argument(format!(
                 "the lease id is {id}, it must be greater than zero: grant a lease first"
             )));
         }
@@ -230,7 +230,7 @@ impl Revision {
     /// `InvalidArgument` when it is negative.
     pub fn new(revision: i64) -> Result<Self> {
         if revision < 0 {
-            return Err(Error::invalid(format!(
+            return Err(Error::invalid_argument(format!(
                 "the revision {revision} is negative"
             )));
         }
@@ -273,7 +273,7 @@ impl Ttl {
     /// `InvalidArgument` when it is below one or above [`Ttl::MAX_SECS`].
     pub fn from_secs(secs: i64) -> Result<Self> {
         if !(1..=Self::MAX_SECS).contains(&secs) {
-            return Err(Error::invalid(format!(
+            return Err(Error::invalid_argument(format!(
                 "the time to live is {secs} s, it must be from 1 to {} s",
                 Self::MAX_SECS
             )));

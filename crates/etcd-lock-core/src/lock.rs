@@ -173,5 +173,5 @@ impl TryFrom<&crate::Context> for UnlockRequest {
 }
 
 fn missing(call: &str, what: &str, setter: &str) -> Error {
-    Error::invalid(format!("{call} needs a {what}: add {setter}"))
+    Error::invalid_argument(format!("{call} needs a {what}: add {setter}"))
 }

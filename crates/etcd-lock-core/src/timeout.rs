@@ -34,7 +34,7 @@ impl Timeout {
     /// `InvalidArgument` when it is zero.
     pub fn checked(self) -> Result<Self> {
         match self {
-            Self::After(Duration::ZERO) => Err(Error::invalid(
+            Self::After(Duration::ZERO) => Err(Error::invalid_argument(
                 "the timeout is zero, it must be longer (or Timeout::Infinity)",
             )),
             bound => Ok(bound),

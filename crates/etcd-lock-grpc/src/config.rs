@@ -114,14 +114,14 @@ impl Config {
 fn refuse_unsupported(variables: &Variables<'_>) -> Result<()> {
     let skip_verify = "ETCDCTL_INSECURE_SKIP_TLS_VERIFY";
     if variables.flag(skip_verify)? == Some(true) {
-        return Err(Error::invalid(format!(
+        return Err(Error::invalid_argument(format!(
             "{skip_verify} is not supported: any server on the way could grant locks and read the password. Give the \
              certificate of the etcd's authority in ETCDCTL_CACERT (--cacert)"
         )));
     }
     let discovery = "ETCDCTL_DISCOVERY_SRV";
     if variables.text(discovery)?.is_some() {
-        return Err(Error::invalid(format!(
+        return Err(Error::invalid_argument(format!(
             "{discovery} is not supported: what DNS answers isn't signed. Name the members in ETCDCTL_ENDPOINTS \
              (--endpoints)"
         )));
@@ -188,7 +188,7 @@ fn tls(variables: &Variables<'_>) -> Result<Option<TlsOptions>> {
 }
 
 fn half(what: &str, other: &str) -> Error {
-    Error::invalid(format!(
+    Error::invalid_argument(format!(
         "a client {what} is given alone: {other} is missing"
     ))
 }
@@ -202,13 +202,13 @@ fn login(variables: &Variables<'_>) -> Result<Option<(String, SecretString)>> {
     let user = variables.text("ETCDCTL_USER")?;
     match (user, password) {
         (None, None) => Ok(None),
-        (None, Some(_)) => Err(Error::invalid(
+        (None, Some(_)) => Err(Error::invalid_argument(
             "a password is given without a user: ETCDCTL_USER (--user) is missing",
         )),
         (Some(user), Some(password)) => Ok(Some((user, password))),
         (Some(user), None) => match user.split_once(':') {
             Some((name, password)) => Ok(Some((name.to_owned(), password.into()))),
-            None => Err(Error::invalid(format!(
+            None => Err(Error::invalid_argument(format!(
                 "the user {user:?} is given without a password: ETCDCTL_PASSWORD or ETCD_LOCK_PASSWORD_FILE \
                  (--password-file) is missing"
             ))),
@@ -221,7 +221,7 @@ fn password_file(variables: &Variables<'_>) -> Result<Option<SecretString>> {
         return Ok(None);
     };
     if variables.text("ETCDCTL_PASSWORD")?.is_some() {
-        return Err(Error::invalid(
+        return Err(Error::invalid_argument(
             "two passwords are given: one of ETCDCTL_PASSWORD and ETCD_LOCK_PASSWORD_FILE is too many",
         ));
     }
@@ -231,7 +231,7 @@ fn password_file(variables: &Variables<'_>) -> Result<Option<SecretString>> {
 fn read_password(file: PathBuf) -> Result<SecretString> {
     let text = fs::read_to_string(&file).map_err(|error| {
         let text = format!("can't read the password file {}", file.display());
-        Error::invalid(text).with_source(error)
+        Error::invalid_argument(text).with_source(error)
     })?;
     let text = SecretString::from(text);
     let text = text.expose_secret();

@@ -140,7 +140,7 @@ impl Options {
 
     fn check_values(&self) -> Result<()> {
         if self.keep_alive_interval < SHORTEST_KEEP_ALIVE {
-            return Err(Error::invalid(
+            return Err(Error::invalid_argument(
                 "the keep-alive interval is below 10 s: etcd closes connections that ping too often",
             ));
         }
@@ -150,21 +150,23 @@ impl Options {
         ] {
             if value.is_zero() {
                 let text = format!("the {what} is zero, it must be longer");
-                return Err(Error::invalid(text));
+                return Err(Error::invalid_argument(text));
             }
         }
         if self.attempt_timeout < SHORTEST_ATTEMPT {
-            return Err(Error::invalid(
+            return Err(Error::invalid_argument(
                 "an attempt has less than 100 ms: healthy endpoints would be left",
             ));
         }
         if self.member_sync.is_some_and(|every| every.is_zero()) {
-            return Err(Error::invalid(
+            return Err(Error::invalid_argument(
                 "the members would be listed without a pause",
             ));
         }
         match self.max_attempts {
-            0 => Err(Error::invalid("no attempts: nothing could be sent")),
+            0 => Err(Error::invalid_argument(
+                "no attempts: nothing could be sent",
+            )),
             _ => Ok(()),
         }
     }
@@ -192,10 +194,10 @@ pub enum EndpointChoice {
 impl Login {
     fn check(&self) -> Result<()> {
         if self.name.is_empty() {
-            return Err(Error::invalid("the user's name is empty"));
+            return Err(Error::invalid_argument("the user's name is empty"));
         }
         if self.password.expose_secret().is_empty() {
-            return Err(Error::invalid("the user's password is empty"));
+            return Err(Error::invalid_argument("the user's password is empty"));
         }
         Ok(())
     }

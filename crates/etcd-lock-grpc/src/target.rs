@@ -36,10 +36,12 @@ impl Target {
             .map(|given| Self::parse(given.as_ref(), options));
         let targets = targets.collect::<Result<Vec<_>>>()?;
         if targets.is_empty() {
-            return Err(Error::invalid("no endpoint: at least one is needed"));
+            return Err(Error::invalid_argument(
+                "no endpoint: at least one is needed",
+            ));
         }
         if options.tls.is_some() && targets.iter().all(|target| target.tls.is_none()) {
-            return Err(Error::invalid(
+            return Err(Error::invalid_argument(
                 "there are options for TLS, and no endpoint with it: write https:// before it",
             ));
         }
@@ -50,7 +52,7 @@ impl Target {
     pub(crate) fn parse(given: &str, options: &Options) -> Result<Self> {
         if given.contains('@') {
             // It may be a password, so it isn't repeated.
-            return Err(Error::invalid(
+            return Err(Error::invalid_argument(
                 "an endpoint has a user in it, before its @: log in with with_login, or ETCDCTL_USER",
             ));
         }
@@ -123,7 +125,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 fn bad(given: &str, why: &str) -> Error {
-    Error::invalid(format!(
+    Error::invalid_argument(format!(
         "{given:?} is no endpoint: {why}, as in http://127.0.0.1:2379"
     ))
 }

@@ -131,7 +131,7 @@ impl SessionOptions {
 
     fn check_grace(&self, ttl: Ttl) -> Result<()> {
         if self.grace >= ttl.as_duration() / 2 {
-            return Err(Error::invalid(
+            return Err(Error::invalid_argument(
                 "the grace must be less than half of the time to live",
             ));
         }

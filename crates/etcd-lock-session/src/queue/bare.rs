@@ -200,7 +200,7 @@ fn deleted(key: &LockKey) -> Refusal {
 }
 
 fn not_an_entry(key: &LockKey) -> Error {
-    Error::invalid(format!(
+    Error::invalid_argument(format!(
         "{key} is not the key of a lock: those end in a slash and the lease that they have, in hexadecimal"
     ))
 }
