@@ -23,7 +23,8 @@
 //! | [`client`], [`registry`] | the handle on a transport, and connections by name |
 //! | [`transport`] | the trait that transports implement, with its contract |
 //! | [`mod@lock`], [`lease`], [`kv`], [`watch`] | requests and replies, one module per etcd service |
-//! | [`id`], [`timeout`], [`error`] | names, keys, leases, revisions; how long to wait; what went wrong |
+//! | [`id`], [`token`] | names, keys, leases, revisions, and fencing tokens |
+//! | [`timeout`], [`error`] | how long to wait; what went wrong |
 
 pub mod client;
 pub mod context;
@@ -34,6 +35,7 @@ pub mod lease;
 pub mod lock;
 pub mod registry;
 pub mod timeout;
+pub mod token;
 pub mod transport;
 pub mod watch;
 
@@ -46,4 +48,5 @@ pub use id::{LeaseId, LockKey, LockName, Revision, Ttl};
 pub use lock::{LockRequest, LockResponse, ResponseHeader, UnlockRequest, UnlockResponse};
 pub use registry::Registry;
 pub use timeout::Timeout;
+pub use token::FencingToken;
 pub use transport::{BoxStream, CallOptions, Transport};

@@ -26,7 +26,6 @@ mod owner;
 mod place;
 mod queue;
 mod session;
-mod token;
 mod tuning;
 mod validity;
 mod watches;
@@ -38,6 +37,5 @@ pub use owner::Owner;
 pub use place::Place;
 pub use queue::Queue;
 pub use session::{Session, SessionOptions};
-pub use token::FencingToken;
 #[doc(hidden)]
 pub use {clock::System, tuning::Tuning};

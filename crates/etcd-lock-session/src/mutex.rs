@@ -19,7 +19,7 @@ use crate::{Session, metrics};
 /// in etcd's. A lock that is released while others of the session wait is handed over without asking etcd, a limited number
 /// of times in a row where other processes wait, too
 /// ([`SessionOptions::with_handover_limit`](crate::SessionOptions::with_handover_limit)). Every grant has a greater
-/// [`FencingToken`](crate::FencingToken).
+/// [`FencingToken`](etcd_lock_core::FencingToken).
 ///
 /// ```
 /// # use std::time::Duration;

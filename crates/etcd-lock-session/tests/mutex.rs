@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::{INFINITE, client, keys, until_keys};
-use etcd_lock_core::{Client, ErrorKind, Transport};
+use etcd_lock_core::{Client, ErrorKind, FencingToken, Transport};
 use etcd_lock_memory::MemoryEtcd;
-use etcd_lock_session::{FencingToken, Mutex, Queue, Session, SessionOptions};
+use etcd_lock_session::{Mutex, Queue, Session, SessionOptions};
 use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport};
 use tokio::task::JoinSet;
 

@@ -27,15 +27,14 @@ pub use eetcd::{lock, lock_with, new, unlock, with_key, with_lease, with_name, w
 
 #[doc(inline)]
 pub use etcd_lock_core::{
-    Client, Context, Error, ErrorKind, LeaseId, LockKey, LockName, LockResponse, Registry, Result,
-    Revision, Timeout, Transport, Ttl, UnlockResponse, kv,
+    Client, Context, Error, ErrorKind, FencingToken, LeaseId, LockKey, LockName, LockResponse,
+    Registry, Result, Revision, Timeout, Transport, Ttl, UnlockResponse, kv,
 };
 #[cfg(feature = "blocking")]
 pub use etcd_lock_session::blocking;
 #[doc(inline)]
 pub use etcd_lock_session::{
-    FencedTxn, FencingToken, LockGuard, Mutex, Owner, Place, Queue, QueueView, Session,
-    SessionOptions, queue,
+    FencedTxn, LockGuard, Mutex, Owner, Place, Queue, QueueView, Session, SessionOptions, queue,
 };
 
 /// Longer pages.

@@ -1,10 +1,9 @@
 //! Held locks.
 
 use etcd_lock_core::kv::{Compare, Op, TxnResponse};
-use etcd_lock_core::{Error, LockKey, Result, Revision, Timeout};
+use etcd_lock_core::{Error, FencingToken, LockKey, Result, Revision, Timeout};
 
 use super::runtime::{wait, wait_on};
-use crate::FencingToken;
 
 /// A lock that is held for as long as this lives, and for as long as etcd can be trusted to think so: see
 /// [`LockGuard`](crate::LockGuard). Dropping it releases the lock in the background.

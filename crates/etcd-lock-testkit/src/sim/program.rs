@@ -13,7 +13,7 @@ use etcd_lock_core::{
 };
 use etcd_lock_grpc::Options;
 use etcd_lock_grpc::layers::Layered;
-use etcd_lock_session::{FencingToken, LockGuard, Mutex, Queue, Session, SessionOptions};
+use etcd_lock_session::{LockGuard, Mutex, Queue, Session, SessionOptions};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::sleep;
 
@@ -274,7 +274,7 @@ impl Actor {
             return;
         };
         let held = Arc::new(BareHold(session.clone()));
-        let token = FencingToken::new(reply.create_revision, 0);
+        let token = reply.token();
         let mode = history::Mode::Lease;
         let grant = self.note_granted(wait, &reply.key, token, mode, held.clone());
         self.hold(acquire, |id, value| {
