@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use etcd_lock::{LockName, Transport};
 
-use crate::args::{Common, Format, name};
+use crate::args::{Common, Format};
 use crate::connection::{self, Connection};
 use crate::exit::Failure;
 use crate::print::{View, print};
@@ -46,7 +46,6 @@ Exit status:
 #[derive(Args, Debug)]
 pub(crate) struct Doctor {
     /// A lock's name: what this user may do with it is checked, too
-    #[arg(value_parser = name)]
     name: Option<LockName>,
     #[command(flatten)]
     output: Format,

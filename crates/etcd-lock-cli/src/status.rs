@@ -15,7 +15,7 @@ use crate::print::{Line, View, entry, print, raw};
 pub(crate) async fn run(common: &Common, args: &Status) -> Result<ExitCode, Failure> {
     let etcd = common.connection.open()?;
     let read = async || {
-        let view = &queue(etcd.context(), args.name.as_bytes().clone()).await?;
+        let view = &queue(etcd.context(), &args.name).await?;
         let name = &args.name;
         Ok(View::new(&Text { name, view }, json(name, view)))
     };

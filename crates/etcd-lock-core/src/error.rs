@@ -201,6 +201,13 @@ impl ErrorKind {
     }
 }
 
+/// As [`as_str`](ErrorKind::as_str).
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 #[derive(Clone)]
 struct Inner {
     kind: ErrorKind,

@@ -23,7 +23,7 @@
 //! | [`client`], [`registry`] | the handle on a transport, and connections by name |
 //! | [`transport`] | the trait that transports implement, with its contract |
 //! | [`mod@lock`], [`lease`], [`kv`], [`watch`] | requests and replies, one module per etcd service |
-//! | [`id`], [`token`] | names, keys, leases, revisions, and fencing tokens |
+//! | [`name`], [`id`], [`token`] | names, keys, leases, revisions, and fencing tokens |
 //! | [`timeout`], [`error`] | how long to wait; what went wrong |
 
 pub mod client;
@@ -33,6 +33,7 @@ pub mod id;
 pub mod kv;
 pub mod lease;
 pub mod lock;
+pub mod name;
 pub mod registry;
 pub mod timeout;
 pub mod token;
@@ -44,8 +45,9 @@ pub use context::{
     Context, lock, lock_with, new, unlock, with_key, with_lease, with_name, with_timeout,
 };
 pub use error::{Error, ErrorKind, Result};
-pub use id::{LeaseId, LockKey, LockName, Revision, Ttl};
+pub use id::{LeaseId, Revision, Ttl};
 pub use lock::{LockRequest, LockResponse, ResponseHeader, UnlockRequest, UnlockResponse};
+pub use name::{LockKey, LockName};
 pub use registry::Registry;
 pub use timeout::Timeout;
 pub use token::FencingToken;

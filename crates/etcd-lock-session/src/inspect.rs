@@ -119,5 +119,5 @@ async fn remaining(
 ) -> Result<Option<Duration>> {
     let asked = LeaseTimeToLiveRequest::new(lease);
     let reply = transport.lease_time_to_live(asked, options).await?;
-    Ok(reply.remaining.map(Duration::from_secs))
+    Ok(reply.remaining)
 }

@@ -120,7 +120,7 @@ impl SessionOptions {
                 format!("there is no lease {lease}"),
             )
         };
-        let ttl = Ttl::try_from(Duration::from_secs(reply.granted)).map_err(|_| none())?;
+        let ttl = reply.granted.ok_or_else(none)?;
         self.check_grace(ttl)?;
         // How much is left is told in whole seconds, and may be next to nothing: a renewal says for how long it lives.
         let sent = queue.inner().clock.now();

@@ -14,7 +14,7 @@ use etcd_lock_core::lease::{
 use etcd_lock_core::watch::{WatchRequest, WatchResponse};
 use etcd_lock_core::{
     BoxStream, CallOptions, Error, ErrorKind, LeaseId, LockRequest, LockResponse, Result, Timeout,
-    Transport, Ttl, UnlockRequest, UnlockResponse,
+    Transport, UnlockRequest, UnlockResponse,
 };
 use futures_util::future::BoxFuture;
 use tower::{Service, ServiceExt};
@@ -276,12 +276,11 @@ impl Unary {
             Reply::LeaseGrantedBefore(id) => {
                 let asked = LeaseTimeToLiveRequest::new(id);
                 let reply = self.lease_time_to_live(asked, options).await?;
-                let granted = i64::try_from(reply.granted).unwrap_or(Ttl::MAX_SECS);
-                Ok(LeaseGrantResponse::new(
-                    reply.header,
-                    id,
-                    Ttl::from_secs(granted)?,
-                ))
+                let ttl = reply.granted.ok_or_else(|| {
+                    let text = format!("the lease {id} has ended since it was granted");
+                    Error::new(ErrorKind::LeaseNotFound, text)
+                })?;
+                Ok(LeaseGrantResponse::new(reply.header, id, ttl))
             }
             _ => Err(mismatch()),
         }
