@@ -19,7 +19,7 @@ pub(crate) const OS: u8 = 71;
 pub(crate) const BUSY: u8 = 75;
 /// etcd doesn't let this user in.
 pub(crate) const DENIED: u8 = 77;
-/// The lock, or the place in its queue, was lost.
+/// The lock, or the entry in its queue, was lost.
 pub(crate) const LOST: u8 = 79;
 /// The command can't be run.
 pub(crate) const CANNOT_EXECUTE: u8 = 126;

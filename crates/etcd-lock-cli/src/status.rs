@@ -35,7 +35,7 @@ fn json(name: &LockName, view: &QueueView) -> Value {
         "revision": view.revision.get(),
         "holder": holder,
         "waiters": entries.collect::<Vec<_>>(),
-        "foreign_keys": view.foreign.iter().map(|key| raw(key)).collect::<Vec<_>>(),
+        "unrelated_keys": view.unrelated_keys.iter().map(|key| raw(key)).collect::<Vec<_>>(),
     })
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for Text<'_> {
                 }
             }
         }
-        for key in &view.foreign {
+        for key in &view.unrelated_keys {
             writeln!(
                 f,
                 "{} is no entry: etcdctl and the Lock RPC wait for it all the same",

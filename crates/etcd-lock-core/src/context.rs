@@ -155,10 +155,10 @@ impl Context {
     ///
     /// # Errors
     /// `InvalidArgument` when the name or lease is missing or can't be right, `NotOpen` for a connection name that
-    /// isn't open, `Timeout`, `LeaseNotFound`, and the others as their kinds say. The place in the queue is withdrawn.
+    /// isn't open, `Timeout`, `LeaseNotFound`, and the others as their kinds say. The queue entry is withdrawn.
     ///
     /// # Cancel safety
-    /// When dropped, the place in the queue is withdrawn in the background.
+    /// When dropped, the queue entry is withdrawn in the background.
     pub async fn lock(&self) -> Result<LockResponse> {
         let request = LockRequest::try_from(self)?;
         let client = self.client()?;

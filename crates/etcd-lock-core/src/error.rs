@@ -155,7 +155,7 @@ pub enum ErrorKind {
     InvalidArgument,
     /// The lease does not exist, or no longer.
     LeaseNotFound,
-    /// The lock, or the place in its queue, is gone.
+    /// The lock, or the entry in its queue, is gone.
     Lost,
     /// No connection of this name is open.
     NotOpen,

@@ -82,7 +82,7 @@ impl fmt::Display for LockName {
     }
 }
 
-/// A place in the queue of a lock: `<name>/<lease in lower-case hex>`, the bytes that etcd stores.
+/// The key of an entry in the queue of a lock: `<name>/<lease in lower-case hex>`, the bytes that etcd stores.
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct LockKey(Bytes);
 

@@ -25,7 +25,7 @@ pub struct QueueView {
     pub entries: Vec<QueueEntry>,
     /// Keys below `<name>/` that are no entries. They hold up `etcdctl lock` and callers of etcd's `Lock` RPC, which wait
     /// for anything that is older there, but no [`Queue`](crate::Queue).
-    pub foreign: Vec<Bytes>,
+    pub unrelated_keys: Vec<Bytes>,
 }
 
 /// One entry of a queue.
@@ -78,11 +78,11 @@ pub async fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<Qu
     let range = RangeRequest::prefix(name.queue_prefix())
         .sorted_by(SortTarget::CreateRevision, SortOrder::Ascending);
     let reply = transport.range(range, options).await?;
-    let (mut found, mut foreign) = (Vec::new(), Vec::new());
+    let (mut found, mut unrelated_keys) = (Vec::new(), Vec::new());
     for kv in reply.kvs {
         match entry(&kv, &name) {
             Some((key, lease)) => found.push((key, lease, kv)),
-            None => foreign.push(kv.key),
+            None => unrelated_keys.push(kv.key),
         }
     }
     let entries = stream::iter(found)
@@ -101,7 +101,7 @@ pub async fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<Qu
     Ok(QueueView {
         revision: reply.header.revision,
         entries,
-        foreign,
+        unrelated_keys,
     })
 }
 

@@ -23,19 +23,19 @@ pub mod lease;
 mod metrics;
 mod mutex;
 mod owner;
-mod place;
 mod queue;
 mod session;
 mod tuning;
 mod validity;
+mod waiter;
 mod watches;
 
 pub use guard::{FencedTxn, LockGuard};
 pub use inspect::{QueueEntry, QueueView, queue};
 pub use mutex::Mutex;
 pub use owner::Owner;
-pub use place::Place;
 pub use queue::Queue;
 pub use session::{Session, SessionOptions};
+pub use waiter::Waiter;
 #[doc(hidden)]
 pub use {clock::System, tuning::Tuning};

@@ -76,16 +76,10 @@ impl Queue {
     /// A queue over `transport`, whose `lock` and `unlock` are not used.
     #[must_use]
     pub fn new(transport: impl Transport) -> Self {
-        Self::over(Arc::new(transport))
+        Self::from(Arc::new(transport) as Arc<dyn Transport>)
     }
 
-    /// The same for a transport that is shared already.
-    #[must_use]
-    pub fn over(transport: Arc<dyn Transport>) -> Self {
-        Self::tuned(transport, Tuning::new(), Arc::new(OperatingSystem))
-    }
-
-    /// The same with other constants and another operating system.
+    /// A queue with other constants and another operating system.
     #[doc(hidden)]
     #[must_use]
     pub fn tuned(transport: Arc<dyn Transport>, tuning: Tuning, system: Arc<dyn System>) -> Self {
@@ -112,7 +106,7 @@ impl Queue {
 
     /// The queue of a client's sessions. Where the client was not made of one, it gets one over its transport.
     pub(crate) fn of(client: &Client) -> Self {
-        client.shared(|| Self::over(client.transport().clone()))
+        client.shared(|| client.transport().clone().into())
     }
 
     /// Takes the lock if nobody has it and nobody waits for it.
@@ -147,6 +141,12 @@ impl Queue {
     /// The transport below the queue.
     pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
         &self.0.transport
+    }
+}
+
+impl From<Arc<dyn Transport>> for Queue {
+    fn from(transport: Arc<dyn Transport>) -> Self {
+        Self::tuned(transport, Tuning::new(), Arc::new(OperatingSystem))
     }
 }
 

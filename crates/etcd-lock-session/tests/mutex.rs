@@ -256,7 +256,7 @@ async fn lock_timeout_and_try_lock_give_up() {
         .unwrap();
 }
 
-/// The place in etcd's queue is the session's.
+/// The entry in etcd's queue is the session's.
 #[tokio::test(start_paused = true)]
 async fn the_timeout_of_a_task_does_not_cost_the_next_one_its_place() {
     let etcd = MemoryEtcd::new();

@@ -187,7 +187,7 @@ async fn foreign_key_under_prefix_reported() {
     let view = etcd_lock_session::queue(&Client::new(etcd.clone()), "a")
         .await
         .unwrap();
-    assert_eq!(view.foreign, ["a/notes"]);
+    assert_eq!(view.unrelated_keys, ["a/notes"]);
     assert_eq!(view.entries.len(), 1);
     assert_eq!(view.entries[0].key, held.key);
     assert_eq!(view.entries[0].owner, None);

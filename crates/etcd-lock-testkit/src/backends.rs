@@ -219,7 +219,7 @@ impl<E: Etcd> Backend for On<E> {
             Locks::Mixed => !is_even,
         };
         match is_queue {
-            true => (Queue::over(transport).into_client(), NestedNames::Apart),
+            true => (Queue::from(transport).into_client(), NestedNames::Apart),
             false => (transport.into(), NestedNames::Wait),
         }
     }

@@ -34,7 +34,8 @@ pub use etcd_lock_core::{
 pub use etcd_lock_session::blocking;
 #[doc(inline)]
 pub use etcd_lock_session::{
-    FencedTxn, LockGuard, Mutex, Owner, Place, Queue, QueueView, Session, SessionOptions, queue,
+    FencedTxn, LockGuard, Mutex, Owner, Queue, QueueEntry, QueueView, Session, SessionOptions,
+    Waiter, queue,
 };
 
 /// Longer pages.
