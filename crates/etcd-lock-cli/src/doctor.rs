@@ -61,13 +61,13 @@ pub(crate) async fn run(common: &Common, args: &Doctor) -> Result<ExitCode, Fail
 
 /// Ends where there is nothing left to be checked.
 async fn examine(connection: &Connection, name: Option<&LockName>, report: &mut Report) {
-    let Some((config, settings)) = setup::check(connection, report) else {
+    let Some((options, settings)) = setup::check(connection, report) else {
         return;
     };
-    let timeout = connection::timeout(&config);
+    let timeout = connection::timeout(&options);
     let endpoints = match connection.is_embedded() {
         true => vec![Endpoint::embedded()],
-        false => Endpoint::all(&config, report),
+        false => Endpoint::all(&options, report),
     };
     let probes = endpoints::probe(endpoints, name, timeout).await;
     endpoints::report(&probes, report);

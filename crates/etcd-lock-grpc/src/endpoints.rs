@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep};
 
-use crate::Options;
+use crate::ConnectOptions;
 use crate::auth::Auth;
 use crate::cluster::Cluster;
 use crate::connection::{Dialer, GivenService};
@@ -45,7 +45,7 @@ pub(crate) struct Endpoints {
 /// The parts that endpoints are made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Make {
-    pub(crate) options: Options,
+    pub(crate) options: ConnectOptions,
     pub(crate) connector: Connector,
     pub(crate) given: Option<GivenService>,
     pub(crate) cluster: Arc<Cluster>,

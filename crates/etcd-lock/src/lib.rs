@@ -17,7 +17,10 @@ pub use etcd_lock_memory as memory;
 pub use etcd_lock_session as session;
 
 #[cfg(feature = "grpc")]
-pub use connect::{Options, connect, connect_from_env, open};
+pub use connect::{connect, open};
+#[cfg(feature = "grpc")]
+#[doc(inline)]
+pub use etcd_lock_grpc::{ConnectOptions, EndpointChoice, TlsOptions};
 #[cfg(feature = "memory")]
 pub use in_memory::in_memory;
 pub use names::{close, info};

@@ -20,20 +20,20 @@ use futures_util::future::BoxFuture;
 use tower::{Service, ServiceExt};
 
 use super::{Call, Reply, Request, RetryPolicy, Stack, stack};
-use crate::Options;
 use crate::lock::Locks;
+use crate::options::MAX_ATTEMPTS;
 
 /// A transport made of a service for its requests and of what opens its streams. Its `Lock` is made as safe as the RPC can
 /// be. Streams pass no layer.
 ///
 /// ```
 /// use etcd_lock_core::{CallOptions, Transport, kv::RangeRequest};
-/// use etcd_lock_grpc::{Options, layers::Layered};
+/// use etcd_lock_grpc::layers::Layered;
 /// use etcd_lock_memory::MemoryEtcd;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> etcd_lock_core::Result<()> {
-/// let transport = Layered::new(MemoryEtcd::new(), Options::new())?;
+/// let transport = Layered::new(MemoryEtcd::new());
 /// let reply = transport.range(RangeRequest::key("key"), CallOptions::default()).await?;
 /// assert_eq!(reply.count, 0);
 /// # Ok(())
@@ -47,14 +47,12 @@ pub struct Layered<S = TransportService> {
 }
 
 impl Layered {
-    /// Puts all layers over a transport.
-    ///
-    /// # Errors
-    /// `InvalidArgument` for options that can't work.
-    pub fn new(transport: impl Transport, options: Options) -> Result<Self> {
-        let policy = RetryPolicy::new(options.checked()?.max_attempts);
+    /// Puts all layers over a transport. A request is sent 5 times at most, where it may be retried at all.
+    #[must_use]
+    pub fn new(transport: impl Transport) -> Self {
+        let policy = RetryPolicy::new(MAX_ATTEMPTS);
         let service = TransportService(Arc::new(transport));
-        Ok(Self::over(stack(service.clone(), policy), service))
+        Self::over(stack(service.clone(), policy), service)
     }
 }
 

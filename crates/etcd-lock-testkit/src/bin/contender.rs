@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use etcd_lock_core::Client;
 use etcd_lock_core::kv::PutRequest;
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_grpc::GrpcTransport;
 use etcd_lock_session::{Mutex, Queue, Session};
 use etcd_lock_testkit::recorder::{Journal, RecordedClient};
 use etcd_lock_testkit::store;
@@ -36,7 +36,7 @@ async fn main() {
 }
 
 fn connect(endpoint: &str) -> Client {
-    let transport = GrpcTransport::connect([endpoint], Options::new()).unwrap();
+    let transport = GrpcTransport::connect([endpoint]).unwrap();
     Queue::new(transport).into_client()
 }
 

@@ -11,7 +11,6 @@ use etcd_lock_core::{
     CallOptions, Client, Error, ErrorKind, LockName, LockRequest, LockResponse, Result, Timeout,
     Transport, UnlockRequest,
 };
-use etcd_lock_grpc::Options;
 use etcd_lock_grpc::layers::Layered;
 use etcd_lock_session::{LockGuard, Mutex, Queue, Session, SessionOptions};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
@@ -59,9 +58,7 @@ pub(super) async fn run(
     first_id: u64,
 ) {
     // The layers of the gRPC transport over the simulated network: its retries, and its way to use the `Lock` RPC.
-    let Ok(transport) = Layered::new(SimTransport(hub.clone()), Options::new()) else {
-        return hub.note(Note::Said("the default options are refused".to_owned()));
-    };
+    let transport = Layered::new(SimTransport(hub.clone()));
     let queue = Queue::tuned(Arc::new(transport.clone()), program.tuning, hub.clone());
     let client = queue.clone().into_client();
     let locks: Arc<dyn Transport> = match program.mode {
