@@ -42,7 +42,7 @@ pub mod watch;
 
 pub use client::Client;
 pub use context::{
-    Context, lock, lock_with, new, unlock, with_key, with_lease, with_name, with_timeout,
+    Context, lock, lock_with, new, try_lock, unlock, with_key, with_lease, with_name, with_timeout,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use id::{LeaseId, Revision, Ttl};

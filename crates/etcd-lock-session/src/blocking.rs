@@ -29,7 +29,7 @@ mod mutex;
 mod runtime;
 mod session;
 
-pub use functions::{lock, lock_with, queue, unlock};
+pub use functions::{lock, lock_with, queue, try_lock, unlock};
 pub use guard::{FencedTxn, LockGuard};
 pub use mutex::Mutex;
 pub use session::Session;

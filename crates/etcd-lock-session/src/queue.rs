@@ -109,21 +109,6 @@ impl Queue {
         client.shared(|| client.transport().clone().into())
     }
 
-    /// Takes the lock if nobody has it and nobody waits for it.
-    ///
-    /// # Errors
-    /// `Busy` when somebody does, else as [`Transport::lock`].
-    ///
-    /// # Cancel safety
-    /// When dropped, the queue entry is withdrawn in the background.
-    pub async fn try_lock(
-        &self,
-        request: LockRequest,
-        options: CallOptions,
-    ) -> Result<LockResponse> {
-        self.0.lock_bare(request, Mode::Try, options.timeout).await
-    }
-
     /// How many locks, leases and members of locks it remembers: nothing grows without bound.
     #[doc(hidden)]
     #[must_use]
@@ -169,6 +154,12 @@ impl Transport for Queue {
     async fn lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
         let span = debug_span!("lock.queue", lock.name = %request.name, lease.id = %request.lease);
         let lock = self.0.lock_bare(request, Mode::Wait, options.timeout);
+        lock.instrument(span).await
+    }
+
+    async fn try_lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
+        let span = debug_span!("lock.try", lock.name = %request.name, lease.id = %request.lease);
+        let lock = self.0.lock_bare(request, Mode::Try, options.timeout);
         lock.instrument(span).await
     }
 

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{INFINITE, keys, lock, request, seconds, unlock, until_keys};
@@ -15,7 +16,7 @@ use etcd_lock_core::lease::{
 use etcd_lock_core::watch::{WatchRequest, WatchResponse};
 use etcd_lock_core::{
     BoxStream, CallOptions, Client, ErrorKind, LeaseId, LockKey, LockRequest, LockResponse, Result,
-    Transport, UnlockRequest, UnlockResponse,
+    Transport, UnlockRequest, UnlockResponse, new, try_lock,
 };
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{Mutex, Queue, Session};
@@ -135,6 +136,40 @@ async fn try_lock_does_not_wait() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy);
     assert_eq!(keys(&etcd, "a").await, [held.key.as_bytes().clone()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn try_lock_of_a_context_is_the_queues_on_each_client_of_one() {
+    let etcd = MemoryEtcd::new();
+    let queue = Queue::new(etcd.clone());
+    for client in [
+        queue.clone().into_client(),
+        Client::new(queue.clone()),
+        Client::new(Arc::new(queue.clone())),
+        Client::new(Decorated(queue)),
+    ] {
+        let (mine, yours) = (request(&etcd, "a").await, request(&etcd, "a").await);
+        let ctx = |request: LockRequest| {
+            let ctx = new(&client).with_name(&request.name);
+            ctx.with_lease(request.lease)
+        };
+        let held = try_lock(ctx(mine.clone())).await.unwrap();
+        assert_eq!(try_lock(ctx(mine)).await.unwrap().key, held.key);
+        let error = try_lock(ctx(yours)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Busy);
+        etcd_lock_core::unlock(&client, &held.key).await.unwrap();
+        until_keys(&etcd, "a", 0).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn try_lock_of_a_client_without_a_queue_is_unsupported_and_enters_nothing() {
+    let etcd = MemoryEtcd::new();
+    let request = request(&etcd, "a").await;
+    let ctx = new(&Client::new(etcd.clone())).with_name("a");
+    let error = ctx.with_lease(request.lease).try_lock().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(keys(&etcd, "a").await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -308,6 +343,10 @@ struct Decorated(Queue);
 impl Transport for Decorated {
     async fn lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
         self.0.lock(request, options).await
+    }
+
+    async fn try_lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
+        self.0.try_lock(request, options).await
     }
 
     async fn unlock(&self, request: UnlockRequest, options: CallOptions) -> Result<UnlockResponse> {

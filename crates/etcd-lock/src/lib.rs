@@ -26,7 +26,9 @@ pub use in_memory::in_memory;
 pub use names::{close, info};
 
 #[doc(inline)]
-pub use eetcd::{lock, lock_with, new, unlock, with_key, with_lease, with_name, with_timeout};
+pub use eetcd::{
+    lock, lock_with, new, try_lock, unlock, with_key, with_lease, with_name, with_timeout,
+};
 
 #[doc(inline)]
 pub use etcd_lock_core::{

@@ -1,7 +1,7 @@
 //! eetcd's functions.
 
 use bytes::Bytes;
-use etcd_lock_core::{Context, LeaseId, LockResponse, Result, UnlockResponse};
+use etcd_lock_core::{Context, LockResponse, Result, UnlockResponse};
 
 use super::runtime::wait;
 use crate::QueueView;
@@ -15,6 +15,15 @@ pub fn lock(ctx: impl Into<Context>) -> Result<LockResponse> {
     wait(async move { ctx.lock().await })
 }
 
+/// Takes the lock that a context describes if it is free.
+///
+/// # Errors
+/// As the [async one](Context::try_lock).
+pub fn try_lock(ctx: impl Into<Context>) -> Result<LockResponse> {
+    let ctx = ctx.into();
+    wait(async move { ctx.try_lock().await })
+}
+
 /// Waits for a lock by name and lease.
 ///
 /// # Errors
@@ -22,7 +31,7 @@ pub fn lock(ctx: impl Into<Context>) -> Result<LockResponse> {
 pub fn lock_with(
     ctx: impl Into<Context>,
     name: impl Into<Bytes>,
-    lease: LeaseId,
+    lease: impl Into<i64>,
 ) -> Result<LockResponse> {
     wait(etcd_lock_core::lock_with(ctx, name, lease))
 }
