@@ -10,8 +10,6 @@ use etcd_lock_core::{
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::Owner;
-
 /// How many leases are asked about at the same time.
 const LEASES_AT_ONCE: usize = 16;
 
@@ -39,7 +37,8 @@ pub struct QueueEntry {
     /// When it was made, in the store's time: the first part of the fencing token of its grant.
     pub create_revision: Revision,
     /// The owner, where the entry has a description of it.
-    pub owner: Option<Owner>,
+    #[cfg(feature = "owner")]
+    pub owner: Option<crate::Owner>,
     /// How long the lease will live if nobody renews it, in whole seconds; `None` when it has just ended.
     pub remaining: Option<Duration>,
 }
@@ -91,7 +90,8 @@ pub async fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<Qu
                 key,
                 lease,
                 create_revision: kv.create_revision,
-                owner: Owner::from_entry(&kv.value),
+                #[cfg(feature = "owner")]
+                owner: crate::Owner::from_entry(&kv.value),
                 remaining: remaining(transport, lease, options).await?,
             })
         })

@@ -35,12 +35,15 @@ pub use etcd_lock_core::{
     Client, Context, Error, ErrorKind, FencingToken, LeaseId, LockKey, LockName, LockResponse,
     Registry, Result, Revision, Timeout, Transport, Ttl, UnlockResponse, kv,
 };
+#[cfg(feature = "owner")]
+#[doc(inline)]
+pub use etcd_lock_session::Owner;
 #[cfg(feature = "blocking")]
 pub use etcd_lock_session::blocking;
 #[doc(inline)]
 pub use etcd_lock_session::{
-    FencedTxn, LockGuard, Mutex, Owner, Queue, QueueEntry, QueueView, Session, SessionOptions,
-    Waiter, queue,
+    FencedTxn, LockGuard, Mutex, Queue, QueueEntry, QueueView, Session, SessionOptions, Waiter,
+    queue,
 };
 
 /// Longer pages.
