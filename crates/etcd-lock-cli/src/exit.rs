@@ -150,7 +150,7 @@ pub(crate) fn say(text: &str) {
 pub(crate) const fn status(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::InvalidArgument => USAGE,
-        ErrorKind::Busy => BUSY,
+        ErrorKind::Busy | ErrorKind::LockTimeout => BUSY,
         ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => DENIED,
         ErrorKind::LeaseNotFound | ErrorKind::Lost => LOST,
         ErrorKind::Protocol

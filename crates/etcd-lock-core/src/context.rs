@@ -166,7 +166,7 @@ impl Context {
     ///
     /// # Errors
     /// `InvalidArgument` when the name or lease is missing or can't be right, `NotOpen` for a connection name that
-    /// isn't open, `Timeout`, `LeaseNotFound`, and the others as their kinds say. The queue entry is withdrawn.
+    /// isn't open, `LockTimeout` when somebody else had the lock all the while, `Timeout`, `LeaseNotFound`, and the others as their kinds say. The queue entry is withdrawn.
     ///
     /// # Cancel safety
     /// When dropped, the queue entry is withdrawn in the background.

@@ -9,7 +9,7 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[allow(clippy::exhaustive_enums, reason = "a wait is bounded or it is not")]
 pub enum Timeout {
-    /// Fail with [`Timeout`](crate::ErrorKind::Timeout) after this long.
+    /// Fail with [`Timeout`](crate::ErrorKind::Timeout), or [`LockTimeout`](crate::ErrorKind::LockTimeout), after this long.
     After(Duration),
     /// Wait until there is an answer.
     Infinity,

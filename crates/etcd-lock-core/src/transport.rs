@@ -48,7 +48,8 @@ impl From<Timeout> for CallOptions {
 /// This is for those who write transports and decorators; programs use [`Context`](crate::Context) or a session.
 ///
 /// # Contract
-/// - A call MUST end within its timeout, with kind [`Timeout`](crate::ErrorKind::Timeout) when nothing else is known.
+/// - A call MUST end within its timeout, with kind [`Timeout`](crate::ErrorKind::Timeout) when nothing else is known,
+///   and [`LockTimeout`](crate::ErrorKind::LockTimeout) only when somebody else is known to have had the lock.
 ///   It MUST NOT block the thread.
 /// - An error of a call that may have been executed MUST say so:
 ///   [`Error::is_outcome_unknown`](crate::Error::is_outcome_unknown). Only a call whose repetition can do no harm may be
@@ -70,7 +71,7 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `LeaseNotFound` when the lease does not exist or ends during the wait, `Lost` when the queue entry is
-    /// deleted by somebody else, `Timeout`, `Unavailable` and the rest as their kinds say.
+    /// deleted by somebody else, `LockTimeout`, `Timeout`, `Unavailable` and the rest as their kinds say.
     ///
     /// # Cancel safety
     /// When dropped, the queue entry is withdrawn in the background.

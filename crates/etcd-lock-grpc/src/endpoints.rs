@@ -135,7 +135,7 @@ impl Endpoints {
             true => cause.kind(),
             false => ErrorKind::Unavailable,
         };
-        Error::new(kind, format!("{text}: {cause}")).with_source(cause)
+        Error::new(kind, format!("{text}: {cause}")).with_source_of(&cause)
     }
 
     /// The states of the endpoints.
@@ -261,7 +261,7 @@ fn none(failed: Option<Error>, refusal: Option<String>) -> Error {
     match (failed, refusal) {
         (Some(failed), None) => failed,
         (Some(failed), Some(refusal)) => {
-            Error::new(failed.kind(), format!("{failed}, and {refusal}")).with_source(failed)
+            Error::new(failed.kind(), format!("{failed}, and {refusal}")).with_source_of(&failed)
         }
         (None, refusal) => Error::new(
             ErrorKind::Unavailable,

@@ -84,8 +84,8 @@ impl Mutex {
     /// Waits until the lock is held, for a limited time.
     ///
     /// # Errors
-    /// `Timeout` when the time ran out. Where the queue could not be entered by then, the kind says why. Else as
-    /// [`lock`](Self::lock).
+    /// `LockTimeout` when somebody else had the lock all the while. `Timeout`, `Unavailable` or what else the last request
+    /// failed with when etcd did not answer. Else as [`lock`](Self::lock).
     ///
     /// # Cancel safety
     /// As [`lock`](Self::lock).

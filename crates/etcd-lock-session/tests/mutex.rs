@@ -242,7 +242,7 @@ async fn lock_timeout_and_try_lock_give_up() {
             .lock_timeout(Duration::from_secs(1))
             .await
             .unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert_eq!(error.kind(), ErrorKind::LockTimeout);
     }
     until_keys(&etcd, "a", 1).await;
     guard.unlock().await.unwrap();

@@ -97,7 +97,7 @@ async fn nested_names_documented() {
         .lock(request(&etcd, "a").await, seconds(1))
         .await
         .unwrap_err();
-    assert_eq!(second.kind(), ErrorKind::Timeout);
+    assert_eq!(second.kind(), ErrorKind::LockTimeout);
     unlock(&queue, above.key).await;
     unlock(&queue, below.key).await;
 }
@@ -111,14 +111,14 @@ async fn the_plain_rpc_and_the_queue_wait_in_one_line() {
         .lock(request(&etcd, "a").await, seconds(1))
         .await
         .unwrap_err();
-    assert_eq!(busy.kind(), ErrorKind::Timeout);
+    assert_eq!(busy.kind(), ErrorKind::LockTimeout);
     unlock(&etcd, by_rpc.key).await;
     let by_queue = lock(&queue, "a").await;
     let busy = etcd
         .lock(request(&etcd, "a").await, seconds(1))
         .await
         .unwrap_err();
-    assert_eq!(busy.kind(), ErrorKind::Timeout);
+    assert_eq!(busy.kind(), ErrorKind::LockTimeout);
     unlock(&queue, by_queue.key).await;
 }
 
@@ -212,7 +212,11 @@ async fn foreign_key_under_prefix_reported() {
     let foreign = TxnRequest::new().and_then(PutRequest::new("a/notes", ""));
     etcd.txn(foreign, INFINITE).await.unwrap();
     let plain = etcd.lock(request(&etcd, "a").await, seconds(1)).await;
-    assert_eq!(plain.unwrap_err().kind(), ErrorKind::Timeout, "the control");
+    assert_eq!(
+        plain.unwrap_err().kind(),
+        ErrorKind::LockTimeout,
+        "the control"
+    );
 
     let queue = Queue::new(etcd.clone());
     let held = queue

@@ -17,6 +17,7 @@ fn every_kind_of_error_has_a_row() {
         ErrorKind::Closed,
         ErrorKind::InvalidArgument,
         ErrorKind::LeaseNotFound,
+        ErrorKind::LockTimeout,
         ErrorKind::Lost,
         ErrorKind::NotOpen,
         ErrorKind::PermissionDenied,

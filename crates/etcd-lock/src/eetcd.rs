@@ -92,7 +92,7 @@ pub use etcd_lock_core::with_key;
 ///
 /// let patient = with_timeout(new(&client), Duration::from_secs(2));
 /// let error = lock_with(&patient, "report", mine).await.unwrap_err();
-/// assert!(error.is_timeout());
+/// assert!(error.is_timeout() && error.is_busy());
 ///
 /// // Until it is granted, or the lease ends.
 /// let endless = with_timeout(patient, Timeout::Infinity);

@@ -1,6 +1,7 @@
 //! Nobody listens, nobody answers, or somebody answers who is no etcd. Each gets an error that lets a person fix it, in
 //! time, and once there is an etcd the same transport works.
 
+use std::error::Error as _;
 use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -357,6 +358,22 @@ async fn works_with_an_etcd_at(address: SocketAddr, transport: &GrpcTransport) {
 fn is(error: &Error, kind: ErrorKind, text: &str) {
     assert_eq!(error.kind(), kind, "{error:?}");
     assert!(error.to_string().contains(text), "{text:?} not in: {error}");
+    says_nothing_twice(error);
+}
+
+/// Those that print errors print the causes behind them, too.
+fn says_nothing_twice(error: &Error) {
+    let mut said = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        assert!(
+            !said.iter().any(|earlier| earlier.contains(&text)),
+            "{text:?} again after {said:?}"
+        );
+        said.push(text);
+        cause = error.source();
+    }
 }
 
 fn connect(endpoint: &str) -> GrpcTransport {
