@@ -54,11 +54,32 @@ pub fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<QueueVie
 
 pub(super) mod lease {
     use etcd_lock_core::lease::{
-        LeaseGrantResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse,
+        LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse,
+        LeaseTimeToLiveResponse,
     };
     use etcd_lock_core::{Context, Error, LeaseId, Result, Ttl};
 
     use super::wait;
+    use crate::blocking::Session;
+
+    /// Keeps a lease alive until the session that this returns is dropped.
+    ///
+    /// # Errors
+    /// As the [async one](crate::lease::keep_alive).
+    pub fn keep_alive(ctx: impl Into<Context>, lease: LeaseId) -> Result<Session> {
+        wait(crate::lease::keep_alive(ctx, lease)).map(Session)
+    }
+
+    /// Renews a lease once.
+    ///
+    /// # Errors
+    /// As the [async one](crate::lease::keep_alive_once).
+    pub fn keep_alive_once(
+        ctx: impl Into<Context>,
+        lease: LeaseId,
+    ) -> Result<LeaseKeepAliveResponse> {
+        wait(crate::lease::keep_alive_once(ctx, lease))
+    }
 
     /// Grants a lease.
     ///
