@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd_lock_core::{Client, Transport};
 use etcd_lock_group::GroupCommit;
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_grpc::GrpcTransport;
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_memory::model::ModelOptions;
 use etcd_lock_session::Queue;
@@ -13,7 +13,7 @@ pub(crate) const TTL: Duration = Duration::from_secs(60);
 
 /// A client with connections of its own.
 pub(crate) fn connect(endpoint: &str) -> Client {
-    over(GrpcTransport::connect([endpoint], Options::new()).unwrap())
+    over(GrpcTransport::connect([endpoint]).unwrap())
 }
 
 /// A client over any transport.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use etcd_lock::grpc::parse_duration as duration;
-use etcd_lock::{Error, LeaseId, LockName, Ttl};
+use etcd_lock::{LeaseId, LockName, Ttl};
 use nix::sys::signal::Signal;
 
 use crate::bench::{self, Bench};
@@ -84,7 +84,6 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 pub(crate) struct Run {
     /// The lock's name
-    #[arg(value_parser = name)]
     pub(crate) name: LockName,
     #[command(flatten)]
     pub(crate) wait: Wait,
@@ -137,7 +136,6 @@ pub(crate) enum OnLost {
 #[derive(Args, Debug)]
 pub(crate) struct Lock {
     /// The lock's name
-    #[arg(value_parser = name)]
     pub(crate) name: LockName,
     #[command(flatten)]
     pub(crate) wait: Wait,
@@ -174,7 +172,6 @@ pub(crate) struct Renew {
 #[derive(Args, Debug)]
 pub(crate) struct Status {
     /// The lock's name
-    #[arg(value_parser = name)]
     pub(crate) name: LockName,
     /// Go on, and show each change: redrawn at a terminal, a line of JSON each in a pipe
     #[arg(short, long)]
@@ -198,10 +195,9 @@ pub(crate) struct List {
 #[derive(Args, Debug)]
 pub(crate) struct Break {
     /// The lock's name
-    #[arg(value_parser = name)]
     pub(crate) name: LockName,
     /// The holder's lease, as `etcd-lock status` shows it: nobody else's entry is touched
-    #[arg(long, value_name = "LEASE", value_parser = lease)]
+    #[arg(long, value_name = "LEASE")]
     pub(crate) holder: LeaseId,
     /// End the lease as well, and with it all other locks that it holds
     #[arg(long)]
@@ -250,16 +246,6 @@ pub(crate) enum LockOutput {
     Text,
     Json,
     Env,
-}
-
-pub(crate) fn name(text: &str) -> Result<LockName, Error> {
-    LockName::new(text.to_owned())
-}
-
-/// The number of a lease, in hex as it is printed everywhere.
-fn lease(text: &str) -> Result<LeaseId, String> {
-    let number = i64::from_str_radix(text, 16).map_err(|error| error.to_string())?;
-    LeaseId::new(number).map_err(|error| error.to_string())
 }
 
 /// A signal by its name, with or without SIG, or by its number.

@@ -12,7 +12,7 @@ use etcd_lock::{Error, LockName, Session, SessionOptions};
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
-use crate::args::{Common, Format, name};
+use crate::args::{Common, Format};
 use crate::connection::Connected;
 use crate::exit::Failure;
 use crate::farewell::farewell;
@@ -36,7 +36,7 @@ Examples:
 #[derive(Args, Debug)]
 pub(crate) struct Bench {
     /// Where the names of the locks begin
-    #[arg(long, value_name = "PREFIX", default_value = "etcd-lock-bench", value_parser = name)]
+    #[arg(long, value_name = "PREFIX", default_value = "etcd-lock-bench")]
     name: LockName,
     /// How many tasks work at once, each with a connection
     #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]

@@ -15,7 +15,7 @@ use crate::print::{View, entry, print, raw, shell};
 pub(crate) async fn run(common: &Common, args: &Break) -> Result<ExitCode, Failure> {
     let etcd = common.connection.open()?;
     let ctx = etcd.context();
-    let view = queue(ctx.clone(), args.name.as_bytes().clone()).await?;
+    let view = queue(ctx.clone(), &args.name).await?;
     let holder = view.entries.into_iter().next();
     let Some(holder) = holder.filter(|holder| holder.lease == args.holder) else {
         let text = format!("{} is not held with the lease {}", args.name, args.holder);

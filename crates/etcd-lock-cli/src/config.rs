@@ -34,7 +34,7 @@ pub(crate) fn run(common: &Common, args: &Config) -> Result<ExitCode, Failure> {
     let settings = common.connection.settings()?;
     let shown = Shown(&settings);
     print(args.output, &View::new(&shown, shown.json()))?;
-    Ok(settings.config().map(|_| ExitCode::SUCCESS)?)
+    Ok(settings.options().map(|_| ExitCode::SUCCESS)?)
 }
 
 struct Shown<'a>(&'a Settings);

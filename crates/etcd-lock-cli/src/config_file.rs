@@ -41,7 +41,7 @@ impl ConfigFile {
         match fs::read_to_string(&path) {
             Ok(text) => Self::parse(path, &text).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound && !is_named => Ok(None),
-            Err(error) => Err(Error::invalid(format!(
+            Err(error) => Err(Error::invalid_argument(format!(
                 "can't read the configuration file {}: {error}: correct --config or {VARIABLE}",
                 path.display()
             ))),
@@ -51,7 +51,7 @@ impl ConfigFile {
     fn parse(path: PathBuf, text: &str) -> Result<Self> {
         let at = |offset: usize| text[..offset].matches('\n').count() + 1;
         let wrong = |line: usize, what: &str| {
-            Error::invalid(format!("{}, line {line}: {what}", path.display()))
+            Error::invalid_argument(format!("{}, line {line}: {what}", path.display()))
         };
         let table = DeTable::parse(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);

@@ -11,9 +11,8 @@ use clap::builder::ValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint, value_parser};
 use etcd_lock::core::CallOptions;
-use etcd_lock::grpc::Config;
 use etcd_lock::memory::MemoryEtcd;
-use etcd_lock::{Client, Context, Result, connect, in_memory, new};
+use etcd_lock::{Client, ConnectOptions, Context, Result, connect, in_memory, new};
 
 use crate::config_file::{self, ConfigFile};
 use crate::exit::{Failure, say};
@@ -58,14 +57,14 @@ impl Connection {
 
     /// Makes any number of clients of the etcd that is meant, each with connections of its own.
     pub(crate) fn opener(&self) -> Result<impl Fn() -> Result<Connected> + use<>, Failure> {
-        let config = self.settings()?.config()?;
-        let timeout = timeout(&config);
+        let options = self.settings()?.options()?;
+        let timeout = timeout(&options);
         let memory = self.embedded.then(MemoryEtcd::new);
         self.warn();
         Ok(move || {
             let client = match &memory {
                 Some(etcd) => in_memory(etcd.clone()),
-                None => connect(config.endpoints(), config.options().clone())?,
+                None => connect(options.clone())?,
             };
             Ok(Connected { client, timeout })
         })
@@ -73,8 +72,8 @@ impl Connection {
 
     /// The endpoints that are meant, as far as that can be said.
     pub(crate) fn endpoints(&self) -> Vec<String> {
-        let config = self.settings().and_then(|settings| settings.config());
-        config.map_or_else(|_| Vec::new(), |config| config.endpoints().to_vec())
+        let options = self.settings().and_then(|settings| settings.options());
+        options.map_or_else(|_| Vec::new(), |options| options.endpoints().to_vec())
     }
 
     pub(crate) const fn is_embedded(&self) -> bool {
@@ -128,8 +127,8 @@ impl Connection {
 }
 
 /// How long etcd may take to answer.
-pub(crate) fn timeout(config: &Config) -> Duration {
-    config.command_timeout().unwrap_or(COMMAND_TIMEOUT)
+pub(crate) fn timeout(options: &ConnectOptions) -> Duration {
+    options.command_timeout().unwrap_or(COMMAND_TIMEOUT)
 }
 
 impl Args for Connection {

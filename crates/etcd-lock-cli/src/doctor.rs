@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use etcd_lock::{LockName, Transport};
 
-use crate::args::{Common, Format, name};
+use crate::args::{Common, Format};
 use crate::connection::{self, Connection};
 use crate::exit::Failure;
 use crate::print::{View, print};
@@ -46,7 +46,6 @@ Exit status:
 #[derive(Args, Debug)]
 pub(crate) struct Doctor {
     /// A lock's name: what this user may do with it is checked, too
-    #[arg(value_parser = name)]
     name: Option<LockName>,
     #[command(flatten)]
     output: Format,
@@ -62,13 +61,13 @@ pub(crate) async fn run(common: &Common, args: &Doctor) -> Result<ExitCode, Fail
 
 /// Ends where there is nothing left to be checked.
 async fn examine(connection: &Connection, name: Option<&LockName>, report: &mut Report) {
-    let Some((config, settings)) = setup::check(connection, report) else {
+    let Some((options, settings)) = setup::check(connection, report) else {
         return;
     };
-    let timeout = connection::timeout(&config);
+    let timeout = connection::timeout(&options);
     let endpoints = match connection.is_embedded() {
         true => vec![Endpoint::embedded()],
-        false => Endpoint::all(&config, report),
+        false => Endpoint::all(&options, report),
     };
     let probes = endpoints::probe(endpoints, name, timeout).await;
     endpoints::report(&probes, report);

@@ -19,7 +19,7 @@ pub(crate) const OS: u8 = 71;
 pub(crate) const BUSY: u8 = 75;
 /// etcd doesn't let this user in.
 pub(crate) const DENIED: u8 = 77;
-/// The lock, or the place in its queue, was lost.
+/// The lock, or the entry in its queue, was lost.
 pub(crate) const LOST: u8 = 79;
 /// The command can't be run.
 pub(crate) const CANNOT_EXECUTE: u8 = 126;
@@ -150,7 +150,7 @@ pub(crate) fn say(text: &str) {
 pub(crate) const fn status(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::InvalidArgument => USAGE,
-        ErrorKind::Busy => BUSY,
+        ErrorKind::Busy | ErrorKind::LockTimeout => BUSY,
         ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => DENIED,
         ErrorKind::LeaseNotFound | ErrorKind::Lost => LOST,
         ErrorKind::Protocol

@@ -12,7 +12,7 @@ Exit status:
   71   the operating system is in the way
   75   somebody else has the lock, unless -E says otherwise; break: the hold is not there
   77   etcd doesn't let this user in, or doesn't allow it
-  79   the lock was lost while the command ran, or its place in the queue was before
+  79   the lock was lost while the command ran, or its queue entry was before
   126  the command can't be executed: found out before the lock is waited for
   127  there is no such command: likewise"
     };

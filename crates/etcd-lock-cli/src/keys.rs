@@ -48,7 +48,7 @@ struct Held {
 }
 
 async fn take(etcd: &Connected, session: &Session, args: &Lock) -> Result<Held, Failure> {
-    let mutex = Mutex::new(session, args.name.as_bytes().clone())?;
+    let mutex = Mutex::new(session, &args.name)?;
     let waiting = Waiting {
         etcd,
         wait: &args.wait,
@@ -86,10 +86,7 @@ pub(crate) async fn renew(common: &Common, args: &Renew) -> Result<ExitCode, Fai
 pub(crate) async fn unlock(common: &Common, args: &Unlock) -> Result<ExitCode, Failure> {
     let ctx = common.connection.open()?.context();
     let (key, lease) = parse(&args.key)?;
-    ctx.clone()
-        .with_key(key.as_bytes().clone())
-        .unlock()
-        .await?;
+    ctx.clone().with_key(&key).unlock().await?;
     let left = lease::time_to_live(ctx.clone(), lease).await?;
     if left.remaining.is_some() && left.keys.is_empty() {
         // Somebody else may have ended it meanwhile.

@@ -106,7 +106,7 @@ async fn locked(
     program: &Program,
     signals: &mut Signals,
 ) -> Result<(Ended, Hold), Failure> {
-    let mutex = Mutex::new(session, args.name.as_bytes().clone())?;
+    let mutex = Mutex::new(session, &args.name)?;
     let waiting = Waiting {
         etcd,
         wait: &args.wait(),
@@ -138,7 +138,7 @@ async fn release(hold: Hold, args: &Run, client: &Client) -> Option<Error> {
     let least = args.min_hold.unwrap_or_default();
     let rest = least.saturating_sub(since.elapsed());
     let released = if rest.is_zero() {
-        let delete = DeleteRequest::key(guard.key().as_bytes().clone());
+        let delete = DeleteRequest::key(guard.key());
         let fenced = guard.fenced_txn().and_then(delete);
         fenced.with_timeout(FAREWELL).commit().await.map(drop)
     } else {

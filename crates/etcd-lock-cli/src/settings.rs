@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use etcd_lock::Error;
-use etcd_lock::grpc::Config;
+use etcd_lock::{ConnectOptions, Error};
 
 use crate::config_file::ConfigFile;
 pub(crate) use table::{Kind, SETTINGS, Setting, Show};
@@ -83,15 +82,15 @@ impl Settings {
         self.values.get(name)
     }
 
-    /// The transport's configuration.
+    /// The options of a connection.
     ///
     /// # Errors
     /// `InvalidArgument` when a value can't be right, or does not go together with the others.
-    pub(crate) fn config(&self) -> Result<Config, Error> {
-        Config::from_variables(|name| self.variable(name))
+    pub(crate) fn options(&self) -> Result<ConnectOptions, Error> {
+        ConnectOptions::from_variables(|name| self.variable(name))
     }
 
-    /// The value of the variable that the transport's configuration asks for.
+    /// The value of the variable that the options ask for.
     pub(crate) fn variable(&self, name: &str) -> Option<OsString> {
         let mut settings = SETTINGS.iter();
         let setting = settings.find(|setting| setting.variables.first() == Some(&name))?;
@@ -100,7 +99,7 @@ impl Settings {
 }
 
 /// There are three ways to give a password. The one whose source counts most is meant; several from one kind of source are
-/// left to the transport's configuration, which complains or does as etcdctl does.
+/// left to the options of the connection, which complain or do as etcdctl does.
 fn drop_weaker_passwords(values: &mut BTreeMap<&'static str, Value>) {
     let in_user = values
         .get("user")
@@ -137,13 +136,13 @@ mod tests {
     }
 
     #[test]
-    fn every_variable_of_the_transports_configuration_has_a_setting() {
+    fn every_variable_of_the_options_has_a_setting() {
         let asked = RefCell::new(Vec::new());
-        let config = Config::from_variables(|name| {
+        let options = ConnectOptions::from_variables(|name| {
             asked.borrow_mut().push(name.to_owned());
             None
         });
-        assert!(config.is_ok());
+        assert!(options.is_ok());
         for name in asked.into_inner() {
             let known = SETTINGS
                 .iter()

@@ -15,7 +15,7 @@ use crate::print::{Line, View, entry, print, raw};
 pub(crate) async fn run(common: &Common, args: &Status) -> Result<ExitCode, Failure> {
     let etcd = common.connection.open()?;
     let read = async || {
-        let view = &queue(etcd.context(), args.name.as_bytes().clone()).await?;
+        let view = &queue(etcd.context(), &args.name).await?;
         let name = &args.name;
         Ok(View::new(&Text { name, view }, json(name, view)))
     };
@@ -35,7 +35,7 @@ fn json(name: &LockName, view: &QueueView) -> Value {
         "revision": view.revision.get(),
         "holder": holder,
         "waiters": entries.collect::<Vec<_>>(),
-        "foreign_keys": view.foreign.iter().map(|key| raw(key)).collect::<Vec<_>>(),
+        "unrelated_keys": view.unrelated_keys.iter().map(|key| raw(key)).collect::<Vec<_>>(),
     })
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for Text<'_> {
                 }
             }
         }
-        for key in &view.foreign {
+        for key in &view.unrelated_keys {
             writeln!(
                 f,
                 "{} is no entry: etcdctl and the Lock RPC wait for it all the same",

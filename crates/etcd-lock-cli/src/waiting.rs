@@ -36,7 +36,7 @@ impl Waiting<'_> {
     /// Waits for the lock as long as told.
     ///
     /// # Cancel safety
-    /// The place in the queue is given up in the background.
+    /// The queue entry is withdrawn in the background.
     pub(crate) async fn acquire(&self, mutex: &Mutex) -> Result<LockGuard, Failure> {
         let begun = Instant::now();
         let (tell, position) = watch::channel(None);
@@ -77,7 +77,7 @@ impl Waiting<'_> {
         match kind {
             ErrorKind::Busy => self.busy(name, "is held or waited for").await,
             ErrorKind::LeaseNotFound | ErrorKind::Lost => {
-                failure.meaning(format!("the place in the queue of {name} was lost"))
+                failure.meaning(format!("the entry in the queue of {name} was lost"))
             }
             _ => failure,
         }
@@ -115,10 +115,10 @@ impl Waiting<'_> {
 
 /// Waits in the queue, and tells each position.
 async fn enqueued(mutex: &Mutex, tell: &watch::Sender<Option<usize>>) -> Result<LockGuard> {
-    let mut place = mutex.enqueue().await?;
+    let mut waiter = mutex.enqueue().await?;
     loop {
-        match place.changed().await? {
-            0 => return place.granted().await,
+        match waiter.changed().await? {
+            0 => return waiter.granted().await,
             position => tell.send_replace(Some(position)),
         };
     }

@@ -50,6 +50,17 @@ pub async fn lock(ctx: Context) -> Result<LockResponse> {
     ctx.lock().await
 }
 
+/// Takes the lock if it is free: see [`Context::try_lock`].
+///
+/// # Errors
+/// As [`Context::try_lock`].
+///
+/// # Cancel safety
+/// As [`Context::try_lock`].
+pub async fn try_lock(ctx: Context) -> Result<LockResponse> {
+    ctx.try_lock().await
+}
+
 /// Waits until the lock `name` is held with `lease`: eetcd's `lock/3`.
 ///
 /// # Errors
@@ -155,14 +166,28 @@ impl Context {
     ///
     /// # Errors
     /// `InvalidArgument` when the name or lease is missing or can't be right, `NotOpen` for a connection name that
-    /// isn't open, `Timeout`, `LeaseNotFound`, and the others as their kinds say. The place in the queue is withdrawn.
+    /// isn't open, `LockTimeout` when somebody else had the lock all the while, `Timeout`, `LeaseNotFound`, and the others as their kinds say. The queue entry is withdrawn.
     ///
     /// # Cancel safety
-    /// When dropped, the place in the queue is withdrawn in the background.
+    /// When dropped, the queue entry is withdrawn in the background.
     pub async fn lock(&self) -> Result<LockResponse> {
         let request = LockRequest::try_from(self)?;
         let client = self.client()?;
         client.transport().lock(request, self.options()).await
+    }
+
+    /// Takes the lock if nobody holds it and nobody waits for it. A lock that the lease holds already is granted again.
+    ///
+    /// # Errors
+    /// `Busy` when somebody holds the lock or waits for it, `Unsupported` when the client has no queue, as one whose locks
+    /// etcd takes itself; else as [`lock`](Self::lock). An error says nothing of the lock unless its kind is `Busy`.
+    ///
+    /// # Cancel safety
+    /// When dropped, the queue entry is withdrawn in the background.
+    pub async fn try_lock(&self) -> Result<LockResponse> {
+        let request = LockRequest::try_from(self)?;
+        let client = self.client()?;
+        client.transport().try_lock(request, self.options()).await
     }
 
     /// Releases the hold that the key stands for. The next waiter is then granted the lock. A key that isn't there

@@ -28,9 +28,9 @@ impl Error {
         }))
     }
 
-    /// Shorthand for bad input.
+    /// An error of kind [`InvalidArgument`](ErrorKind::InvalidArgument).
     #[must_use]
-    pub fn invalid(message: impl Into<String>) -> Self {
+    pub fn invalid_argument(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidArgument, message)
     }
 
@@ -38,6 +38,13 @@ impl Error {
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = Some(Arc::from(source.into()));
+        self.map(|inner| inner.source = source)
+    }
+
+    /// Adds the cause of another error, where the message repeats that error's own text.
+    #[must_use]
+    pub fn with_source_of(self, other: &Self) -> Self {
+        let source = other.0.source.clone();
         self.map(|inner| inner.source = source)
     }
 
@@ -79,10 +86,26 @@ impl Error {
         self.0.outcome_unknown
     }
 
-    /// Whether time ran out.
+    /// Whether time ran out: on a wait for a lock, or on an answer.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        self.kind() == ErrorKind::Timeout
+        matches!(self.kind(), ErrorKind::LockTimeout | ErrorKind::Timeout)
+    }
+
+    /// Whether somebody else has the lock, or waits for it since before this caller: it was not to be waited for, or not for
+    /// longer. Never true for an etcd that does not answer.
+    ///
+    /// ```
+    /// # use etcd_lock_core::{Error, ErrorKind};
+    /// # let error = Error::new(ErrorKind::LockTimeout, "the lock was not free within 5 s");
+    /// if error.is_busy() {
+    ///     println!("another machine does the work");
+    /// }
+    /// # assert!(error.is_busy());
+    /// ```
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Busy | ErrorKind::LockTimeout)
     }
 
     /// Whether no server could be asked, or none that could answer: trying again later may help.
@@ -155,7 +178,10 @@ pub enum ErrorKind {
     InvalidArgument,
     /// The lease does not exist, or no longer.
     LeaseNotFound,
-    /// The lock, or the place in its queue, is gone.
+    /// The lock was not granted in time: somebody else held it, or waited for it since before this caller. What answered
+    /// was an etcd.
+    LockTimeout,
+    /// The lock, or the entry in its queue, is gone.
     Lost,
     /// No connection of this name is open.
     NotOpen,
@@ -167,7 +193,8 @@ pub enum ErrorKind {
     ResourceExhausted,
     /// The server refused for another reason: its text says which.
     Server,
-    /// No reply within the timeout.
+    /// No reply within the timeout. A lock that etcd's own `Lock` RPC takes ends like this, too, where somebody else holds it:
+    /// that RPC doesn't say whether it waits.
     Timeout,
     /// The server does not know the user, or wants one.
     Unauthenticated,
@@ -187,6 +214,7 @@ impl ErrorKind {
             Self::Closed => "closed",
             Self::InvalidArgument => "invalid_argument",
             Self::LeaseNotFound => "lease_not_found",
+            Self::LockTimeout => "lock_timeout",
             Self::Lost => "lost",
             Self::NotOpen => "not_open",
             Self::PermissionDenied => "permission_denied",
@@ -198,6 +226,13 @@ impl ErrorKind {
             Self::Unavailable => "unavailable",
             Self::Unsupported => "unsupported",
         }
+    }
+}
+
+/// As [`as_str`](ErrorKind::as_str).
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -1,160 +1,10 @@
-//! Names, keys, leases, revisions and times to live: checked once, then passed around as types.
+//! Leases, revisions and times to live: checked once, then passed around as types.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::{Error, Result};
-
-/// The name of a lock: any bytes but none, at most [`LockName::MAX_LEN`] of them.
-///
-/// Two callers with one name exclude each other. `/`, NUL and bytes that are not UTF-8 are allowed, as in etcd.
-///
-/// ```
-/// use etcd_lock_core::LockName;
-///
-/// let name = LockName::new("jobs/nightly")?;
-/// assert_eq!(name.to_string(), "jobs/nightly");
-/// assert!(LockName::new("").is_err());
-/// # Ok::<(), etcd_lock_core::Error>(())
-/// ```
-#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct LockName(Bytes);
-
-impl LockName {
-    /// The longest name, in bytes. One transaction that takes a lock carries the name up to eight times, and etcd
-    /// refuses a request of more than 1.5 MiB.
-    pub const MAX_LEN: usize = 128 * 1024;
-
-    /// Checks a name.
-    ///
-    /// # Errors
-    /// `InvalidArgument` when it is empty or longer than [`LockName::MAX_LEN`].
-    pub fn new(name: impl Into<Bytes>) -> Result<Self> {
-        let name = name.into();
-        if name.is_empty() {
-            return Err(Error::invalid("the lock name is empty"));
-        }
-        if name.len() > Self::MAX_LEN {
-            return Err(Error::invalid(format!(
-                "the lock name has {} bytes, at most {} are allowed",
-                name.len(),
-                Self::MAX_LEN
-            )));
-        }
-        Ok(Self(name))
-    }
-
-    /// The name as it was given.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &Bytes {
-        &self.0
-    }
-
-    /// Where the keys of this lock's queue begin: the name and a slash.
-    #[must_use]
-    pub fn queue_prefix(&self) -> Bytes {
-        let mut prefix = Vec::with_capacity(self.0.len() + 1);
-        prefix.extend_from_slice(&self.0);
-        prefix.push(b'/');
-        prefix.into()
-    }
-
-    /// The key under which `lease` waits for this lock: `<name>/<lease in lower-case hex>`.
-    #[must_use]
-    pub fn key(&self, lease: LeaseId) -> LockKey {
-        let mut key = Vec::from(self.queue_prefix());
-        key.extend_from_slice(lease.to_string().as_bytes());
-        LockKey(key.into())
-    }
-}
-
-impl fmt::Debug for LockName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LockName({self})")
-    }
-}
-
-impl fmt::Display for LockName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printable(&self.0))
-    }
-}
-
-/// A place in the queue of a lock: `<name>/<lease in lower-case hex>`, the bytes that etcd stores.
-#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct LockKey(Bytes);
-
-impl LockKey {
-    /// Takes a key that `lock` returned, here or in another program.
-    ///
-    /// # Errors
-    /// `InvalidArgument` when it is empty or longer than a name and a lease can make it.
-    pub fn new(key: impl Into<Bytes>) -> Result<Self> {
-        let key = key.into();
-        if key.is_empty() {
-            return Err(Error::invalid("the lock key is empty"));
-        }
-        if key.len() > LockName::MAX_LEN + 17 {
-            return Err(Error::invalid(format!(
-                "the lock key has {} bytes, more than any lock's",
-                key.len()
-            )));
-        }
-        Ok(Self(key))
-    }
-
-    /// The key as etcd stores it.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &Bytes {
-        &self.0
-    }
-
-    /// The name and the lease that make up this key, or `None` where it isn't a queue entry: only
-    /// `<name>/<hex>` is one, with at most sixteen lower-case digits and no zero in front. A sign before the digits is
-    /// allowed: etcd's lock service takes a negative lease from its caller.
-    ///
-    /// ```
-    /// use etcd_lock_core::LockKey;
-    ///
-    /// let (name, lease) = LockKey::new("a/b/1f")?.parts().unwrap();
-    /// assert_eq!((name.to_string(), lease.get()), ("a/b".to_owned(), 0x1f));
-    /// assert_eq!(LockKey::new("a/b/notes")?.parts(), None);
-    /// # Ok::<(), etcd_lock_core::Error>(())
-    /// ```
-    #[must_use]
-    pub fn parts(&self) -> Option<(LockName, LeaseId)> {
-        let slash = self.0.iter().rposition(|&byte| byte == b'/')?;
-        let lease = LeaseId::from_hex(&self.0[slash + 1..])?;
-        let name = LockName::new(self.0.slice(..slash)).ok()?;
-        Some((name, lease))
-    }
-}
-
-impl From<LockKey> for Bytes {
-    fn from(key: LockKey) -> Self {
-        key.0
-    }
-}
-
-impl From<&LockKey> for Bytes {
-    fn from(key: &LockKey) -> Self {
-        key.0.clone()
-    }
-}
-
-impl fmt::Debug for LockKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LockKey({self})")
-    }
-}
-
-impl fmt::Display for LockKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printable(&self.0))
-    }
-}
 
 /// The number of a lease: greater than zero, or negative where it was found in a key that another client chose. It prints
 /// as etcd writes it into lock keys, in lower-case hex.
@@ -169,11 +19,21 @@ impl LeaseId {
     /// nobody keeps alive": a lock that ends by itself, so it is refused here.)
     pub fn new(id: i64) -> Result<Self> {
         if id <= 0 {
-            return Err(Error::invalid(format!(
+            return Err(Error::invalid_argument(format!(
                 "the lease id is {id}, it must be greater than zero: grant a lease first"
             )));
         }
         Ok(Self(id))
+    }
+
+    /// The lease of a stored key, as etcd states it: `None` for 0, which is a key without a lease. It may be negative, where
+    /// another client chose it.
+    #[must_use]
+    pub const fn of_stored_key(id: i64) -> Option<Self> {
+        match id {
+            0 => None,
+            id => Some(Self(id)),
+        }
     }
 
     /// The number.
@@ -182,7 +42,8 @@ impl LeaseId {
         self.0
     }
 
-    fn from_hex(text: &[u8]) -> Option<Self> {
+    /// Only the text that [`Display`](fmt::Display) writes: etcd writes no other into lock keys.
+    pub(crate) fn from_hex(text: &[u8]) -> Option<Self> {
         let digits = text.strip_prefix(b"-").unwrap_or(text);
         let canonical = digits.len() <= 16
             && digits.first().is_some_and(|&first| first != b'0')
@@ -216,6 +77,38 @@ impl From<LeaseId> for i64 {
     }
 }
 
+impl TryFrom<i64> for LeaseId {
+    type Error = Error;
+
+    fn try_from(id: i64) -> Result<Self> {
+        Self::new(id)
+    }
+}
+
+/// Reads hexadecimal digits, as etcd and `etcdctl` print a lease: in lower or upper case, also with zeros in front.
+///
+/// ```
+/// use etcd_lock_core::LeaseId;
+///
+/// let lease: LeaseId = "0000694d8a2b1f04".parse()?;
+/// assert_eq!(lease.to_string(), "694d8a2b1f04");
+/// # Ok::<(), etcd_lock_core::Error>(())
+/// ```
+impl FromStr for LeaseId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = is_hex.then(|| i64::from_str_radix(text, 16).ok()).flatten();
+        let number = number.ok_or_else(|| {
+            Error::invalid_argument(format!(
+                "the lease id is {text:?}, it must be a number in hexadecimal"
+            ))
+        })?;
+        Self::new(number)
+    }
+}
+
 /// A revision of the whole store: it grows by one with every transaction that writes. Never negative.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Revision(i64);
@@ -230,7 +123,7 @@ impl Revision {
     /// `InvalidArgument` when it is negative.
     pub fn new(revision: i64) -> Result<Self> {
         if revision < 0 {
-            return Err(Error::invalid(format!(
+            return Err(Error::invalid_argument(format!(
                 "the revision {revision} is negative"
             )));
         }
@@ -256,6 +149,20 @@ impl fmt::Display for Revision {
     }
 }
 
+impl From<Revision> for i64 {
+    fn from(revision: Revision) -> Self {
+        revision.0
+    }
+}
+
+impl TryFrom<i64> for Revision {
+    type Error = Error;
+
+    fn try_from(revision: i64) -> Result<Self> {
+        Self::new(revision)
+    }
+}
+
 /// How long a lease lives without being kept alive: whole seconds, at least one.
 ///
 /// etcd grants more than was asked where its election timeout demands it (two seconds at its defaults): the reply
@@ -273,7 +180,7 @@ impl Ttl {
     /// `InvalidArgument` when it is below one or above [`Ttl::MAX_SECS`].
     pub fn from_secs(secs: i64) -> Result<Self> {
         if !(1..=Self::MAX_SECS).contains(&secs) {
-            return Err(Error::invalid(format!(
+            return Err(Error::invalid_argument(format!(
                 "the time to live is {secs} s, it must be from 1 to {} s",
                 Self::MAX_SECS
             )));
@@ -294,6 +201,12 @@ impl Ttl {
     }
 }
 
+impl From<Ttl> for Duration {
+    fn from(ttl: Ttl) -> Self {
+        ttl.as_duration()
+    }
+}
+
 impl TryFrom<Duration> for Ttl {
     type Error = Error;
 
@@ -306,70 +219,31 @@ impl TryFrom<Duration> for Ttl {
     }
 }
 
-/// Bytes as text that can't move a terminal's cursor: UTF-8 stays, everything else is escaped.
-fn printable(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if character.is_control() {
-                text.extend(character.escape_default());
-            } else {
-                text.push(character);
-            }
-        }
-        for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_of_any_bytes_make_keys() {
-        let name = LockName::new(&b"a\0\xff/b"[..]).unwrap();
-        let key = name.key(LeaseId::new(0x309).unwrap());
-        assert_eq!(key.as_bytes().as_ref(), b"a\0\xff/b/309");
-        assert_eq!(key.parts(), Some((name, LeaseId(0x309))));
-    }
-
-    #[test]
-    fn names_are_bounded() {
-        assert!(LockName::new("").is_err());
-        assert!(LockName::new(vec![b'x'; LockName::MAX_LEN]).is_ok());
-        assert!(LockName::new(vec![b'x'; LockName::MAX_LEN + 1]).is_err());
-    }
-
-    #[test]
-    fn only_canonical_hex_is_a_queue_entry() {
-        for entry in ["n/1", "n/7fffffffffffffff", "n/-5", "/1", "a/b/c0ffee"] {
-            let is_entry = LockKey::new(entry).unwrap().parts().is_some();
-            assert_eq!(is_entry, !entry.starts_with('/'), "{entry}");
-        }
-        for other in [
-            "n",
-            "n/",
-            "n/0",
-            "n/01",
-            "n/1F",
-            "n/xyz",
-            "n/ffffffffffffffff",
-            "n/1 ",
-            "n/-",
-            "n/--1",
-            "n/+1",
+    fn lease_of_text_that_is_no_positive_hexadecimal_number_is_refused() {
+        for bad in [
+            "",
+            "0",
+            "-1f",
+            "+1f",
+            "0x1f",
+            "xyz",
+            "1 ",
+            "8000000000000000",
         ] {
-            assert_eq!(LockKey::new(other).unwrap().parts(), None, "{other}");
+            assert!(bad.parse::<LeaseId>().is_err(), "{bad:?}");
         }
+        assert_eq!("1F".parse::<LeaseId>().unwrap(), LeaseId(0x1f));
     }
 
     #[test]
-    fn control_characters_are_escaped() {
-        let name = LockName::new(&b"a\x1b[2Jb\xffc"[..]).unwrap();
-        assert_eq!(name.to_string(), "a\\u{1b}[2Jb\\xffc");
+    fn lease_of_a_stored_key_is_none_for_zero() {
+        assert_eq!(LeaseId::of_stored_key(0), None);
+        assert_eq!(LeaseId::of_stored_key(-5).map(LeaseId::get), Some(-5));
     }
 
     #[test]

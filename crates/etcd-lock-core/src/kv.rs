@@ -46,8 +46,8 @@ pub struct KeyValue {
     pub mod_revision: Revision,
     /// How often it was put since it was created, 1 at first.
     pub version: i64,
-    /// The number of the lease it is attached to, or 0.
-    pub lease: i64,
+    /// The lease that it is attached to.
+    pub lease: Option<LeaseId>,
 }
 
 impl KeyValue {
@@ -457,8 +457,8 @@ pub enum CompareOp {
 pub enum CompareTarget {
     /// The revision that created it.
     CreateRevision(Revision),
-    /// The number of its lease, 0 for none.
-    Lease(i64),
+    /// Its lease, by its number, which is 0 for none.
+    Lease(Option<LeaseId>),
     /// The revision that changed it last.
     ModRevision(Revision),
     /// Its value.

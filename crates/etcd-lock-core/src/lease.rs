@@ -1,5 +1,7 @@
 //! Leases: what keeps a lock's key alive. Requests, replies, and eetcd's functions over them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::{CallOptions, Context, Error, LeaseId, ResponseHeader, Result, Ttl};
@@ -160,10 +162,10 @@ pub struct LeaseTimeToLiveResponse {
     pub header: ResponseHeader,
     /// Which lease.
     pub id: LeaseId,
-    /// Whole seconds left, rounded down (0 may still be alive), or `None` where there is no such lease.
-    pub remaining: Option<u64>,
-    /// The time to live that was granted, in seconds; 0 where there is no such lease.
-    pub granted: u64,
+    /// The time left, in whole seconds, rounded down (zero may still be alive), or `None` where there is no such lease.
+    pub remaining: Option<Duration>,
+    /// The time to live that was granted, or `None` where there is no such lease.
+    pub granted: Option<Ttl>,
     /// The keys attached to it, where they were asked for.
     pub keys: Vec<Bytes>,
 }
@@ -174,8 +176,8 @@ impl LeaseTimeToLiveResponse {
     pub const fn new(
         header: ResponseHeader,
         id: LeaseId,
-        remaining: Option<u64>,
-        granted: u64,
+        remaining: Option<Duration>,
+        granted: Option<Ttl>,
         keys: Vec<Bytes>,
     ) -> Self {
         Self {

@@ -23,7 +23,8 @@
 //! | [`client`], [`registry`] | the handle on a transport, and connections by name |
 //! | [`transport`] | the trait that transports implement, with its contract |
 //! | [`mod@lock`], [`lease`], [`kv`], [`watch`] | requests and replies, one module per etcd service |
-//! | [`id`], [`timeout`], [`error`] | names, keys, leases, revisions; how long to wait; what went wrong |
+//! | [`name`], [`id`], [`token`] | names, keys, leases, revisions, and fencing tokens |
+//! | [`timeout`], [`error`] | how long to wait; what went wrong |
 
 pub mod client;
 pub mod context;
@@ -32,18 +33,22 @@ pub mod id;
 pub mod kv;
 pub mod lease;
 pub mod lock;
+pub mod name;
 pub mod registry;
 pub mod timeout;
+pub mod token;
 pub mod transport;
 pub mod watch;
 
 pub use client::Client;
 pub use context::{
-    Context, lock, lock_with, new, unlock, with_key, with_lease, with_name, with_timeout,
+    Context, lock, lock_with, new, try_lock, unlock, with_key, with_lease, with_name, with_timeout,
 };
 pub use error::{Error, ErrorKind, Result};
-pub use id::{LeaseId, LockKey, LockName, Revision, Ttl};
+pub use id::{LeaseId, Revision, Ttl};
 pub use lock::{LockRequest, LockResponse, ResponseHeader, UnlockRequest, UnlockResponse};
+pub use name::{LockKey, LockName};
 pub use registry::Registry;
 pub use timeout::Timeout;
+pub use token::FencingToken;
 pub use transport::{BoxStream, CallOptions, Transport};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Error, LeaseId, LockKey, LockName, Revision};
+use crate::{Error, FencingToken, LeaseId, LockKey, LockName, Revision};
 
 /// Asks for a lock: in the name of a lease, which bounds how long a dead holder can keep it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -50,8 +50,8 @@ pub struct LockResponse {
     pub header: ResponseHeader,
     /// The key that exists for as long as the lock is held: give it to `unlock`, or guard a transaction with it.
     pub key: LockKey,
-    /// The fencing token: the revision at which the key entered the queue. Later holders of this lock have greater ones.
-    /// (The header's revision is another number: never mix the two on one resource.)
+    /// The revision at which the key was created: the first part of the [`token`](Self::token). The header's revision is
+    /// another number.
     pub create_revision: Revision,
 }
 
@@ -64,6 +64,13 @@ impl LockResponse {
             key,
             create_revision,
         }
+    }
+
+    /// The fencing token: give it along with every write to a resource that can refuse an older one. A later holder of any
+    /// lock on this etcd has a greater one.
+    #[must_use]
+    pub const fn token(&self) -> FencingToken {
+        FencingToken::new(self.create_revision, 0)
     }
 }
 
@@ -173,5 +180,5 @@ impl TryFrom<&crate::Context> for UnlockRequest {
 }
 
 fn missing(call: &str, what: &str, setter: &str) -> Error {
-    Error::invalid(format!("{call} needs a {what}: add {setter}"))
+    Error::invalid_argument(format!("{call} needs a {what}: add {setter}"))
 }

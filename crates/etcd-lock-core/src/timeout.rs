@@ -9,7 +9,7 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[allow(clippy::exhaustive_enums, reason = "a wait is bounded or it is not")]
 pub enum Timeout {
-    /// Fail with [`Timeout`](crate::ErrorKind::Timeout) after this long.
+    /// Fail with [`Timeout`](crate::ErrorKind::Timeout), or [`LockTimeout`](crate::ErrorKind::LockTimeout), after this long.
     After(Duration),
     /// Wait until there is an answer.
     Infinity,
@@ -34,7 +34,7 @@ impl Timeout {
     /// `InvalidArgument` when it is zero.
     pub fn checked(self) -> Result<Self> {
         match self {
-            Self::After(Duration::ZERO) => Err(Error::invalid(
+            Self::After(Duration::ZERO) => Err(Error::invalid_argument(
                 "the timeout is zero, it must be longer (or Timeout::Infinity)",
             )),
             bound => Ok(bound),

@@ -13,7 +13,10 @@ use crate::lease::{
     LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
 use crate::watch::{WatchRequest, WatchResponse};
-use crate::{LeaseId, LockRequest, LockResponse, Result, Timeout, UnlockRequest, UnlockResponse};
+use crate::{
+    Error, ErrorKind, LeaseId, LockRequest, LockResponse, Result, Timeout, UnlockRequest,
+    UnlockResponse,
+};
 
 /// A stream that can be stored and sent anywhere.
 pub type BoxStream<T> = Pin<Box<dyn Stream<Item = T> + Send>>;
@@ -45,7 +48,8 @@ impl From<Timeout> for CallOptions {
 /// This is for those who write transports and decorators; programs use [`Context`](crate::Context) or a session.
 ///
 /// # Contract
-/// - A call MUST end within its timeout, with kind [`Timeout`](crate::ErrorKind::Timeout) when nothing else is known.
+/// - A call MUST end within its timeout, with kind [`Timeout`](crate::ErrorKind::Timeout) when nothing else is known,
+///   and [`LockTimeout`](crate::ErrorKind::LockTimeout) only when somebody else is known to have had the lock.
 ///   It MUST NOT block the thread.
 /// - An error of a call that may have been executed MUST say so:
 ///   [`Error::is_outcome_unknown`](crate::Error::is_outcome_unknown). Only a call whose repetition can do no harm may be
@@ -56,6 +60,9 @@ impl From<Timeout> for CallOptions {
 /// - [`unlock`](Self::unlock) with a create revision MUST leave a key alone that was created at another one.
 /// - A stream is opened when it is first polled. It ends after its first error. One that ends without an error is
 ///   broken, too: only the caller ends a stream, by dropping it. Its request stream MUST be kept for as long.
+/// - A method that a later version adds has a body that answers [`Unsupported`](crate::ErrorKind::Unsupported), as
+///   [`try_lock`](Self::try_lock) has: a transport can always be built with that version. A decorator MUST pass on every
+///   method that what it decorates may answer.
 /// - Clones of a handle share one transport: all methods MUST be safe to call at once, and waiting calls MUST NOT keep
 ///   others from getting through.
 #[async_trait]
@@ -64,11 +71,24 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `LeaseNotFound` when the lease does not exist or ends during the wait, `Lost` when the queue entry is
-    /// deleted by somebody else, `Timeout`, `Unavailable` and the rest as their kinds say.
+    /// deleted by somebody else, `LockTimeout`, `Timeout`, `Unavailable` and the rest as their kinds say.
     ///
     /// # Cancel safety
     /// When dropped, the queue entry is withdrawn in the background.
     async fn lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse>;
+
+    /// Takes the lock if nobody holds it and nobody waits for it. What [`lock`](Self::lock) promises is promised here, too.
+    ///
+    /// # Errors
+    /// `Busy` when the queue has an older entry, `Unsupported` where the transport can't tell, which is the default; else as
+    /// [`lock`](Self::lock).
+    ///
+    /// # Cancel safety
+    /// When dropped, the queue entry is withdrawn in the background.
+    async fn try_lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
+        let _ = (request, options);
+        Err(unsupported("try_lock"))
+    }
 
     /// Releases a lock. A key that isn't there is no error.
     ///
@@ -161,6 +181,10 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
         self.as_ref().lock(request, options).await
     }
 
+    async fn try_lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
+        self.as_ref().try_lock(request, options).await
+    }
+
     async fn unlock(&self, request: UnlockRequest, options: CallOptions) -> Result<UnlockResponse> {
         self.as_ref().unlock(request, options).await
     }
@@ -211,6 +235,11 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
     fn watch(&self, requests: BoxStream<WatchRequest>) -> BoxStream<Result<WatchResponse>> {
         self.as_ref().watch(requests)
     }
+}
+
+fn unsupported(call: &str) -> Error {
+    let text = format!("the transport of this client has no {call}: a client of a queue has");
+    Error::new(ErrorKind::Unsupported, text)
 }
 
 fn _dyn_safe(_: &dyn Transport) {}

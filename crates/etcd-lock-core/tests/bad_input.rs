@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use etcd_lock_core::{
     Context, Error, ErrorKind, LeaseId, LockKey, LockName, Result, Revision, Timeout, Ttl, lease,
-    lock, lock_with, new, unlock, with_key, with_lease, with_name, with_timeout,
+    lock, lock_with, new, try_lock, unlock, with_key, with_lease, with_name, with_timeout,
 };
 
 #[test]
@@ -91,6 +91,18 @@ fn a_lock_needs_a_name_and_a_lease() {
         is_invalid(now(lock_with(ctx(), "name", bad)), "lease id");
         is_invalid(now(lock(with_lease(named(), bad))), "lease id");
     }
+}
+
+#[test]
+fn a_try_lock_needs_what_a_lock_needs() {
+    is_invalid(
+        now(try_lock(new("never opened").with_lease(1))),
+        "with_name",
+    );
+    is_invalid(
+        now(try_lock(new("never opened").with_name("a"))),
+        "with_lease",
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One attempt: a request, sent once, to one endpoint.
 //!
-//! Each attempt has a bound: [`Options::with_attempt_timeout`](crate::Options::with_attempt_timeout), or a third of the
+//! Each attempt has a bound: [`ConnectOptions::with_attempt_timeout`](crate::ConnectOptions::with_attempt_timeout), or a third of the
 //! request's own timeout where that is less, but never less than [`LEAST_BOUND`]. The look-up of the name, the connection,
 //! the wait for a turn on it and the login count. When it has passed, a request that may be repeated is given up here and
 //! can be sent to another endpoint. One that may not is waited for as long as its endpoint gives signs of life and has a

@@ -14,47 +14,37 @@ use crate::endpoints::{Endpoints, Make};
 use crate::layers::{Layered, Reply, Request, RetryPolicy, Stack, Wire, stack};
 use crate::target::Target;
 use crate::tls::Tls;
-use crate::{GrpcTransport, Options};
+use crate::{ConnectOptions, GrpcTransport};
 
 type AnyLayer = Box<dyn FnOnce(Stack) -> Stack + Send>;
 
 /// Makes a [`GrpcTransport`].
 ///
 /// ```
-/// use etcd_lock_grpc::{GrpcTransport, Options};
+/// use etcd_lock_grpc::{ConnectOptions, GrpcTransport};
 /// use tower::limit::ConcurrencyLimitLayer;
 ///
-/// let transport = GrpcTransport::builder(["127.0.0.1:2379"])
-///     .options(Options::new().with_max_attempts(3))
+/// let transport = GrpcTransport::builder(ConnectOptions::new().with_max_attempts(3))
 ///     .layer(ConcurrencyLimitLayer::new(16))
 ///     .build()?;
 /// # Ok::<(), etcd_lock_core::Error>(())
 /// ```
 #[must_use]
 pub struct Builder {
-    endpoints: Vec<String>,
-    options: Options,
+    options: ConnectOptions,
     layers: Vec<AnyLayer>,
     connector: Option<Connector>,
     channel: Option<GivenService>,
 }
 
 impl Builder {
-    pub(crate) fn new(endpoints: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        let endpoints = endpoints.into_iter().map(|it| it.as_ref().to_owned());
+    pub(crate) fn new(options: ConnectOptions) -> Self {
         Self {
-            endpoints: endpoints.collect(),
-            options: Options::new(),
+            options,
             layers: Vec::new(),
             connector: None,
             channel: None,
         }
-    }
-
-    /// How connections are made and kept.
-    pub fn options(mut self, options: Options) -> Self {
-        self.options = options;
-        self
     }
 
     /// Adds a layer outside of all others, and of those that were added before: it sees each request once, before its
@@ -122,7 +112,7 @@ impl Builder {
         let options = self.options.checked()?;
         let own = || Connector::own(options.keep_alive_timeout);
         let policy = RetryPolicy::new(options.max_attempts);
-        let targets = Target::parse_all(&self.endpoints, &options)?;
+        let targets = Target::parse_all(&options)?;
         let has_tls = self.channel.is_none() && targets.iter().any(|target| target.tls.is_some());
         let tls = has_tls.then(|| Tls::new(options.tls.clone().unwrap_or_default()));
         let make = Make {
@@ -142,7 +132,6 @@ impl Builder {
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
-            .field("endpoints", &self.endpoints)
             .field("options", &self.options)
             .finish_non_exhaustive()
     }

@@ -36,7 +36,7 @@ use crate::connector::{BoxIo, Connector};
 use crate::endpoint::Question;
 use crate::target::Target;
 use crate::tls::Tls;
-use crate::{Options, status};
+use crate::{ConnectOptions, status};
 
 /// How much may be on its way to us unread on one connection: a watch that is read slowly must not stop the others.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
@@ -50,7 +50,7 @@ pub(crate) struct Dialer {
     target: Target,
     connector: Connector,
     tls: Option<Tls>,
-    options: Options,
+    options: ConnectOptions,
     pauses: Mutex<Pauses>,
 }
 
@@ -59,7 +59,7 @@ impl Dialer {
         target: Target,
         connector: Connector,
         tls: Option<Tls>,
-        options: Options,
+        options: ConnectOptions,
     ) -> Self {
         Self {
             target,

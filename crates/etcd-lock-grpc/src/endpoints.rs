@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep};
 
-use crate::Options;
+use crate::ConnectOptions;
 use crate::auth::Auth;
 use crate::cluster::Cluster;
 use crate::connection::{Dialer, GivenService};
@@ -45,7 +45,7 @@ pub(crate) struct Endpoints {
 /// The parts that endpoints are made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Make {
-    pub(crate) options: Options,
+    pub(crate) options: ConnectOptions,
     pub(crate) connector: Connector,
     pub(crate) given: Option<GivenService>,
     pub(crate) cluster: Arc<Cluster>,
@@ -135,7 +135,7 @@ impl Endpoints {
             true => cause.kind(),
             false => ErrorKind::Unavailable,
         };
-        Error::new(kind, format!("{text}: {cause}")).with_source(cause)
+        Error::new(kind, format!("{text}: {cause}")).with_source_of(&cause)
     }
 
     /// The states of the endpoints.
@@ -261,7 +261,7 @@ fn none(failed: Option<Error>, refusal: Option<String>) -> Error {
     match (failed, refusal) {
         (Some(failed), None) => failed,
         (Some(failed), Some(refusal)) => {
-            Error::new(failed.kind(), format!("{failed}, and {refusal}")).with_source(failed)
+            Error::new(failed.kind(), format!("{failed}, and {refusal}")).with_source_of(&failed)
         }
         (None, refusal) => Error::new(
             ErrorKind::Unavailable,

@@ -3,12 +3,13 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use etcd_lock_grpc::{EndpointChoice, GrpcTransport, Options};
+//! use etcd_lock_grpc::{ConnectOptions, EndpointChoice, GrpcTransport};
 //!
-//! let options = Options::new()
+//! let options = ConnectOptions::new()
+//!     .with_endpoints(["10.0.0.1:2379", "10.0.0.2:2379"])
 //!     .with_endpoint_choice(EndpointChoice::RoundRobin)
 //!     .with_connect_timeout(Duration::from_secs(1));
-//! let transport = GrpcTransport::connect(["10.0.0.1:2379", "10.0.0.2:2379"], options)?;
+//! let transport = GrpcTransport::connect(options)?;
 //! # Ok::<(), etcd_lock_core::Error>(())
 //! ```
 //!
@@ -26,7 +27,7 @@
 //!
 //! One endpoint is asked as long as it is healthy; [`EndpointChoice`] says which. It is left when it can't be reached, has no
 //! leader, belongs to another cluster than the first that answered a request, or leaves a request unanswered for
-//! [an attempt's bound](Options::with_attempt_timeout), whether its caller is still there or not. Meanwhile it is probed, with
+//! [an attempt's bound](ConnectOptions::with_attempt_timeout), whether its caller is still there or not. Meanwhile it is probed, with
 //! pauses that grow to 5 s, until it is well. A caller's own short timeout and the wait for a lock that somebody else holds
 //! are no evidence. [`GrpcTransport::info`] tells how each is doing.
 //!
@@ -55,8 +56,9 @@
 //!
 //! # TLS, login, configuration
 //!
-//! An `https://` endpoint has TLS ([`TlsOptions`]). With [`Options::with_login`] the transport logs in, and again when the
-//! token has ended. [`Config`] reads all of that from the environment variables of `etcdctl`.
+//! An `https://` endpoint has TLS ([`TlsOptions`]). With [`ConnectOptions::with_login`] the transport logs in, and again when the
+//! token has ended. [`ConnectOptions::from_env`] reads all of that from the environment variables of
+//! `etcdctl`.
 //!
 //! # Features
 //!
@@ -75,7 +77,6 @@ mod attempt;
 mod auth;
 mod builder;
 mod cluster;
-mod config;
 mod connection;
 mod connector;
 mod endpoint;
@@ -101,11 +102,10 @@ mod transport;
 mod wire;
 
 pub use builder::Builder;
-pub use config::{Config, parse_duration};
 pub use connector::Address;
 pub use info::{EndpointInfo, EndpointState, Info};
 pub use member_status::MemberStatus;
-pub use options::{EndpointChoice, Options};
+pub use options::{ConnectOptions, EndpointChoice, parse_duration};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use tls::TlsOptions;
 pub use transport::GrpcTransport;

@@ -321,7 +321,6 @@ mod tests {
     use etcd_lock_memory::MemoryEtcd;
 
     use super::*;
-    use crate::Options;
     use crate::layers::Layered;
 
     const BOUND: Duration = Duration::from_millis(100);
@@ -338,7 +337,7 @@ mod tests {
     /// How a wait ends whose entry is deleted so long before its time is up.
     async fn deleted_before_the_end(left: Duration) -> ErrorKind {
         let etcd = MemoryEtcd::new();
-        let transport = Layered::new(etcd.clone(), Options::new()).unwrap();
+        let transport = Layered::new(etcd.clone());
         let (holder, waiter) = (request(&etcd).await, request(&etcd).await);
         let options = CallOptions::default();
         transport.lock(holder, options).await.unwrap();

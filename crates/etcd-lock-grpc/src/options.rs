@@ -1,23 +1,47 @@
-//! How connections behave.
+//! How a connection to an etcd is made.
+
+mod checks;
+mod environment;
+#[cfg(test)]
+mod test;
+mod variables;
 
 use std::time::Duration;
 
-use etcd_lock_core::{Error, Result};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use crate::TlsOptions;
+pub use variables::parse_duration;
 
 /// The shortest time between two pings of a connection. etcd closes one that pings more often than every 5 s.
 const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// The shortest time that an attempt may have.
-const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
+/// How often a request is sent at most where nobody says otherwise.
+pub(crate) const MAX_ATTEMPTS: usize = 5;
 
-/// How connections are made and kept, and how often a request is sent again.
+/// Where an etcd is, and how to connect to it.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use etcd_lock_grpc::{ConnectOptions, GrpcTransport};
+///
+/// let options = ConnectOptions::new()
+///     .with_endpoints(["https://10.0.0.1:2379", "https://10.0.0.2:2379"])
+///     .with_login("worker", "its password")
+///     .with_connect_timeout(Duration::from_secs(1));
+/// # let options = options.with_endpoints(["127.0.0.1:2379"]);
+/// let transport = GrpcTransport::connect(options)?;
+/// # Ok::<(), etcd_lock_core::Error>(())
+/// ```
+///
+/// A list of endpoints stands for options with all other defaults, and [`from_env`](Self::from_env) reads the variables that
+/// `etcdctl` reads.
 #[derive(Clone, Debug)]
 #[must_use]
 #[non_exhaustive]
-pub struct Options {
+pub struct ConnectOptions {
+    pub(crate) endpoints: Vec<String>,
     pub(crate) connect_timeout: Duration,
     pub(crate) keep_alive_interval: Duration,
     pub(crate) keep_alive_timeout: Duration,
@@ -27,6 +51,9 @@ pub struct Options {
     pub(crate) endpoint_choice: EndpointChoice,
     pub(crate) attempt_timeout: Duration,
     pub(crate) member_sync: Option<Duration>,
+    server_side_locks: bool,
+    group_commit: bool,
+    command_timeout: Option<Duration>,
 }
 
 /// A user's name and password. The password isn't printed, and is overwritten in memory when it is dropped.
@@ -36,20 +63,32 @@ pub(crate) struct Login {
     pub(crate) password: SecretString,
 }
 
-impl Options {
+impl ConnectOptions {
     /// The defaults.
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
+            endpoints: vec!["127.0.0.1:2379".to_owned()],
             connect_timeout: Duration::from_secs(2),
             keep_alive_interval: SHORTEST_KEEP_ALIVE,
             keep_alive_timeout: Duration::from_secs(5),
-            max_attempts: 5,
+            max_attempts: MAX_ATTEMPTS,
             login: None,
             tls: None,
             endpoint_choice: EndpointChoice::Random,
             attempt_timeout: Duration::from_secs(2),
             member_sync: None,
+            server_side_locks: false,
+            group_commit: true,
+            command_timeout: None,
         }
+    }
+
+    /// The client addresses of the etcd's members: URLs like `https://10.0.0.1:2379`, `host:port`, or `unix:/path` for a Unix
+    /// socket. Default: `127.0.0.1:2379`. An empty list is refused.
+    pub fn with_endpoints(mut self, endpoints: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let endpoints = endpoints.into_iter();
+        self.endpoints = endpoints.map(|it| it.as_ref().to_owned()).collect();
+        self
     }
 
     /// Which endpoint is asked while several are healthy. [`EndpointChoice::Random`] by default.
@@ -129,50 +168,91 @@ impl Options {
         self
     }
 
-    /// Refuses options that can't work with any endpoint.
-    pub(crate) fn checked(self) -> Result<Self> {
-        self.check_values()?;
-        if let Some(login) = &self.login {
-            login.check()?;
-        }
-        Ok(self)
+    /// Takes locks by etcd's own `Lock` RPC instead of by the wait queue: slower, and with hazards that a client can only
+    /// soften. Default: the wait queue.
+    ///
+    /// This is for `lock` and `unlock` with a lease alone; sessions always use the queue. A
+    /// [`GrpcTransport`](crate::GrpcTransport) by itself has no queue, and always uses the RPC.
+    pub const fn with_server_side_locks(mut self) -> Self {
+        self.server_side_locks = true;
+        self
     }
 
-    fn check_values(&self) -> Result<()> {
-        if self.keep_alive_interval < SHORTEST_KEEP_ALIVE {
-            return Err(Error::invalid(
-                "the keep-alive interval is below 10 s: etcd closes connections that ping too often",
-            ));
-        }
-        for (what, value) in [
-            ("connect timeout", self.connect_timeout),
-            ("keep-alive timeout", self.keep_alive_timeout),
-        ] {
-            if value.is_zero() {
-                let text = format!("the {what} is zero, it must be longer");
-                return Err(Error::invalid(text));
-            }
-        }
-        if self.attempt_timeout < SHORTEST_ATTEMPT {
-            return Err(Error::invalid(
-                "an attempt has less than 100 ms: healthy endpoints would be left",
-            ));
-        }
-        if self.member_sync.is_some_and(|every| every.is_zero()) {
-            return Err(Error::invalid(
-                "the members would be listed without a pause",
-            ));
-        }
-        match self.max_attempts {
-            0 => Err(Error::invalid("no attempts: nothing could be sent")),
-            _ => Ok(()),
-        }
+    /// Sends each transaction as a request of its own. Default: transactions that wait at the same time share requests, which
+    /// makes many locks of one process several times faster (the crate `etcd-lock-group`).
+    ///
+    /// A [`GrpcTransport`](crate::GrpcTransport) by itself never shares requests.
+    pub const fn without_group_commit(mut self) -> Self {
+        self.group_commit = false;
+        self
+    }
+
+    /// The endpoints.
+    #[must_use]
+    pub fn endpoints(&self) -> &[String] {
+        &self.endpoints
+    }
+
+    /// Whether locks are taken by etcd's own `Lock` RPC.
+    #[must_use]
+    pub const fn has_server_side_locks(&self) -> bool {
+        self.server_side_locks
+    }
+
+    /// Whether transactions that wait at the same time share requests.
+    #[must_use]
+    pub const fn has_group_commit(&self) -> bool {
+        self.group_commit
+    }
+
+    /// How long a call may take, where the variable `ETCDCTL_COMMAND_TIMEOUT` said so. No connection uses it: it is for the
+    /// timeouts that calls and sessions are given.
+    #[must_use]
+    pub const fn command_timeout(&self) -> Option<Duration> {
+        self.command_timeout
     }
 }
 
-impl Default for Options {
+impl Default for ConnectOptions {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl From<&str> for ConnectOptions {
+    /// One endpoint.
+    fn from(endpoint: &str) -> Self {
+        Self::new().with_endpoints([endpoint])
+    }
+}
+
+impl<T: AsRef<str>, const N: usize> From<[T; N]> for ConnectOptions {
+    fn from(endpoints: [T; N]) -> Self {
+        Self::new().with_endpoints(endpoints)
+    }
+}
+
+impl<T: AsRef<str>, const N: usize> From<&[T; N]> for ConnectOptions {
+    fn from(endpoints: &[T; N]) -> Self {
+        endpoints.as_slice().into()
+    }
+}
+
+impl<T: AsRef<str>> From<&[T]> for ConnectOptions {
+    fn from(endpoints: &[T]) -> Self {
+        Self::new().with_endpoints(endpoints)
+    }
+}
+
+impl<T: AsRef<str>> From<Vec<T>> for ConnectOptions {
+    fn from(endpoints: Vec<T>) -> Self {
+        Self::new().with_endpoints(endpoints)
+    }
+}
+
+impl<T: AsRef<str>> From<&Vec<T>> for ConnectOptions {
+    fn from(endpoints: &Vec<T>) -> Self {
+        endpoints.as_slice().into()
     }
 }
 
@@ -187,64 +267,4 @@ pub enum EndpointChoice {
     Random,
     /// Each in turn, as `connect_all` of eetcd.
     RoundRobin,
-}
-
-impl Login {
-    fn check(&self) -> Result<()> {
-        if self.name.is_empty() {
-            return Err(Error::invalid("the user's name is empty"));
-        }
-        if self.password.expose_secret().is_empty() {
-            return Err(Error::invalid("the user's password is empty"));
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use etcd_lock_core::ErrorKind;
-
-    use super::*;
-
-    #[test]
-    fn values_that_cant_work_are_refused() {
-        let second = Duration::from_secs(1);
-        for (options, text) in [
-            (
-                Options::new().with_connect_timeout(Duration::ZERO),
-                "connect timeout is zero",
-            ),
-            (
-                Options::new().with_keep_alive_timeout(Duration::ZERO),
-                "keep-alive timeout is zero",
-            ),
-            (
-                Options::new().with_keep_alive_interval(9 * second),
-                "below 10 s",
-            ),
-            (Options::new().with_max_attempts(0), "no attempts"),
-            (
-                Options::new().with_attempt_timeout(second / 20),
-                "less than 100 ms",
-            ),
-            (
-                Options::new().with_member_sync(Duration::ZERO),
-                "without a pause",
-            ),
-            (Options::new().with_login("", "secret"), "name is empty"),
-            (Options::new().with_login("me", ""), "password is empty"),
-        ] {
-            let error = options.checked().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-            assert!(error.to_string().contains(text), "{error}");
-        }
-        assert!(Options::new().checked().is_ok());
-    }
-
-    #[test]
-    fn passwords_are_not_printed() {
-        let options = Options::new().with_login("me", "secret");
-        assert!(!format!("{options:?}").contains("secret"));
-    }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use etcd_lock_core::{Error, Result};
 use http::Uri;
 
-use crate::Options;
+use crate::ConnectOptions;
 use crate::connector::Address;
 
 /// An endpoint as it was given, checked.
@@ -27,19 +27,17 @@ impl Target {
     ///
     /// # Errors
     /// `InvalidArgument` when one can't be read, there is none, or the options can't work with them.
-    pub(crate) fn parse_all(
-        given: impl IntoIterator<Item = impl AsRef<str>>,
-        options: &Options,
-    ) -> Result<Vec<Self>> {
-        let targets = given
-            .into_iter()
-            .map(|given| Self::parse(given.as_ref(), options));
+    pub(crate) fn parse_all(options: &ConnectOptions) -> Result<Vec<Self>> {
+        let given = options.endpoints.iter();
+        let targets = given.map(|given| Self::parse(given, options));
         let targets = targets.collect::<Result<Vec<_>>>()?;
         if targets.is_empty() {
-            return Err(Error::invalid("no endpoint: at least one is needed"));
+            return Err(Error::invalid_argument(
+                "no endpoint: at least one is needed",
+            ));
         }
         if options.tls.is_some() && targets.iter().all(|target| target.tls.is_none()) {
-            return Err(Error::invalid(
+            return Err(Error::invalid_argument(
                 "there are options for TLS, and no endpoint with it: write https:// before it",
             ));
         }
@@ -47,10 +45,10 @@ impl Target {
     }
 
     /// Reads a URL, `host:port` as etcdctl takes it, or the path of a Unix socket as `unix:/path`.
-    pub(crate) fn parse(given: &str, options: &Options) -> Result<Self> {
+    pub(crate) fn parse(given: &str, options: &ConnectOptions) -> Result<Self> {
         if given.contains('@') {
             // It may be a password, so it isn't repeated.
-            return Err(Error::invalid(
+            return Err(Error::invalid_argument(
                 "an endpoint has a user in it, before its @: log in with with_login, or ETCDCTL_USER",
             ));
         }
@@ -73,7 +71,7 @@ impl Target {
         })
     }
 
-    fn tcp(given: &str, options: &Options) -> Result<Self> {
+    fn tcp(given: &str, options: &ConnectOptions) -> Result<Self> {
         let name = match options.tls {
             _ if given.contains("://") => given.to_owned(),
             Some(_) => format!("https://{given}"),
@@ -123,7 +121,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 fn bad(given: &str, why: &str) -> Error {
-    Error::invalid(format!(
+    Error::invalid_argument(format!(
         "{given:?} is no endpoint: {why}, as in http://127.0.0.1:2379"
     ))
 }
@@ -136,7 +134,7 @@ mod tests {
     use crate::TlsOptions;
 
     fn parse(given: &str) -> Result<Target> {
-        Target::parse(given, &Options::new())
+        Target::parse(given, &ConnectOptions::new())
     }
 
     #[test]
@@ -183,7 +181,7 @@ mod tests {
 
     #[test]
     fn scheme_says_whether_tls_is_spoken_and_tls_options_are_the_default() {
-        let with_tls = Options::new().with_tls(TlsOptions::new());
+        let with_tls = ConnectOptions::new().with_tls(TlsOptions::new());
         for (given, without, with) in [
             ("https://a:1", Some("a"), Some("a")),
             ("https://[::1]:1", Some("::1"), Some("::1")),
@@ -191,21 +189,21 @@ mod tests {
             ("unix:/a", None, None),
             ("a:1", None, Some("a")),
         ] {
-            let tls = |options: &Options| Target::parse(given, options).unwrap().tls;
-            assert_eq!(tls(&Options::new()).as_deref(), without, "{given}");
+            let tls = |options: &ConnectOptions| Target::parse(given, options).unwrap().tls;
+            assert_eq!(tls(&ConnectOptions::new()).as_deref(), without, "{given}");
             assert_eq!(tls(&with_tls).as_deref(), with, "{given}");
         }
     }
 
     #[test]
     fn tls_options_need_an_endpoint_with_tls() {
-        let options = Options::new().with_tls(TlsOptions::new());
+        let options = ConnectOptions::new().with_tls(TlsOptions::new());
         for plain in [
             &["http://a:1"][..],
             &["unix:///a"],
             &["http://a:1", "unix:/b"],
         ] {
-            let error = Target::parse_all(plain, &options).unwrap_err();
+            let error = Target::parse_all(&options.clone().with_endpoints(plain)).unwrap_err();
             assert!(error.to_string().contains("write https://"), "{error}");
         }
         for good in [
@@ -213,13 +211,16 @@ mod tests {
             &["a:1"],
             &["http://127.0.0.1:1", "https://a:1"],
         ] {
-            assert!(Target::parse_all(good, &options).is_ok(), "{good:?}");
+            assert!(
+                Target::parse_all(&options.clone().with_endpoints(good)).is_ok(),
+                "{good:?}"
+            );
         }
     }
 
     #[test]
     fn password_goes_over_plain_tcp_to_loopback_only() {
-        let login = Options::new().with_login("me", "secret");
+        let login = ConnectOptions::new().with_login("me", "secret");
         let with_tls = login.clone().with_tls(TlsOptions::new());
         for good in [
             "127.0.0.1:1",

@@ -42,7 +42,7 @@ use source::Source;
 /// warning is logged.
 ///
 /// ```
-/// use etcd_lock_grpc::{GrpcTransport, Options, TlsOptions};
+/// use etcd_lock_grpc::{ConnectOptions, GrpcTransport, TlsOptions};
 ///
 /// # let authority = etcd_lock_testkit::certificates::Authority::new();
 /// # let (ca, worker) = (authority.ca_file(), authority.client("worker"));
@@ -50,8 +50,8 @@ use source::Source;
 /// let tls = TlsOptions::new()
 ///     .with_ca_file(ca)
 ///     .with_identity_files(certificate, key);
-/// let options = Options::new().with_tls(tls);
-/// let transport = GrpcTransport::connect(["https://10.0.0.1:2379"], options)?;
+/// let options = ConnectOptions::new().with_endpoints(["https://10.0.0.1:2379"]).with_tls(tls);
+/// let transport = GrpcTransport::connect(options)?;
 /// # Ok::<(), etcd_lock_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -92,7 +92,7 @@ impl TlsOptions {
     /// Shows a client certificate: a file with it and with its issuers, in this order, and a file with its key, both PEM.
     ///
     /// An etcd with authentication and `--client-cert-auth` takes the certificate's common name for the user, where there
-    /// is no [login](crate::Options::with_login).
+    /// is no [login](crate::ConnectOptions::with_login).
     pub fn with_identity_files(
         mut self,
         certificate: impl Into<PathBuf>,

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::builder::Builder;
 use crate::info::Info;
 use crate::layers::{Layered, Wire};
-use crate::{MemberStatus, Options, member_status};
+use crate::{ConnectOptions, MemberStatus, member_status};
 
 /// Carries requests to an etcd over gRPC. Clones share their connections.
 ///
@@ -20,30 +20,27 @@ use crate::{MemberStatus, Options, member_status};
 pub type GrpcTransport = Layered<Wire>;
 
 impl GrpcTransport {
-    /// A transport to the etcd whose members listen at `endpoints`: URLs like `https://10.0.0.1:2379`, `host:port`, or
-    /// `unix:/path` for a Unix socket. Nothing is sent before the first request.
+    /// A transport to the etcd that these [`ConnectOptions`] name; a list of endpoints stands for options with all other
+    /// defaults. Nothing is sent before the first request.
     ///
     /// # Errors
     /// `InvalidArgument` when there is no endpoint, one isn't a URL, or the options can't work; `Unsupported` when one is
     /// `https://` and this program was built without TLS.
-    pub fn connect(
-        endpoints: impl IntoIterator<Item = impl AsRef<str>>,
-        options: Options,
-    ) -> Result<Self> {
-        Self::builder(endpoints).options(options).build()
+    pub fn connect(options: impl Into<ConnectOptions>) -> Result<Self> {
+        Self::builder(options).build()
     }
 
     /// As [`connect`](Self::connect), with layers and connections of one's own.
-    pub fn builder(endpoints: impl IntoIterator<Item = impl AsRef<str>>) -> Builder {
-        Builder::new(endpoints)
+    pub fn builder(options: impl Into<ConnectOptions>) -> Builder {
+        Builder::new(options.into())
     }
 
     /// The states of the endpoints.
     ///
     /// ```
-    /// use etcd_lock_grpc::{EndpointState, GrpcTransport, Options};
+    /// use etcd_lock_grpc::{EndpointState, GrpcTransport};
     ///
-    /// let transport = GrpcTransport::connect(["127.0.0.1:2379"], Options::new())?;
+    /// let transport = GrpcTransport::connect("127.0.0.1:2379")?;
     /// let info = transport.info();
     /// assert_eq!(info.endpoints[0].name, "http://127.0.0.1:2379");
     /// assert_eq!(info.endpoints[0].state, EndpointState::Untried);

@@ -37,7 +37,7 @@ impl Transport for MemoryEtcd {
                     .unwrap_or_else(|_| {
                         let text =
                             format!("the lock was not granted within the timeout of {bound:?}");
-                        Err(Error::new(ErrorKind::Timeout, text))
+                        Err(Error::new(ErrorKind::LockTimeout, text))
                     })
             }
         }

@@ -24,7 +24,7 @@
 //! # The entry of a session
 //!
 //! A session has at most one entry in a queue. It belongs to the machine and not to a caller: callers come and go, and the
-//! session keeps its place for as long as one of them wants the lock.
+//! session keeps its entry for as long as one of them wants the lock.
 //!
 //! ```text
 //! Idle ──► Entering ──► Waiting ──► Held ──► Releasing ──► Idle

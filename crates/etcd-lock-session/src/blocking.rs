@@ -28,13 +28,15 @@ mod guard;
 mod mutex;
 mod runtime;
 mod session;
+mod waiter;
 
-pub use functions::{lock, lock_with, queue, unlock};
+pub use functions::{lock, lock_with, queue, try_lock, unlock};
 pub use guard::{FencedTxn, LockGuard};
 pub use mutex::Mutex;
 pub use session::Session;
+pub use waiter::Waiter;
 
-/// Leases, as in [`etcd_lock_core::lease`].
+/// Leases, as in [`etcd_lock_core::lease`] and [`crate::lease`].
 pub mod lease {
     pub use super::functions::lease::*;
 }

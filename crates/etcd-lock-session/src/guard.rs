@@ -5,11 +5,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use etcd_lock_core::kv::{Compare, Op, OpResponse, RangeRequest, TxnRequest, TxnResponse};
-use etcd_lock_core::{CallOptions, Error, ErrorKind, LockKey, Result, Revision, Timeout};
+use etcd_lock_core::{
+    CallOptions, Error, ErrorKind, FencingToken, LockKey, Result, Revision, Timeout,
+};
 use tracing::{Instrument, debug_span};
 
 use crate::queue::{Caller, Grant, Standing};
-use crate::{FencingToken, Session, metrics};
+use crate::{Session, metrics};
 
 /// A lock that is held for as long as this lives, and for as long as etcd can be trusted to think so.
 ///

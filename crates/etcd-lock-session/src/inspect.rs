@@ -10,8 +10,6 @@ use etcd_lock_core::{
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::Owner;
-
 /// How many leases are asked about at the same time.
 const LEASES_AT_ONCE: usize = 16;
 
@@ -25,7 +23,7 @@ pub struct QueueView {
     pub entries: Vec<QueueEntry>,
     /// Keys below `<name>/` that are no entries. They hold up `etcdctl lock` and callers of etcd's `Lock` RPC, which wait
     /// for anything that is older there, but no [`Queue`](crate::Queue).
-    pub foreign: Vec<Bytes>,
+    pub unrelated_keys: Vec<Bytes>,
 }
 
 /// One entry of a queue.
@@ -39,7 +37,8 @@ pub struct QueueEntry {
     /// When it was made, in the store's time: the first part of the fencing token of its grant.
     pub create_revision: Revision,
     /// The owner, where the entry has a description of it.
-    pub owner: Option<Owner>,
+    #[cfg(feature = "owner")]
+    pub owner: Option<crate::Owner>,
     /// How long the lease will live if nobody renews it, in whole seconds; `None` when it has just ended.
     pub remaining: Option<Duration>,
 }
@@ -78,11 +77,11 @@ pub async fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<Qu
     let range = RangeRequest::prefix(name.queue_prefix())
         .sorted_by(SortTarget::CreateRevision, SortOrder::Ascending);
     let reply = transport.range(range, options).await?;
-    let (mut found, mut foreign) = (Vec::new(), Vec::new());
+    let (mut found, mut unrelated_keys) = (Vec::new(), Vec::new());
     for kv in reply.kvs {
         match entry(&kv, &name) {
             Some((key, lease)) => found.push((key, lease, kv)),
-            None => foreign.push(kv.key),
+            None => unrelated_keys.push(kv.key),
         }
     }
     let entries = stream::iter(found)
@@ -91,7 +90,8 @@ pub async fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<Qu
                 key,
                 lease,
                 create_revision: kv.create_revision,
-                owner: Owner::from_entry(&kv.value),
+                #[cfg(feature = "owner")]
+                owner: crate::Owner::from_entry(&kv.value),
                 remaining: remaining(transport, lease, options).await?,
             })
         })
@@ -101,7 +101,7 @@ pub async fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<Qu
     Ok(QueueView {
         revision: reply.header.revision,
         entries,
-        foreign,
+        unrelated_keys,
     })
 }
 
@@ -119,5 +119,5 @@ async fn remaining(
 ) -> Result<Option<Duration>> {
     let asked = LeaseTimeToLiveRequest::new(lease);
     let reply = transport.lease_time_to_live(asked, options).await?;
-    Ok(reply.remaining.map(Duration::from_secs))
+    Ok(reply.remaining)
 }

@@ -5,7 +5,7 @@
 //! | [`Queue`] | a transport that takes and releases locks by transactions and one shared watch stream |
 //! | [`Session`] | a lease that is kept alive, and says when it can no longer be trusted |
 //! | [`Mutex`], [`LockGuard`] | locks for tasks, with fencing tokens and loss detection |
-//! | [`queue`], [`Owner`] | looking at who holds a lock and who waits for it |
+//! | [`queue`], `Owner` | looking at who holds a lock and who waits for it; `Owner` with the feature `owner` |
 //! | `blocking` | the same without async, with the feature of this name |
 //! | [`lease`] | keeping a bare lease alive, as `eetcd_lease` does |
 
@@ -22,22 +22,22 @@ mod keeper;
 pub mod lease;
 mod metrics;
 mod mutex;
+#[cfg(feature = "owner")]
 mod owner;
-mod place;
 mod queue;
 mod session;
-mod token;
 mod tuning;
 mod validity;
+mod waiter;
 mod watches;
 
 pub use guard::{FencedTxn, LockGuard};
 pub use inspect::{QueueEntry, QueueView, queue};
 pub use mutex::Mutex;
+#[cfg(feature = "owner")]
 pub use owner::Owner;
-pub use place::Place;
 pub use queue::Queue;
 pub use session::{Session, SessionOptions};
-pub use token::FencingToken;
+pub use waiter::Waiter;
 #[doc(hidden)]
 pub use {clock::System, tuning::Tuning};

@@ -9,8 +9,8 @@ use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug_span};
 
 use crate::guard::LockGuard;
-use crate::place::Place;
 use crate::queue::{Caller, Kind, Lock, Refusal};
+use crate::waiter::Waiter;
 use crate::{Session, metrics};
 
 /// A lock on etcd, for the tasks of one session.
@@ -19,7 +19,7 @@ use crate::{Session, metrics};
 /// in etcd's. A lock that is released while others of the session wait is handed over without asking etcd, a limited number
 /// of times in a row where other processes wait, too
 /// ([`SessionOptions::with_handover_limit`](crate::SessionOptions::with_handover_limit)). Every grant has a greater
-/// [`FencingToken`](crate::FencingToken).
+/// [`FencingToken`](etcd_lock_core::FencingToken).
 ///
 /// ```
 /// # use std::time::Duration;
@@ -70,7 +70,7 @@ impl Mutex {
     /// deletes the queue entry, and what the server refuses as their kinds say.
     ///
     /// # Cancel safety
-    /// When dropped, the place in the queue is withdrawn in the background, unless another task of the session wants it.
+    /// When dropped, the queue entry is withdrawn in the background, unless another task of the session wants the lock.
     #[doc(alias = "lock_owned")]
     pub async fn lock(&self) -> Result<LockGuard> {
         let seen = Observed::begin(self);
@@ -84,8 +84,8 @@ impl Mutex {
     /// Waits until the lock is held, for a limited time.
     ///
     /// # Errors
-    /// `Timeout` when the time ran out. Where the queue could not be entered by then, the kind says why. Else as
-    /// [`lock`](Self::lock).
+    /// `LockTimeout` when somebody else had the lock all the while. `Timeout`, `Unavailable` or what else the last request
+    /// failed with when etcd did not answer. Else as [`lock`](Self::lock).
     ///
     /// # Cancel safety
     /// As [`lock`](Self::lock).
@@ -118,7 +118,7 @@ impl Mutex {
         seen.end(result)
     }
 
-    /// Takes a place in the queue, which says how many are before it and becomes a guard.
+    /// Enters the queue. The waiter tells how many are before it, and becomes a guard.
     ///
     /// # Errors
     /// As [`lock`](Self::lock), where the queue can't be entered.
@@ -138,18 +138,18 @@ impl Mutex {
     /// let (first, second) = (Session::open(&client, ttl).await?, Session::open(&client, ttl).await?);
     /// let held = Mutex::new(&first, "report")?.lock().await?;
     ///
-    /// let mut place = Mutex::new(&second, "report")?.enqueue().await?;
-    /// assert_eq!(place.changed().await?, 1);
+    /// let mut waiter = Mutex::new(&second, "report")?.enqueue().await?;
+    /// assert_eq!(waiter.changed().await?, 1);
     /// held.unlock().await?;
-    /// let guard = place.granted().await?;
+    /// let guard = waiter.granted().await?;
     /// # assert!(guard.is_held());
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn enqueue(&self) -> Result<Place> {
+    pub async fn enqueue(&self) -> Result<Waiter> {
         let seen = Observed::begin(self);
         let caller = self.begin(Mode::Wait)?;
-        Place::entered(self.session.clone(), caller, seen).await
+        Waiter::entered(self.session.clone(), caller, seen).await
     }
 
     async fn wait(&self, mode: Mode, bound: Option<Duration>) -> Result<LockGuard> {

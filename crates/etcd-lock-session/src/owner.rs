@@ -7,6 +7,8 @@ use etcd_lock_queue::EntryValue;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::SessionOptions;
+
 /// A description of the owner of a queue entry, for people to read: which process holds a lock, and on which machine.
 ///
 /// It is in the entry's value, as JSON. Other clients leave theirs empty, and it has no part in deciding which client holds a
@@ -88,6 +90,15 @@ impl Owner {
             note: form.note,
             since: form.since.and_then(|since| since.try_into().ok()),
         })
+    }
+}
+
+impl SessionOptions {
+    /// Describes the owner in the session's queue entries, which [`queue`](crate::queue) lists. By default they have no
+    /// description.
+    pub fn with_owner(mut self, owner: Owner) -> Self {
+        self.owner = Some(owner);
+        self
     }
 }
 

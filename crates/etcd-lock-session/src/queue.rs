@@ -76,16 +76,10 @@ impl Queue {
     /// A queue over `transport`, whose `lock` and `unlock` are not used.
     #[must_use]
     pub fn new(transport: impl Transport) -> Self {
-        Self::over(Arc::new(transport))
+        Self::from(Arc::new(transport) as Arc<dyn Transport>)
     }
 
-    /// The same for a transport that is shared already.
-    #[must_use]
-    pub fn over(transport: Arc<dyn Transport>) -> Self {
-        Self::tuned(transport, Tuning::new(), Arc::new(OperatingSystem))
-    }
-
-    /// The same with other constants and another operating system.
+    /// A queue with other constants and another operating system.
     #[doc(hidden)]
     #[must_use]
     pub fn tuned(transport: Arc<dyn Transport>, tuning: Tuning, system: Arc<dyn System>) -> Self {
@@ -112,22 +106,7 @@ impl Queue {
 
     /// The queue of a client's sessions. Where the client was not made of one, it gets one over its transport.
     pub(crate) fn of(client: &Client) -> Self {
-        client.shared(|| Self::over(client.transport().clone()))
-    }
-
-    /// Takes the lock if nobody has it and nobody waits for it.
-    ///
-    /// # Errors
-    /// `Busy` when somebody does, else as [`Transport::lock`].
-    ///
-    /// # Cancel safety
-    /// When dropped, the queue entry is withdrawn in the background.
-    pub async fn try_lock(
-        &self,
-        request: LockRequest,
-        options: CallOptions,
-    ) -> Result<LockResponse> {
-        self.0.lock_bare(request, Mode::Try, options.timeout).await
+        client.shared(|| client.transport().clone().into())
     }
 
     /// How many locks, leases and members of locks it remembers: nothing grows without bound.
@@ -150,6 +129,12 @@ impl Queue {
     }
 }
 
+impl From<Arc<dyn Transport>> for Queue {
+    fn from(transport: Arc<dyn Transport>) -> Self {
+        Self::tuned(transport, Tuning::new(), Arc::new(OperatingSystem))
+    }
+}
+
 impl From<Queue> for Client {
     fn from(queue: Queue) -> Self {
         queue.into_client()
@@ -169,6 +154,12 @@ impl Transport for Queue {
     async fn lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
         let span = debug_span!("lock.queue", lock.name = %request.name, lease.id = %request.lease);
         let lock = self.0.lock_bare(request, Mode::Wait, options.timeout);
+        lock.instrument(span).await
+    }
+
+    async fn try_lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
+        let span = debug_span!("lock.try", lock.name = %request.name, lease.id = %request.lease);
+        let lock = self.0.lock_bare(request, Mode::Try, options.timeout);
         lock.instrument(span).await
     }
 

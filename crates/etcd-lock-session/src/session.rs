@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+#[cfg(feature = "owner")]
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use etcd_lock_core::lease::{LeaseGrantRequest, LeaseTimeToLiveRequest};
@@ -15,11 +17,11 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::Queue;
 use crate::keeper::{Keeper, closed, too_late};
 use crate::lease::renew;
 use crate::metrics;
 use crate::validity::Lease;
-use crate::{Owner, Queue};
 
 /// How a session is opened.
 #[derive(Clone, Debug)]
@@ -30,7 +32,8 @@ pub struct SessionOptions {
     grace: Duration,
     timeout: Timeout,
     handover_limit: u32,
-    owner: Option<Owner>,
+    #[cfg(feature = "owner")]
+    pub(crate) owner: Option<crate::Owner>,
 }
 
 impl SessionOptions {
@@ -41,6 +44,7 @@ impl SessionOptions {
             grace: Duration::ZERO,
             timeout: Timeout::DEFAULT,
             handover_limit: 512,
+            #[cfg(feature = "owner")]
             owner: None,
         }
     }
@@ -70,13 +74,6 @@ impl SessionOptions {
     /// now and then, so that a client that comes just after that waits for up to twice as many hand-overs.
     pub fn with_handover_limit(mut self, limit: u32) -> Self {
         self.handover_limit = limit;
-        self
-    }
-
-    /// Describes the owner in the session's queue entries, which [`queue`](crate::queue) lists. By default they have no
-    /// description.
-    pub fn with_owner(mut self, owner: Owner) -> Self {
-        self.owner = Some(owner);
         self
     }
 
@@ -120,7 +117,7 @@ impl SessionOptions {
                 format!("there is no lease {lease}"),
             )
         };
-        let ttl = Ttl::try_from(Duration::from_secs(reply.granted)).map_err(|_| none())?;
+        let ttl = reply.granted.ok_or_else(none)?;
         self.check_grace(ttl)?;
         // How much is left is told in whole seconds, and may be next to nothing: a renewal says for how long it lives.
         let sent = queue.inner().clock.now();
@@ -131,7 +128,7 @@ impl SessionOptions {
 
     fn check_grace(&self, ttl: Ttl) -> Result<()> {
         if self.grace >= ttl.as_duration() / 2 {
-            return Err(Error::invalid(
+            return Err(Error::invalid_argument(
                 "the grace must be less than half of the time to live",
             ));
         }
@@ -253,10 +250,11 @@ impl Session {
 
     /// The description of the owner in an entry that is made now.
     pub(crate) fn owner_data(&self) -> Bytes {
-        let Some(owner) = &self.0.options.owner else {
-            return Bytes::new();
-        };
-        owner.clone().with_since(SystemTime::now()).to_bytes()
+        #[cfg(feature = "owner")]
+        if let Some(owner) = &self.0.options.owner {
+            return owner.clone().with_since(SystemTime::now()).to_bytes();
+        }
+        Bytes::new()
     }
 
     pub(crate) fn runtime(&self) -> &Handle {

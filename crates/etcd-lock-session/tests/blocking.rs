@@ -88,6 +88,47 @@ fn eetcds_functions_work_without_async() {
     blocking::lease::revoke(&client, lease).unwrap();
 }
 
+#[test]
+fn lease_that_is_kept_alive_outlives_its_time_until_the_session_is_dropped() {
+    let client = client();
+    let lease = blocking::lease::grant(&client, Duration::from_secs(2)).unwrap();
+    let renewed = blocking::lease::keep_alive_once(&client, lease.id).unwrap();
+    assert_eq!(renewed.ttl, Some(lease.ttl));
+    let kept = blocking::lease::keep_alive(&client, lease.id).unwrap();
+    assert_eq!(kept.lease(), lease.id);
+    thread::sleep(Duration::from_millis(2_500));
+    assert!(kept.is_alive());
+    drop(kept);
+    thread::sleep(Duration::from_millis(2_500));
+    let gone = blocking::lease::keep_alive_once(&client, lease.id).unwrap();
+    assert_eq!(gone.ttl, None);
+}
+
+#[test]
+fn waiter_tells_its_position_and_becomes_a_guard() {
+    let client = client();
+    let sessions = [(); 2].map(|()| Session::open(&client, TTL).unwrap());
+    let [first, second] = sessions.map(|session| Mutex::new(&session, "a").unwrap());
+    let held = first.lock().unwrap();
+    let mut waiter = second.enqueue().unwrap();
+    assert_eq!(waiter.changed().unwrap(), 1);
+    held.unlock().unwrap();
+    assert_eq!(waiter.changed().unwrap(), 0);
+    assert!(waiter.granted().unwrap().remaining() > TTL / 2);
+}
+
+#[test]
+fn work_returns_its_result_only_where_the_lock_was_held_to_its_end() {
+    let client = client();
+    let session = Session::open(&client, TTL).unwrap();
+    let guard = Mutex::new(&session, "a").unwrap().lock().unwrap();
+    assert_eq!(guard.run(|| 1).unwrap(), 1);
+    let lost = guard.run(|| session.close().unwrap());
+    assert_eq!(lost.unwrap_err().kind(), ErrorKind::Closed);
+    let never = guard.run(|| panic!("the lock is lost already"));
+    assert_eq!(never.map(|()| ()).unwrap_err().kind(), ErrorKind::Closed);
+}
+
 /// Tokio enters the runtime on the threads of `spawn_blocking`, too.
 #[tokio::test]
 async fn threads_of_spawn_blocking_wait_like_any_other() {

@@ -478,7 +478,7 @@ async fn fading_ends_at_once_when_a_deletion_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_tells_its_position_until_it_is_granted() {
+async fn a_waiter_tells_its_position_until_it_is_granted() {
     let etcd = MemoryEtcd::new();
     let client = client(Queue::new(etcd.clone()));
     let open = async || Session::open(&client, TTL).await.unwrap();
@@ -490,20 +490,20 @@ async fn a_place_tells_its_position_until_it_is_granted() {
     let between = tokio::spawn(async move { other.lock(foreign, INFINITE).await.unwrap() });
     until_keys(&etcd, "a", 2).await;
     let mutex = Mutex::new(&second, "a").unwrap();
-    let mut place = mutex.enqueue().await.unwrap();
+    let mut waiter = mutex.enqueue().await.unwrap();
     let mut behind = mutex.enqueue().await.unwrap();
-    assert_eq!(place.changed().await.unwrap(), 2);
-    assert_eq!(place.position(), Some(2));
+    assert_eq!(waiter.changed().await.unwrap(), 2);
+    assert_eq!(waiter.position(), Some(2));
     assert_eq!(behind.changed().await.unwrap(), 3);
     held.unlock().await.unwrap();
-    assert_eq!(place.changed().await.unwrap(), 1);
+    assert_eq!(waiter.changed().await.unwrap(), 1);
     assert_eq!(behind.changed().await.unwrap(), 2);
     between.await.unwrap();
     unlock(&etcd, foreign_key).await;
-    assert_eq!(place.changed().await.unwrap(), 0);
-    assert_eq!(place.changed().await.unwrap(), 0, "each time");
+    assert_eq!(waiter.changed().await.unwrap(), 0);
+    assert_eq!(waiter.changed().await.unwrap(), 0, "each time");
     assert_eq!(behind.changed().await.unwrap(), 1);
-    let guard = place.granted().await.unwrap();
+    let guard = waiter.granted().await.unwrap();
     assert!(guard.is_held());
     guard.unlock().await.unwrap();
     assert_eq!(behind.changed().await.unwrap(), 0);
@@ -527,46 +527,46 @@ async fn the_position_behind_other_clients_is_never_too_low() {
     }
     let session = session(&faulty).await;
     let mutex = Mutex::new(&session, "a").unwrap();
-    let mut place = mutex.enqueue().await.unwrap();
-    assert_eq!(place.changed().await.unwrap(), 3);
+    let mut waiter = mutex.enqueue().await.unwrap();
+    assert_eq!(waiter.changed().await.unwrap(), 3);
     for key in &others[..2] {
         delete(&etcd, key).await;
     }
     sleep(TTL).await;
-    assert!(place.position() >= Some(1));
+    assert!(waiter.position() >= Some(1));
     delete(&etcd, &others[2]).await;
-    let granted = timeout(HEARTBEAT, place.granted()).await;
+    let granted = timeout(HEARTBEAT, waiter.granted()).await;
     assert!(granted.unwrap().unwrap().is_held());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_that_is_dropped_is_withdrawn() {
+async fn a_waiter_that_is_dropped_is_withdrawn() {
     let etcd = MemoryEtcd::new();
     let faulty = FaultyTransport::new(&etcd);
     let (first, second) = (session(&faulty).await, session(&faulty).await);
     let held = lock(&first).await;
-    let place = Mutex::new(&second, "a").unwrap().enqueue().await.unwrap();
+    let waiter = Mutex::new(&second, "a").unwrap().enqueue().await.unwrap();
     assert_eq!(keys(&etcd, "a").await.len(), 2);
-    drop(place);
+    drop(waiter);
     until_keys(&etcd, "a", 1).await;
     assert!(held.is_held());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_whose_entry_is_deleted_says_so() {
+async fn a_waiter_whose_entry_is_deleted_says_so() {
     let etcd = MemoryEtcd::new();
     let faulty = FaultyTransport::new(&etcd);
     let (first, second) = (session(&faulty).await, session(&faulty).await);
     let _held = lock(&first).await;
-    let mut place = Mutex::new(&second, "a").unwrap().enqueue().await.unwrap();
-    assert_eq!(place.changed().await.unwrap(), 1);
+    let mut waiter = Mutex::new(&second, "a").unwrap().enqueue().await.unwrap();
+    assert_eq!(waiter.changed().await.unwrap(), 1);
     let own = keys(&etcd, "a").await.pop().unwrap();
     delete(&etcd, &LockKey::new(own).unwrap()).await;
-    let error = place.changed().await.unwrap_err();
+    let error = waiter.changed().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Lost);
     assert!(!error.is_session_lost());
     assert_eq!(
-        place.granted().await.unwrap_err().kind(),
+        waiter.granted().await.unwrap_err().kind(),
         ErrorKind::Lost,
         "again"
     );

@@ -68,7 +68,7 @@ fn waits_holds_and_handovers_are_counted() {
         first.close().await.unwrap();
     });
     assert_eq!(recorded["lock.wait.duration granted"], 2.0, "{recorded:?}");
-    assert_eq!(recorded["lock.wait.duration timeout"], 1.0);
+    assert_eq!(recorded["lock.wait.duration lock_timeout"], 1.0);
     assert_eq!(recorded["lock.waiters"], 0.0);
     assert_eq!(recorded["lock.hold.duration"], 2.0);
     assert_eq!(recorded["lock.handovers"], 1.0);

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::{INFINITE, client, keys, until_keys};
-use etcd_lock_core::{Client, ErrorKind, Transport};
+use etcd_lock_core::{Client, ErrorKind, FencingToken, Transport};
 use etcd_lock_memory::MemoryEtcd;
-use etcd_lock_session::{FencingToken, Mutex, Queue, Session, SessionOptions};
+use etcd_lock_session::{Mutex, Queue, Session, SessionOptions};
 use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport};
 use tokio::task::JoinSet;
 
@@ -242,7 +242,7 @@ async fn lock_timeout_and_try_lock_give_up() {
             .lock_timeout(Duration::from_secs(1))
             .await
             .unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert_eq!(error.kind(), ErrorKind::LockTimeout);
     }
     until_keys(&etcd, "a", 1).await;
     guard.unlock().await.unwrap();
@@ -256,7 +256,7 @@ async fn lock_timeout_and_try_lock_give_up() {
         .unwrap();
 }
 
-/// The place in etcd's queue is the session's.
+/// The entry in etcd's queue is the session's.
 #[tokio::test(start_paused = true)]
 async fn the_timeout_of_a_task_does_not_cost_the_next_one_its_place() {
     let etcd = MemoryEtcd::new();

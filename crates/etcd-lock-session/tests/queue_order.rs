@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{INFINITE, keys, lock, request, seconds, unlock, until_keys};
@@ -15,7 +16,7 @@ use etcd_lock_core::lease::{
 use etcd_lock_core::watch::{WatchRequest, WatchResponse};
 use etcd_lock_core::{
     BoxStream, CallOptions, Client, ErrorKind, LeaseId, LockKey, LockRequest, LockResponse, Result,
-    Transport, UnlockRequest, UnlockResponse,
+    Transport, UnlockRequest, UnlockResponse, new, try_lock,
 };
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{Mutex, Queue, Session};
@@ -96,7 +97,7 @@ async fn nested_names_documented() {
         .lock(request(&etcd, "a").await, seconds(1))
         .await
         .unwrap_err();
-    assert_eq!(second.kind(), ErrorKind::Timeout);
+    assert_eq!(second.kind(), ErrorKind::LockTimeout);
     unlock(&queue, above.key).await;
     unlock(&queue, below.key).await;
 }
@@ -110,14 +111,14 @@ async fn the_plain_rpc_and_the_queue_wait_in_one_line() {
         .lock(request(&etcd, "a").await, seconds(1))
         .await
         .unwrap_err();
-    assert_eq!(busy.kind(), ErrorKind::Timeout);
+    assert_eq!(busy.kind(), ErrorKind::LockTimeout);
     unlock(&etcd, by_rpc.key).await;
     let by_queue = lock(&queue, "a").await;
     let busy = etcd
         .lock(request(&etcd, "a").await, seconds(1))
         .await
         .unwrap_err();
-    assert_eq!(busy.kind(), ErrorKind::Timeout);
+    assert_eq!(busy.kind(), ErrorKind::LockTimeout);
     unlock(&queue, by_queue.key).await;
 }
 
@@ -135,6 +136,40 @@ async fn try_lock_does_not_wait() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy);
     assert_eq!(keys(&etcd, "a").await, [held.key.as_bytes().clone()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn try_lock_of_a_context_is_the_queues_on_each_client_of_one() {
+    let etcd = MemoryEtcd::new();
+    let queue = Queue::new(etcd.clone());
+    for client in [
+        queue.clone().into_client(),
+        Client::new(queue.clone()),
+        Client::new(Arc::new(queue.clone())),
+        Client::new(Decorated(queue)),
+    ] {
+        let (mine, yours) = (request(&etcd, "a").await, request(&etcd, "a").await);
+        let ctx = |request: LockRequest| {
+            let ctx = new(&client).with_name(&request.name);
+            ctx.with_lease(request.lease)
+        };
+        let held = try_lock(ctx(mine.clone())).await.unwrap();
+        assert_eq!(try_lock(ctx(mine)).await.unwrap().key, held.key);
+        let error = try_lock(ctx(yours)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Busy);
+        etcd_lock_core::unlock(&client, &held.key).await.unwrap();
+        until_keys(&etcd, "a", 0).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn try_lock_of_a_client_without_a_queue_is_unsupported_and_enters_nothing() {
+    let etcd = MemoryEtcd::new();
+    let request = request(&etcd, "a").await;
+    let ctx = new(&Client::new(etcd.clone())).with_name("a");
+    let error = ctx.with_lease(request.lease).try_lock().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(keys(&etcd, "a").await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,7 +212,11 @@ async fn foreign_key_under_prefix_reported() {
     let foreign = TxnRequest::new().and_then(PutRequest::new("a/notes", ""));
     etcd.txn(foreign, INFINITE).await.unwrap();
     let plain = etcd.lock(request(&etcd, "a").await, seconds(1)).await;
-    assert_eq!(plain.unwrap_err().kind(), ErrorKind::Timeout, "the control");
+    assert_eq!(
+        plain.unwrap_err().kind(),
+        ErrorKind::LockTimeout,
+        "the control"
+    );
 
     let queue = Queue::new(etcd.clone());
     let held = queue
@@ -187,7 +226,7 @@ async fn foreign_key_under_prefix_reported() {
     let view = etcd_lock_session::queue(&Client::new(etcd.clone()), "a")
         .await
         .unwrap();
-    assert_eq!(view.foreign, ["a/notes"]);
+    assert_eq!(view.unrelated_keys, ["a/notes"]);
     assert_eq!(view.entries.len(), 1);
     assert_eq!(view.entries[0].key, held.key);
     assert_eq!(view.entries[0].owner, None);
@@ -308,6 +347,10 @@ struct Decorated(Queue);
 impl Transport for Decorated {
     async fn lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
         self.0.lock(request, options).await
+    }
+
+    async fn try_lock(&self, request: LockRequest, options: CallOptions) -> Result<LockResponse> {
+        self.0.try_lock(request, options).await
     }
 
     async fn unlock(&self, request: UnlockRequest, options: CallOptions) -> Result<UnlockResponse> {

@@ -23,7 +23,7 @@ async fn a_timeout_leaves_no_entry() {
         .lock(request(&etcd, "a").await, seconds(2))
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(error.kind(), ErrorKind::LockTimeout);
     until_keys(&etcd, "a", 1).await;
     unlock(&queue, held.key).await;
 }

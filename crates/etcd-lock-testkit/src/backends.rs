@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use etcd_lock_core::{Client, Transport};
+use etcd_lock_group::GroupCommit;
+use etcd_lock_grpc::GrpcTransport;
 use etcd_lock_grpc::layers::Layered;
-use etcd_lock_grpc::{GrpcTransport, Options};
 use etcd_lock_memory::{MemoryEtcd, Server};
 use etcd_lock_session::Queue;
 
@@ -103,7 +104,7 @@ struct Layers(MemoryEtcd);
 
 impl Etcd for Layers {
     fn connect(&self) -> Arc<dyn Transport> {
-        Arc::new(Layered::new(self.0.clone(), Options::new()).unwrap())
+        Arc::new(Layered::new(self.0.clone()))
     }
 }
 
@@ -166,7 +167,7 @@ impl Etcd for MaybeShared {
 }
 
 fn grpc(endpoints: &[String]) -> Arc<dyn Transport> {
-    Arc::new(GrpcTransport::connect(endpoints, Options::new()).unwrap())
+    Arc::new(GrpcTransport::connect(endpoints).unwrap())
 }
 
 /// An etcd, and how locks are taken on it.
@@ -219,7 +220,10 @@ impl<E: Etcd> Backend for On<E> {
             Locks::Mixed => !is_even,
         };
         match is_queue {
-            true => (Queue::over(transport).into_client(), NestedNames::Apart),
+            true => {
+                let queue = Queue::new(GroupCommit::from(transport));
+                (queue.into_client(), NestedNames::Apart)
+            }
             false => (transport.into(), NestedNames::Wait),
         }
     }

@@ -10,7 +10,7 @@ use etcd_lock_core::kv::{
 };
 use etcd_lock_core::{CallOptions, ErrorKind, Result, Revision, Transport};
 use etcd_lock_group::GroupCommit;
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_grpc::{ConnectOptions, GrpcTransport};
 use etcd_lock_testkit::RealEtcd;
 use etcd_lock_testkit::real_etcd::{default_program, program_35};
 
@@ -29,7 +29,7 @@ async fn a_member_without_permission_is_refused_and_no_other_on_3_5() {
 
 async fn refusals(program: &Path) {
     let etcd = guarded(program).await;
-    let transport = transport(&etcd, Options::new().with_login(WORKER.0, WORKER.1));
+    let transport = transport(&etcd, ConnectOptions::new().with_login(WORKER.0, WORKER.1));
     for (what, forbidden) in forbidden() {
         let alone = transport.txn(forbidden.clone(), CallOptions::default());
         let alone = alone.await.unwrap_err();
@@ -74,7 +74,7 @@ async fn refusals(program: &Path) {
 async fn a_client_without_login_is_refused() {
     for program in [default_program(), program_35()] {
         let etcd = guarded(&program).await;
-        let transport = transport(&etcd, Options::new());
+        let transport = transport(&etcd, ConnectOptions::new());
         let txns = (0..24).map(|place| put("stranger", place)).collect();
         for reply in at_once(&transport, txns).await {
             let error = reply.unwrap_err();
@@ -90,7 +90,7 @@ async fn a_client_without_login_is_refused() {
 async fn a_bare_nested_transaction_is_not_checked_by_etcd() {
     for program in [default_program(), program_35()] {
         let etcd = guarded(&program).await;
-        let transport = transport(&etcd, Options::new().with_login(WORKER.0, WORKER.1));
+        let transport = transport(&etcd, ConnectOptions::new().with_login(WORKER.0, WORKER.1));
         let inside = TxnRequest::new().and_then(PutRequest::new("b/written", ""));
         let outer = TxnRequest::new().and_then(inside);
         let reply = transport.txn(outer, CallOptions::default()).await;
@@ -174,6 +174,6 @@ async fn guarded(program: &Path) -> RealEtcd {
     etcd
 }
 
-fn transport(etcd: &RealEtcd, options: Options) -> GrpcTransport {
-    GrpcTransport::connect(etcd.endpoints(), options).unwrap()
+fn transport(etcd: &RealEtcd, options: ConnectOptions) -> GrpcTransport {
+    GrpcTransport::connect(options.with_endpoints(etcd.endpoints())).unwrap()
 }

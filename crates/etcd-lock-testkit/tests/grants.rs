@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use etcd_lock_core::kv::PutRequest;
 use etcd_lock_core::{Client, Error, ErrorKind, lease, new, unlock};
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_grpc::{ConnectOptions, GrpcTransport};
 use etcd_lock_session::{Mutex, Queue, Session, queue};
 use etcd_lock_testkit::RealEtcd;
 use etcd_lock_testkit::real_etcd::{Setup, default_program, program_35};
@@ -139,6 +139,6 @@ fn plain(etcd: &RealEtcd, login: (&str, &str)) -> Client {
 }
 
 fn transport(etcd: &RealEtcd, (user, password): (&str, &str)) -> GrpcTransport {
-    let options = Options::new().with_login(user, password);
-    GrpcTransport::connect(etcd.endpoints(), options).unwrap()
+    let options = ConnectOptions::new().with_login(user, password);
+    GrpcTransport::connect(options.with_endpoints(etcd.endpoints())).unwrap()
 }

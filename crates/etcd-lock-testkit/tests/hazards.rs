@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use etcd_lock_core::kv::RangeRequest;
 use etcd_lock_core::{Client, ErrorKind, LeaseId, LockKey, UnlockRequest, lease, new};
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_grpc::GrpcTransport;
 use etcd_lock_proto::etcdserverpb as pb;
 use etcd_lock_proto::v3lockpb;
 use etcd_lock_session::{Mutex, Queue, Session};
@@ -418,7 +418,7 @@ impl Naive {
 }
 
 fn transport(endpoints: &[String]) -> GrpcTransport {
-    GrpcTransport::connect(endpoints, Options::new()).unwrap()
+    GrpcTransport::connect(endpoints).unwrap()
 }
 
 fn client_of(endpoints: &[String]) -> Client {

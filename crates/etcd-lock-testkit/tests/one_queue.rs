@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use etcd_lock_core::{Client, lease, new};
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_grpc::GrpcTransport;
 use etcd_lock_session::{Mutex, Queue, Session, queue};
 use etcd_lock_testkit::RealEtcd;
 use etcd_lock_testkit::test_context::PATIENCE;
@@ -22,7 +22,7 @@ const TTL: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn interop_etcdctl_go_queue_order() {
     let etcd = RealEtcd::start().await;
-    let transport = GrpcTransport::connect(etcd.endpoints(), Options::new()).unwrap();
+    let transport = GrpcTransport::connect(etcd.endpoints()).unwrap();
     let plain = Client::new(transport.clone());
     let client = Queue::new(transport).into_client();
     let session = Session::open(&client, TTL).await.unwrap();

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::fs;
 
 use etcd_lock_core::ErrorKind;
-use etcd_lock_grpc::Config;
+use etcd_lock_grpc::ConnectOptions;
 
 #[test]
 fn every_kind_of_error_has_a_row() {
@@ -17,6 +17,7 @@ fn every_kind_of_error_has_a_row() {
         ErrorKind::Closed,
         ErrorKind::InvalidArgument,
         ErrorKind::LeaseNotFound,
+        ErrorKind::LockTimeout,
         ErrorKind::Lost,
         ErrorKind::NotOpen,
         ErrorKind::PermissionDenied,
@@ -35,11 +36,11 @@ fn every_kind_of_error_has_a_row() {
 #[test]
 fn every_variable_that_is_read_is_on_it() {
     let read = RefCell::new(Vec::new());
-    let config = Config::from_variables(|name| {
+    let options = ConnectOptions::from_variables(|name| {
         read.borrow_mut().push(name.to_owned());
         None
     });
-    assert!(config.is_ok());
+    assert!(options.is_ok());
     let page = page();
     assert!(read.borrow().len() > 10, "{read:?}");
     for name in read.into_inner() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use etcd_lock_core::kv::PutRequest;
 use etcd_lock_core::{Client, LockName};
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_grpc::GrpcTransport;
 use etcd_lock_session::{Mutex, Queue, Session, queue};
 use etcd_lock_testkit::recorder::Recorder;
 use etcd_lock_testkit::{RealEtcd, store};
@@ -107,7 +107,7 @@ async fn a_killed_process_leaves_an_empty_queue() {
 }
 
 fn connect(etcd: &RealEtcd) -> Client {
-    let transport = GrpcTransport::connect(etcd.endpoints(), Options::new()).unwrap();
+    let transport = GrpcTransport::connect(etcd.endpoints()).unwrap();
     Queue::new(transport).into_client()
 }
 

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use etcd_lock_core::{Client, lease, new};
-use etcd_lock_grpc::Options;
 use etcd_lock_grpc::layers::Layered;
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::{Mutex, Session};
@@ -14,7 +13,7 @@ use tokio::time::sleep;
 const TTL: Duration = Duration::from_secs(60);
 
 fn client(etcd: &MemoryEtcd) -> Client {
-    Client::new(Layered::new(etcd.clone(), Options::new()).unwrap())
+    Client::new(Layered::new(etcd.clone()))
 }
 
 /// The withdrawal of the entry of the cancelled wait must not find the next one.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use etcd_lock_core::{Client, Error, ErrorKind, lease, new};
-use etcd_lock_grpc::{EndpointChoice, EndpointState, GrpcTransport, Options, TlsOptions};
+use etcd_lock_grpc::{ConnectOptions, EndpointChoice, EndpointState, GrpcTransport, TlsOptions};
 use etcd_lock_session::{Mutex, Queue, Session};
 use etcd_lock_testkit::RealEtcd;
 use etcd_lock_testkit::certificates::{Authority, Pair};
@@ -73,10 +73,10 @@ async fn endpoint_with_a_wrong_certificate_beside_a_good_one_is_left() {
     let server = authority.server_for(&["127.0.0.1"]);
     let etcd = Setup::new().tls(&authority, &server).start().await;
     let [good, bad] = endpoints(&etcd);
-    let options = Options::new()
+    let options = ConnectOptions::new()
         .with_tls(showing(&authority, &authority.client("worker")))
         .with_endpoint_choice(EndpointChoice::Listed);
-    let transport = GrpcTransport::connect([bad, good], options).unwrap();
+    let transport = GrpcTransport::connect(options.with_endpoints([bad, good])).unwrap();
     let client = Queue::new(transport.clone()).into_client();
     lock_and_unlock(&client).await.unwrap();
     let info = transport.info();
@@ -92,7 +92,7 @@ async fn etcd_with_tls_reached_without_it_and_the_other_way_round_are_told() {
     for program in programs() {
         let with = secured(program.clone(), &authority).await;
         let plain = with.endpoints()[0].replace("https://", "http://");
-        let client = Client::new(GrpcTransport::connect([plain], Options::new()).unwrap());
+        let client = Client::new(GrpcTransport::connect([plain]).unwrap());
         let error = lock_and_unlock(&client).await.unwrap_err();
         assert!(error.to_string().contains("without TLS"), "{error:?}");
 
@@ -125,10 +125,10 @@ async fn user_of_a_client_certificate_has_the_grants_of_its_name() {
             "{error:?}"
         );
 
-        let options = Options::new()
+        let options = ConnectOptions::new()
             .with_tls(showing(&authority, &authority.client("nobody")))
             .with_login("worker", "w-secret");
-        let transport = GrpcTransport::connect([endpoint], options).unwrap();
+        let transport = GrpcTransport::connect(options.with_endpoints([endpoint])).unwrap();
         lock_and_unlock(&Queue::new(transport).into_client())
             .await
             .unwrap();
@@ -162,8 +162,8 @@ fn says(error: &Error, kind: ErrorKind, text: &str) {
 }
 
 fn client(endpoint: &str, tls: TlsOptions) -> Client {
-    let options = Options::new().with_tls(tls);
-    Queue::new(GrpcTransport::connect([endpoint], options).unwrap()).into_client()
+    let options = ConnectOptions::new().with_tls(tls);
+    Queue::new(GrpcTransport::connect(options.with_endpoints([endpoint])).unwrap()).into_client()
 }
 
 fn trusting(authority: &Authority) -> TlsOptions {

@@ -1,4 +1,4 @@
-//! eetcd's functions for requests, each with an example.
+//! eetcd's functions for requests, and `try_lock` beside them, each with an example.
 
 /// Begins a request: on a client, on a connection's name, or from a request as it is.
 ///
@@ -92,7 +92,7 @@ pub use etcd_lock_core::with_key;
 ///
 /// let patient = with_timeout(new(&client), Duration::from_secs(2));
 /// let error = lock_with(&patient, "report", mine).await.unwrap_err();
-/// assert!(error.is_timeout());
+/// assert!(error.is_timeout() && error.is_busy());
 ///
 /// // Until it is granted, or the lease ends.
 /// let endless = with_timeout(patient, Timeout::Infinity);
@@ -119,6 +119,27 @@ pub use etcd_lock_core::with_timeout;
 /// ```
 #[doc(inline)]
 pub use etcd_lock_core::lock;
+
+/// Takes the lock of a request if it is free, which eetcd has no function for.
+///
+/// ```
+/// use etcd_lock::{ErrorKind, new, try_lock};
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock::Error> {
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
+/// # let mine = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
+/// # let yours = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
+/// let ctx = new(&client).with_name("report");
+/// try_lock(ctx.clone().with_lease(yours)).await?;
+///
+/// let error = try_lock(ctx.with_lease(mine)).await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Busy);
+/// # Ok(())
+/// # }
+/// ```
+#[doc(inline)]
+pub use etcd_lock_core::try_lock;
 
 /// Waits until a lock is held: eetcd's `lock/3`.
 ///

@@ -1,6 +1,7 @@
 //! Clients of an etcd in this process.
 
 use etcd_lock_core::Client;
+use etcd_lock_group::GroupCommit;
 use etcd_lock_memory::MemoryEtcd;
 use etcd_lock_session::Queue;
 
@@ -27,5 +28,5 @@ use etcd_lock_session::Queue;
 /// ```
 #[must_use]
 pub fn in_memory(etcd: MemoryEtcd) -> Client {
-    Queue::new(etcd).into_client()
+    Queue::new(GroupCommit::new(etcd)).into_client()
 }

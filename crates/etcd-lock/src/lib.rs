@@ -3,11 +3,11 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use etcd_lock::{Mutex, Options, Session, connect};
+//! use etcd_lock::{Mutex, Session, connect};
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), etcd_lock::Error> {
-//!     let client = connect(["127.0.0.1:2379"], Options::new())?;
+//!     let client = connect(["127.0.0.1:2379"])?;
 //!     let session = Session::open(&client, Duration::from_secs(10)).await?;
 //!     let guard = Mutex::new(&session, "report")?.lock().await?;
 //!     guard.run(async { println!("holding {}, token {}", guard.key(), guard.token()) }).await?;
@@ -18,14 +18,14 @@
 //!
 //! | to | use |
 //! | --- | --- |
-//! | connect | [`connect`](connect()), [`connect_from_env`]; by name [`open`], [`close`], [`info`]; in tests [`in_memory`](in_memory()) |
-//! | hold a lock | [`Session`], [`Mutex`], [`LockGuard`]; a [`Place`] in the queue |
+//! | connect | [`connect`](connect()) with [`ConnectOptions`]; by name [`open`], [`close`], [`info`]; in tests [`in_memory`](in_memory()) |
+//! | hold a lock | [`Session`], [`Mutex`], [`LockGuard`]; a [`Waiter`] in the queue |
 //! | fence | [`FencingToken`], [`LockGuard::fenced_txn`] |
 //! | look at a queue | [`queue`], [`Owner`] |
 //! | do the same without async | [`blocking`] |
 //! | lock as eetcd does | [`new`], [`with_name`], [`with_lease`], [`with_key`], [`with_timeout`], [`lock`](lock()), [`lock_with`], [`unlock`], [`lease`] |
 //! | act on errors | [`Error`], [`ErrorKind`] |
-//! | bring a transport | [`Transport`], [`Queue`], [`grpc`], [`memory`] |
+//! | bring a transport | [`Transport`], [`Queue`], [`group`], [`grpc`], [`memory`] |
 //!
 //! Longer pages: what is [guaranteed](_documentation::guarantees) and what can't be, how to
 //! [come from eetcd](_documentation::migrating_from_eetcd), and [spans and metrics](_documentation::observability).
@@ -33,6 +33,7 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `grpc` (default) | connections to a real etcd |
+//! | `owner` (default) | [`Owner`]: says in a queue entry which process made it |
 //! | `tls-ring`, `tls-aws-lc` | `https://` endpoints, with the cryptography of ring or of AWS-LC |
 //! | `tls-native-roots`, `tls-webpki-roots` | the system's root certificates or Mozilla's, where no CA certificate is given |
 //! | `memory`, `server` | an in-memory etcd, and the same served over gRPC |
@@ -50,6 +51,7 @@ pub mod lease;
 mod names;
 
 pub use etcd_lock_core as core;
+pub use etcd_lock_group as group;
 #[cfg(feature = "grpc")]
 pub use etcd_lock_grpc as grpc;
 #[cfg(feature = "memory")]
@@ -57,25 +59,33 @@ pub use etcd_lock_memory as memory;
 pub use etcd_lock_session as session;
 
 #[cfg(feature = "grpc")]
-pub use connect::{Options, connect, connect_from_env, open};
+pub use connect::{connect, open};
+#[cfg(feature = "grpc")]
+#[doc(inline)]
+pub use etcd_lock_grpc::{ConnectOptions, EndpointChoice, TlsOptions};
 #[cfg(feature = "memory")]
 pub use in_memory::in_memory;
 pub use names::{close, info};
 
 #[doc(inline)]
-pub use eetcd::{lock, lock_with, new, unlock, with_key, with_lease, with_name, with_timeout};
+pub use eetcd::{
+    lock, lock_with, new, try_lock, unlock, with_key, with_lease, with_name, with_timeout,
+};
 
 #[doc(inline)]
 pub use etcd_lock_core::{
-    Client, Context, Error, ErrorKind, LeaseId, LockKey, LockName, LockResponse, Registry, Result,
-    Revision, Timeout, Transport, Ttl, UnlockResponse, kv,
+    Client, Context, Error, ErrorKind, FencingToken, LeaseId, LockKey, LockName, LockResponse,
+    Registry, Result, Revision, Timeout, Transport, Ttl, UnlockResponse, kv,
 };
+#[cfg(feature = "owner")]
+#[doc(inline)]
+pub use etcd_lock_session::Owner;
 #[cfg(feature = "blocking")]
 pub use etcd_lock_session::blocking;
 #[doc(inline)]
 pub use etcd_lock_session::{
-    FencedTxn, FencingToken, LockGuard, Mutex, Owner, Place, Queue, QueueView, Session,
-    SessionOptions, queue,
+    FencedTxn, LockGuard, Mutex, Queue, QueueEntry, QueueView, Session, SessionOptions, Waiter,
+    queue,
 };
 
 /// Longer pages.

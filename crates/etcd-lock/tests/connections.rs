@@ -8,7 +8,7 @@ use etcd_lock::core::CallOptions;
 use etcd_lock::kv::RangeRequest;
 use etcd_lock::memory::{MemoryEtcd, Server};
 use etcd_lock::{
-    Client, ErrorKind, Options, close, connect, info, lease, lock_with, new, open, unlock,
+    Client, ConnectOptions, ErrorKind, close, connect, info, lease, lock_with, new, open, unlock,
 };
 
 #[tokio::test]
@@ -29,13 +29,9 @@ async fn a_name_that_nobody_opened() {
 #[tokio::test]
 async fn a_name_is_opened_once_and_stays_with_who_has_it() {
     let (first, second) = (serve().await, serve().await);
-    open("taken", [first.endpoint()], Options::new())
-        .await
-        .unwrap();
+    open("taken", [first.endpoint()]).unwrap();
 
-    let error = open("taken", [second.endpoint()], Options::new())
-        .await
-        .unwrap_err();
+    let error = open("taken", [second.endpoint()]).unwrap_err();
 
     assert_eq!(error.kind(), ErrorKind::AlreadyOpen, "{error:?}");
     assert!(error.to_string().contains("\"taken\""), "{error}");
@@ -45,9 +41,7 @@ async fn a_name_is_opened_once_and_stays_with_who_has_it() {
     assert!(keys(&second).await.is_empty());
 
     close("taken").unwrap();
-    open("taken", [second.endpoint()], Options::new())
-        .await
-        .unwrap();
+    open("taken", [second.endpoint()]).unwrap();
     let held = lock("taken").await;
     assert_eq!(keys(&second).await, [held]);
     close("taken").unwrap();
@@ -55,17 +49,13 @@ async fn a_name_is_opened_once_and_stays_with_who_has_it() {
 
 #[tokio::test]
 async fn what_cant_be_opened_takes_no_name() {
-    let error = open("untaken", ["not a url"], Options::new())
-        .await
-        .unwrap_err();
+    let error = open("untaken", ["not a url"]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
-    let none = open("untaken", [""; 0], Options::new()).await.unwrap_err();
+    let none = open("untaken", [""; 0]).unwrap_err();
     assert_eq!(none.kind(), ErrorKind::InvalidArgument, "{none:?}");
     assert!(!info().iter().any(|(name, _)| name == "untaken"));
 
-    open("untaken", [serve().await.endpoint()], Options::new())
-        .await
-        .unwrap();
+    open("untaken", [serve().await.endpoint()]).unwrap();
     close("untaken").unwrap();
 }
 
@@ -73,9 +63,7 @@ async fn what_cant_be_opened_takes_no_name() {
 #[tokio::test]
 async fn closing_takes_the_name_and_not_the_connection() {
     let server = serve().await;
-    let client = open("closed", [server.endpoint()], Options::new())
-        .await
-        .unwrap();
+    let client = open("closed", [server.endpoint()]).unwrap();
     let ctx = new("closed");
     lease::leases(&ctx).await.unwrap();
 
@@ -92,9 +80,7 @@ async fn closing_takes_the_name_and_not_the_connection() {
 async fn info_lists_what_is_open_in_order() {
     let server = serve().await;
     for name in ["listed/b", "listed/a"] {
-        open(name, [server.endpoint()], Options::new())
-            .await
-            .unwrap();
+        open(name, [server.endpoint()]).unwrap();
     }
     let names: Vec<_> = info().into_iter().map(|(name, _)| name).collect();
     let listed: Vec<_> = names
@@ -104,6 +90,30 @@ async fn info_lists_what_is_open_in_order() {
     assert_eq!(listed, ["listed/a", "listed/b"]);
     for name in listed {
         close(name).unwrap();
+    }
+}
+
+/// The wait queue writes its mark into an entry's value, and etcd's `Lock` RPC writes nothing.
+#[tokio::test]
+async fn entry_of_a_server_side_lock_is_empty_and_one_of_the_queue_is_not() {
+    let server = serve().await;
+    let queue = ConnectOptions::from([server.endpoint()]);
+    for (options, is_marked) in [
+        (queue.clone().with_server_side_locks(), false),
+        (queue, true),
+    ] {
+        let client = connect(options).unwrap();
+        let lease = lease::grant(&client, Duration::from_secs(60))
+            .await
+            .unwrap();
+        let held = lock_with(&client, "marked", lease.id).await.unwrap();
+        let entry = RangeRequest::key(&held.key);
+        let reply = client
+            .transport()
+            .range(entry, CallOptions::default())
+            .await;
+        assert_eq!(!reply.unwrap().kvs[0].value.is_empty(), is_marked);
+        unlock(&client, &held.key).await.unwrap();
     }
 }
 
@@ -124,7 +134,7 @@ async fn lock(connection: &str) -> String {
 
 /// The queue of the same lock, as somebody with a connection of his own sees it.
 async fn keys(server: &Server) -> Vec<String> {
-    let client: Client = connect([server.endpoint()], Options::new()).unwrap();
+    let client: Client = connect([server.endpoint()]).unwrap();
     let queue = RangeRequest::prefix("name/");
     let reply = client
         .transport()

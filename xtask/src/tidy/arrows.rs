@@ -34,6 +34,11 @@ const ABSENCES: &[Absence] = &[
         absent: &["tonic", "prost", "hyper"],
     },
     Absence {
+        package: "etcd-lock-session",
+        features: NONE,
+        absent: &["jiff", "serde_json", "whoami"],
+    },
+    Absence {
         package: "etcd-lock-proto",
         features: DEFAULT,
         absent: &["etcd-lock-core", "tonic", "tokio", "hyper"],

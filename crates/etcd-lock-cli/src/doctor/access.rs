@@ -2,9 +2,9 @@
 
 use etcd_lock::core::CallOptions;
 use etcd_lock::core::lease::LeaseGrantRequest;
-use etcd_lock::grpc::{Config, GrpcTransport};
+use etcd_lock::grpc::GrpcTransport;
 use etcd_lock::kv::{DeleteRequest, Op, PutRequest, RangeRequest, TxnRequest};
-use etcd_lock::{Error, ErrorKind, LeaseId, LockName, Result, Transport, Ttl};
+use etcd_lock::{ConnectOptions, Error, ErrorKind, LeaseId, LockName, Result, Transport, Ttl};
 
 use super::Etcd;
 use super::check::{Check, Report};
@@ -64,12 +64,12 @@ fn let_in(user: &str, is_needed: Option<bool>) -> String {
 
 /// Whether the same endpoint refuses a client that doesn't log in.
 async fn is_needed(etcd: &Etcd<'_>, probe: &Probe, settings: &Settings) -> Result<bool> {
-    let config = Config::from_variables(|name| match name {
+    let options = ConnectOptions::from_variables(|name| match name {
         "ETCDCTL_PASSWORD" | "ETCDCTL_USER" | "ETCD_LOCK_PASSWORD_FILE" => None,
         _ => settings.variable(name),
     })?;
-    let once = config.options().clone().with_max_attempts(1);
-    let stranger = GrpcTransport::connect([&probe.endpoint.name], once)?;
+    let alone = options.with_endpoints([&probe.endpoint.name]);
+    let stranger = GrpcTransport::connect(alone.with_max_attempts(1))?;
     let request = RangeRequest::key("etcd-lock");
     let options = CallOptions::new(etcd.timeout.into());
     match stranger.range(request, options).await {

@@ -64,7 +64,10 @@ impl Check {
     pub(super) fn error(subject: &str, what: &str, error: &Error, advice: &str) -> Self {
         let status = match error.kind() {
             // No lock was asked for.
-            ErrorKind::Busy | ErrorKind::LeaseNotFound | ErrorKind::Lost => SOFTWARE,
+            ErrorKind::Busy
+            | ErrorKind::LeaseNotFound
+            | ErrorKind::LockTimeout
+            | ErrorKind::Lost => SOFTWARE,
             kind => exit::status(kind),
         };
         Self::fail(subject, status, format!("{what}{}", chain(error)), advice)

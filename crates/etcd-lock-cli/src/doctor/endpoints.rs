@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_lock::core::{CallOptions, ResponseHeader};
-use etcd_lock::grpc::{Config, GrpcTransport, MemberStatus};
+use etcd_lock::grpc::{GrpcTransport, MemberStatus};
 use etcd_lock::kv::RangeRequest;
 use etcd_lock::memory::MemoryEtcd;
-use etcd_lock::{Error, ErrorKind, LockName, Result, Timeout, Transport, in_memory};
+use etcd_lock::{
+    ConnectOptions, Error, ErrorKind, LockName, Result, Timeout, Transport, in_memory,
+};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -41,12 +43,12 @@ impl Endpoint {
         }
     }
 
-    /// The endpoints of a configuration. One that can't be used is reported.
-    pub(super) fn all(config: &Config, report: &mut Report) -> Vec<Self> {
+    /// The endpoints of a connection. One that can't be used is reported.
+    pub(super) fn all(options: &ConnectOptions, report: &mut Report) -> Vec<Self> {
         let mut all = Vec::new();
-        for name in config.endpoints() {
-            let options = config.options().clone().with_max_attempts(1);
-            match GrpcTransport::connect([name], options) {
+        for name in options.endpoints() {
+            let alone = options.clone().with_endpoints([name]).with_max_attempts(1);
+            match GrpcTransport::connect(alone) {
                 Ok(transport) => all.push(Self {
                     name: name.clone(),
                     transport: Arc::new(transport.clone()),

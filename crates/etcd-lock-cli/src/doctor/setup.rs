@@ -2,18 +2,22 @@
 
 use std::net::IpAddr;
 
-use etcd_lock::grpc::{Config, GrpcTransport};
+use etcd_lock::ConnectOptions;
+use etcd_lock::grpc::GrpcTransport;
 
 use super::check::{Check, Report};
 use crate::connection::Connection;
 use crate::settings::{Origin, Settings};
 
-/// The configuration and the settings that it was made of, where they can be used.
-pub(super) fn check(connection: &Connection, report: &mut Report) -> Option<(Config, Settings)> {
+/// The options of the connection and the settings that they were made of, where they can be used.
+pub(super) fn check(
+    connection: &Connection,
+    report: &mut Report,
+) -> Option<(ConnectOptions, Settings)> {
     const ADVICE: &str = "correct it; `etcd-lock config` shows where each value comes from";
     let settings = connection.settings();
-    let read = settings.and_then(|settings| Ok((settings.config()?, settings)));
-    let (config, settings) = match read {
+    let read = settings.and_then(|settings| Ok((settings.options()?, settings)));
+    let (options, settings) = match read {
         Ok(read) => read,
         Err(error) => {
             report.add(Check::error("settings", "", &error, ADVICE));
@@ -25,15 +29,14 @@ pub(super) fn check(connection: &Connection, report: &mut Report) -> Option<(Con
             "settings",
             "an etcd inside of this program is used",
         ));
-        return Some((config, settings));
+        return Some((options, settings));
     }
-    report.add(Check::ok("settings", summary(&config, &settings)));
-    let options = config.options().clone();
-    match GrpcTransport::connect(config.endpoints(), options) {
+    report.add(Check::ok("settings", summary(&options, &settings)));
+    match GrpcTransport::connect(options.clone()) {
         Ok(transport) => {
             let info = transport.info().endpoints.into_iter();
             report.add(tls(info.map(|endpoint| endpoint.name), &settings));
-            Some((config, settings))
+            Some((options, settings))
         }
         Err(error) => {
             report.add(Check::error("TLS", "", &error, ADVICE));
@@ -42,7 +45,7 @@ pub(super) fn check(connection: &Connection, report: &mut Report) -> Option<(Con
     }
 }
 
-fn summary(config: &Config, settings: &Settings) -> String {
+fn summary(options: &ConnectOptions, settings: &Settings) -> String {
     let origin = match settings.get("endpoints").map(|value| value.origin) {
         Some(Origin::Flag) => "a flag".to_owned(),
         Some(Origin::Variable(name)) => format!("the variable {name}"),
@@ -53,7 +56,7 @@ fn summary(config: &Config, settings: &Settings) -> String {
         Some(file) => format!("configuration file {}", file.display()),
         None => "no configuration file".to_owned(),
     };
-    let endpoints = config.endpoints().join(", ");
+    let endpoints = options.endpoints().join(", ");
     format!("endpoints {endpoints} from {origin}, {file}")
 }
 

@@ -9,7 +9,7 @@ use etcd_lock::grpc::parse_duration;
 pub(crate) struct Setting {
     /// Its flag without the dashes, and its key in the configuration file.
     pub(crate) name: &'static str,
-    /// The environment variables that give it. The first of them is what the transport's configuration knows it as, and
+    /// The environment variables that give it. The first of them is what the options of a connection know it as, and
     /// counts most.
     pub(crate) variables: &'static [&'static str],
     pub(crate) kind: Kind,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd_lock::core::CallOptions;
 use etcd_lock::kv::{KeyValue, Op, RangeRequest, TxnRequest};
-use etcd_lock::{Client, LeaseId, Options, connect, lease};
+use etcd_lock::{Client, LeaseId, connect, lease};
 use etcd_lock_testkit::RealEtcd;
 use nix::sys::signal::Signal;
 use tokio::process::Command;
@@ -114,7 +114,7 @@ impl Etcd {
 
     /// A client of our own.
     pub(crate) fn client(&self) -> Client {
-        connect([self.endpoint()], Options::new()).unwrap()
+        connect([self.endpoint()]).unwrap()
     }
 
     /// Runs a command under a lock that holds it until its standard input is closed.

@@ -67,7 +67,7 @@ async fn a_status_names_what_is_no_entry(etcd: &Etcd) {
     etcd.commit(PutRequest::new("queue/settings", "value"))
         .await;
     let status = json_of(etcd, &["status", "queue"]).await;
-    assert_eq!(status["foreign_keys"], json!(["queue/settings"]));
+    assert_eq!(status["unrelated_keys"], json!(["queue/settings"]));
     let text = etcd.end_of(["status", "queue"]).await.with(0).stdout;
     assert!(text.contains("queue/settings is no entry"), "{text}");
 }

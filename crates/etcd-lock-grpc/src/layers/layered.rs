@@ -14,26 +14,26 @@ use etcd_lock_core::lease::{
 use etcd_lock_core::watch::{WatchRequest, WatchResponse};
 use etcd_lock_core::{
     BoxStream, CallOptions, Error, ErrorKind, LeaseId, LockRequest, LockResponse, Result, Timeout,
-    Transport, Ttl, UnlockRequest, UnlockResponse,
+    Transport, UnlockRequest, UnlockResponse,
 };
 use futures_util::future::BoxFuture;
 use tower::{Service, ServiceExt};
 
 use super::{Call, Reply, Request, RetryPolicy, Stack, stack};
-use crate::Options;
 use crate::lock::Locks;
+use crate::options::MAX_ATTEMPTS;
 
 /// A transport made of a service for its requests and of what opens its streams. Its `Lock` is made as safe as the RPC can
 /// be. Streams pass no layer.
 ///
 /// ```
 /// use etcd_lock_core::{CallOptions, Transport, kv::RangeRequest};
-/// use etcd_lock_grpc::{Options, layers::Layered};
+/// use etcd_lock_grpc::layers::Layered;
 /// use etcd_lock_memory::MemoryEtcd;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> etcd_lock_core::Result<()> {
-/// let transport = Layered::new(MemoryEtcd::new(), Options::new())?;
+/// let transport = Layered::new(MemoryEtcd::new());
 /// let reply = transport.range(RangeRequest::key("key"), CallOptions::default()).await?;
 /// assert_eq!(reply.count, 0);
 /// # Ok(())
@@ -47,14 +47,12 @@ pub struct Layered<S = TransportService> {
 }
 
 impl Layered {
-    /// Puts all layers over a transport.
-    ///
-    /// # Errors
-    /// `InvalidArgument` for options that can't work.
-    pub fn new(transport: impl Transport, options: Options) -> Result<Self> {
-        let policy = RetryPolicy::new(options.checked()?.max_attempts);
+    /// Puts all layers over a transport. A request is sent 5 times at most, where it may be retried at all.
+    #[must_use]
+    pub fn new(transport: impl Transport) -> Self {
+        let policy = RetryPolicy::new(MAX_ATTEMPTS);
         let service = TransportService(Arc::new(transport));
-        Ok(Self::over(stack(service.clone(), policy), service))
+        Self::over(stack(service.clone(), policy), service)
     }
 }
 
@@ -276,12 +274,11 @@ impl Unary {
             Reply::LeaseGrantedBefore(id) => {
                 let asked = LeaseTimeToLiveRequest::new(id);
                 let reply = self.lease_time_to_live(asked, options).await?;
-                let granted = i64::try_from(reply.granted).unwrap_or(Ttl::MAX_SECS);
-                Ok(LeaseGrantResponse::new(
-                    reply.header,
-                    id,
-                    Ttl::from_secs(granted)?,
-                ))
+                let ttl = reply.granted.ok_or_else(|| {
+                    let text = format!("the lease {id} has ended since it was granted");
+                    Error::new(ErrorKind::LeaseNotFound, text)
+                })?;
+                Ok(LeaseGrantResponse::new(reply.header, id, ttl))
             }
             _ => Err(mismatch()),
         }

@@ -139,7 +139,9 @@ impl Loaded {
         let trusted = roots.to_string();
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| Error::invalid("no version of TLS can be used").with_source(error))?
+            .map_err(|error| {
+                Error::invalid_argument("no version of TLS can be used").with_source(error)
+            })?
             .with_root_certificates(roots.store)
             .with_no_client_auth();
         config.alpn_protocols = vec![H2.to_vec()];
@@ -182,7 +184,7 @@ pub(super) fn provider() -> Result<Arc<CryptoProvider>> {
         tokio_rustls::rustls::crypto::aws_lc_rs::default_provider(),
     ));
     #[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc")))]
-    Err(Error::invalid(
+    Err(Error::invalid_argument(
         "this program was built without cryptography for TLS: build it with the feature tls-ring or tls-aws-lc of etcd-lock",
     ))
 }
@@ -191,6 +193,6 @@ pub(super) fn provider() -> Result<Arc<CryptoProvider>> {
 fn server_name(name: &str) -> Result<ServerName<'static>> {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     ServerName::try_from(bare.to_owned()).map_err(|error| {
-        Error::invalid(format!("{name:?} is no name of a server")).with_source(error)
+        Error::invalid_argument(format!("{name:?} is no name of a server")).with_source(error)
     })
 }

@@ -28,7 +28,7 @@ impl Identity {
             let text = format!(
                 "the client certificate {certificate} and the key {key} don't fit together"
             );
-            Error::invalid(text).with_source(error)
+            Error::invalid_argument(text).with_source(error)
         })
     }
 }
@@ -54,7 +54,7 @@ fn no_pem(source: &Source, what: &str, error: pem::Error) -> Error {
         pem::Error::NoItemsFound => "there is none in it",
         _ => "it is damaged",
     };
-    Error::invalid(format!("can't find a PEM {what} in {source}: {why}"))
+    Error::invalid_argument(format!("can't find a PEM {what} in {source}: {why}"))
 }
 
 /// The certificate that one connection shows, and whether the server wanted to see it.

@@ -26,7 +26,7 @@ impl Roots {
         if let Some(source) = &options.ca {
             for certificate in certificates(source)? {
                 roots.store.add(certificate).map_err(|error| {
-                    Error::invalid(format!(
+                    Error::invalid_argument(format!(
                         "{source} has a certificate that no authority can use"
                     ))
                     .with_source(error)
@@ -42,7 +42,7 @@ impl Roots {
             roots.add_webpki();
         }
         if roots.store.is_empty() {
-            return Err(Error::invalid(
+            return Err(Error::invalid_argument(
                 "no authority is trusted: give the certificate of the etcd's authority (with_ca_file, --cacert), or build \
                  with the feature tls-native-roots or tls-webpki-roots",
             ));

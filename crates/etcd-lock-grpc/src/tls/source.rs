@@ -64,5 +64,5 @@ impl Version {
 }
 
 fn unreadable(source: &Source, error: io::Error) -> Error {
-    Error::invalid(format!("can't read {source}")).with_source(error)
+    Error::invalid_argument(format!("can't read {source}")).with_source(error)
 }

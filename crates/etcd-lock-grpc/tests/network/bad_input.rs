@@ -5,7 +5,7 @@ use std::time::Duration;
 use etcd_lock_core::kv::{OpResponse, PutRequest, RangeRequest, TxnRequest};
 use etcd_lock_core::watch::{WatchBody, WatchCreate, WatchRequest};
 use etcd_lock_core::{CallOptions, ErrorKind, Result, Timeout, Transport};
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_grpc::{ConnectOptions, GrpcTransport};
 use etcd_lock_memory::{MemoryEtcd, Server};
 use etcd_lock_testkit::RealEtcd;
 use futures_util::stream::{self, StreamExt};
@@ -31,27 +31,27 @@ async fn endpoints_that_cant_be_any() {
         "\0",
     ] {
         let endpoints = ["http://127.0.0.1:2379", bad];
-        let error = GrpcTransport::connect(endpoints, Options::new()).unwrap_err();
+        let error = GrpcTransport::connect(endpoints).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{bad:?}");
         let text = error.to_string();
         assert!(text.contains("as in http://127.0.0.1:2379"), "{text}");
         assert!(text.contains(&format!("{bad:?}")), "{text}");
     }
-    let none = GrpcTransport::connect([""; 0], Options::new()).unwrap_err();
+    let none = GrpcTransport::connect([""; 0]).unwrap_err();
     assert!(none.to_string().contains("at least one"), "{none}");
 }
 
 #[tokio::test]
 async fn options_that_cant_work() {
     for bad in [
-        Options::new().with_max_attempts(0),
-        Options::new().with_connect_timeout(Duration::ZERO),
-        Options::new().with_keep_alive_interval(Duration::from_secs(1)),
-        Options::new().with_keep_alive_timeout(Duration::ZERO),
-        Options::new().with_attempt_timeout(Duration::from_millis(1)),
-        Options::new().with_member_sync(Duration::ZERO),
+        ConnectOptions::new().with_max_attempts(0),
+        ConnectOptions::new().with_connect_timeout(Duration::ZERO),
+        ConnectOptions::new().with_keep_alive_interval(Duration::from_secs(1)),
+        ConnectOptions::new().with_keep_alive_timeout(Duration::ZERO),
+        ConnectOptions::new().with_attempt_timeout(Duration::from_millis(1)),
+        ConnectOptions::new().with_member_sync(Duration::ZERO),
     ] {
-        let error = GrpcTransport::connect(["127.0.0.1:2379"], bad).unwrap_err();
+        let error = GrpcTransport::connect(bad.with_endpoints(["127.0.0.1:2379"])).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
     }
 }
@@ -181,7 +181,7 @@ fn ample() -> CallOptions {
 }
 
 fn connect(endpoint: &str) -> GrpcTransport {
-    GrpcTransport::connect([endpoint], Options::new()).unwrap()
+    GrpcTransport::connect([endpoint]).unwrap()
 }
 
 /// The two kinds of etcd that speak gRPC.

@@ -1,6 +1,7 @@
 //! Nobody listens, nobody answers, or somebody answers who is no etcd. Each gets an error that lets a person fix it, in
 //! time, and once there is an etcd the same transport works.
 
+use std::error::Error as _;
 use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use etcd_lock_core::kv::{PutRequest, RangeRequest, TxnRequest};
 use etcd_lock_core::watch::{WatchCreate, WatchRequest};
 use etcd_lock_core::{BoxStream, CallOptions, Error, ErrorKind, LeaseId, Timeout, Transport};
-use etcd_lock_grpc::{EndpointChoice, GrpcTransport, Options};
+use etcd_lock_grpc::{ConnectOptions, EndpointChoice, GrpcTransport};
 use etcd_lock_memory::{MemoryEtcd, Server};
 use futures_util::stream::{self, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -135,8 +136,13 @@ async fn an_attempt_that_ends_before_the_next_connection_says_why_the_last_one_f
     })
     .await;
     let bound = Duration::from_millis(100);
-    let options = Options::new().with_attempt_timeout(bound);
-    let transport = GrpcTransport::connect([bad.endpoint()], options.with_max_attempts(1)).unwrap();
+    let options = ConnectOptions::new().with_attempt_timeout(bound);
+    let transport = GrpcTransport::connect(
+        options
+            .with_max_attempts(1)
+            .with_endpoints([bad.endpoint()]),
+    )
+    .unwrap();
     let read = || transport.range(RangeRequest::key("key"), CallOptions::new(AMPLE.into()));
     // A machine under load may need longer than the bound for the first connections.
     while read().await.unwrap_err().kind() != ErrorKind::Protocol {}
@@ -232,7 +238,7 @@ async fn one_of_two_endpoints_refuses() {
         [good.endpoint(), endpoint(bad)],
         [endpoint(bad), good.endpoint()],
     ] {
-        let transport = GrpcTransport::connect(&endpoints, Options::new()).unwrap();
+        let transport = GrpcTransport::connect(&endpoints).unwrap();
         is_usable(&transport).await;
     }
 }
@@ -250,8 +256,8 @@ async fn one_of_two_endpoints_hangs_up() {
     .await;
     for first in ["range", "txn"] {
         let endpoints = [bad.endpoint(), good.endpoint()];
-        let options = Options::new().with_endpoint_choice(EndpointChoice::Listed);
-        let transport = GrpcTransport::connect(endpoints, options).unwrap();
+        let options = ConnectOptions::new().with_endpoint_choice(EndpointChoice::Listed);
+        let transport = GrpcTransport::connect(options.with_endpoints(endpoints)).unwrap();
         let options = CallOptions::new(AMPLE.into());
         if first == "range" {
             transport
@@ -291,7 +297,7 @@ async fn a_server_that_says_goodbye_before_a_request() {
         }
     })
     .await;
-    let transport = GrpcTransport::connect([bad.endpoint()], Options::new()).unwrap();
+    let transport = GrpcTransport::connect([bad.endpoint()]).unwrap();
     let put = TxnRequest::new().and_then(PutRequest::new("key", "value"));
     let options = CallOptions::new(AMPLE.into());
     transport.txn(put, options).await.unwrap();
@@ -352,12 +358,28 @@ async fn works_with_an_etcd_at(address: SocketAddr, transport: &GrpcTransport) {
 fn is(error: &Error, kind: ErrorKind, text: &str) {
     assert_eq!(error.kind(), kind, "{error:?}");
     assert!(error.to_string().contains(text), "{text:?} not in: {error}");
+    says_nothing_twice(error);
+}
+
+/// Those that print errors print the causes behind them, too.
+fn says_nothing_twice(error: &Error) {
+    let mut said = vec![error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        assert!(
+            !said.iter().any(|earlier| earlier.contains(&text)),
+            "{text:?} again after {said:?}"
+        );
+        said.push(text);
+        cause = error.source();
+    }
 }
 
 fn connect(endpoint: &str) -> GrpcTransport {
     // One repetition is as good as many to fail.
-    let options = Options::new().with_max_attempts(2);
-    GrpcTransport::connect([endpoint], options).unwrap()
+    let options = ConnectOptions::new().with_max_attempts(2);
+    GrpcTransport::connect(options.with_endpoints([endpoint])).unwrap()
 }
 
 fn endpoint(address: SocketAddr) -> String {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd_lock_core::kv::RangeRequest;
 use etcd_lock_core::{CallOptions, Result, Transport};
-use etcd_lock_grpc::{EndpointChoice, EndpointState, GrpcTransport, Options};
+use etcd_lock_grpc::{ConnectOptions, EndpointChoice, EndpointState, GrpcTransport};
 use etcd_lock_memory::{MemoryEtcd, Server};
 use etcd_lock_testkit::RealEtcd;
 use futures_util::future::join_all;
@@ -75,8 +75,10 @@ async fn an_endpoint_of_another_cluster_is_refused() {
         RealEtcd::start().await,
     );
     let stranger = other.members()[0].endpoint();
-    let options = Options::new().with_endpoint_choice(EndpointChoice::Listed);
-    let transport = GrpcTransport::connect([ours.endpoint(), stranger.clone()], options).unwrap();
+    let options = ConnectOptions::new().with_endpoint_choice(EndpointChoice::Listed);
+    let transport =
+        GrpcTransport::connect(options.with_endpoints([ours.endpoint(), stranger.clone()]))
+            .unwrap();
     range(&transport).await.unwrap();
     ours.freeze();
     let error = range(&transport).await.unwrap_err();
@@ -105,9 +107,9 @@ async fn a_probe_of_another_cluster_does_not_make_the_right_one_refused() {
         .await
         .unwrap();
     let ours = Proxy::start(server.address()).await;
-    let options = Options::new().with_endpoint_choice(EndpointChoice::Listed);
+    let options = ConnectOptions::new().with_endpoint_choice(EndpointChoice::Listed);
     let given = [stranger.endpoint(), ours.endpoint()];
-    let transport = GrpcTransport::connect(given, options).unwrap();
+    let transport = GrpcTransport::connect(options.with_endpoints(given)).unwrap();
     stranger.freeze();
     ours.freeze();
     let short = CallOptions::new(Duration::from_secs(1).into());
@@ -132,10 +134,11 @@ async fn a_login_at_a_hung_endpoint_holds_up_nobody_for_long() {
     let good = Server::bind("127.0.0.1:0", MemoryEtcd::new())
         .await
         .unwrap();
-    let options = Options::new()
+    let options = ConnectOptions::new()
         .with_login("user", "password")
         .with_endpoint_choice(EndpointChoice::Listed);
-    let transport = GrpcTransport::connect([silent, good.endpoint()], options).unwrap();
+    let transport =
+        GrpcTransport::connect(options.with_endpoints([silent, good.endpoint()])).unwrap();
     // One login after the other would take longer than the calls have.
     let calls = (0..50).map(|_| range(&transport));
     for answer in join_all(calls).await {
@@ -149,8 +152,8 @@ async fn the_members_that_the_cluster_lists_are_asked() {
     let listed = etcd.members()[0].endpoint();
     let address = listed.trim_start_matches("http://").parse().unwrap();
     let proxy = Proxy::start(address).await;
-    let options = Options::new().with_member_sync(Duration::from_millis(50));
-    let transport = GrpcTransport::connect([proxy.endpoint()], options).unwrap();
+    let options = ConnectOptions::new().with_member_sync(Duration::from_millis(50));
+    let transport = GrpcTransport::connect(options.with_endpoints([proxy.endpoint()])).unwrap();
     let known = async {
         while transport.info().endpoints[0].name != listed {
             range(&transport).await.unwrap();
@@ -177,7 +180,7 @@ async fn an_etcd_behind_a_unix_socket_can_be_asked() {
         }
     });
     let endpoint = format!("unix:{}", path.display());
-    let transport = GrpcTransport::connect([endpoint], Options::new()).unwrap();
+    let transport = GrpcTransport::connect([endpoint]).unwrap();
     is_usable(&transport).await;
 }
 
@@ -191,8 +194,9 @@ async fn three(etcd: &MemoryEtcd) -> [Server; 3] {
 }
 
 fn connect(servers: &[Server; 3], choice: EndpointChoice) -> GrpcTransport {
-    let options = Options::new().with_endpoint_choice(choice);
-    GrpcTransport::connect(servers.each_ref().map(Server::endpoint), options).unwrap()
+    let options = ConnectOptions::new().with_endpoint_choice(choice);
+    GrpcTransport::connect(options.with_endpoints(servers.each_ref().map(Server::endpoint)))
+        .unwrap()
 }
 
 /// Waits until the first endpoint is in a state.

@@ -6,7 +6,7 @@ use etcd_lock_core::kv::{PutRequest, RangeRequest, TxnRequest};
 use etcd_lock_core::lease::LeaseGrantRequest;
 use etcd_lock_core::watch::{WatchCreate, WatchRequest};
 use etcd_lock_core::{BoxStream, CallOptions, LeaseId, LockName, LockRequest, Transport, Ttl};
-use etcd_lock_grpc::{EndpointChoice, EndpointState, GrpcTransport, Options};
+use etcd_lock_grpc::{ConnectOptions, EndpointChoice, EndpointState, GrpcTransport};
 use etcd_lock_memory::{MemoryEtcd, Server};
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::oneshot;
@@ -25,7 +25,7 @@ const LONG: Duration = Duration::from_secs(4);
 async fn a_member_that_accepts_and_says_nothing_delays_nobody() {
     let (hung, good) = members().await;
     hung.freeze();
-    let transport = connect([hung.endpoint(), good.endpoint()], Options::new());
+    let transport = connect([hung.endpoint(), good.endpoint()], ConnectOptions::new());
     let began = Instant::now();
     let put = TxnRequest::new().and_then(PutRequest::new("key", "value"));
     transport.txn(put, options()).await.unwrap();
@@ -39,7 +39,7 @@ async fn a_member_that_accepts_and_says_nothing_delays_nobody() {
 #[tokio::test]
 async fn a_call_survives_a_member_that_stops_answering() {
     let (hung, good) = members().await;
-    let transport = connect([hung.endpoint(), good.endpoint()], Options::new());
+    let transport = connect([hung.endpoint(), good.endpoint()], ConnectOptions::new());
     range(&transport).await;
     hung.freeze();
     let began = Instant::now();
@@ -59,7 +59,7 @@ async fn a_call_survives_a_member_that_stops_answering() {
 #[tokio::test]
 async fn a_dropped_call_is_evidence_if_nothing_else_comes() {
     let (hung, good) = members().await;
-    let transport = connect([hung.endpoint(), good.endpoint()], Options::new());
+    let transport = connect([hung.endpoint(), good.endpoint()], ConnectOptions::new());
     range(&transport).await;
     hung.freeze();
     let short = transport.range(RangeRequest::key("key"), options());
@@ -73,7 +73,7 @@ async fn a_dropped_call_is_evidence_if_nothing_else_comes() {
 #[tokio::test]
 async fn a_call_that_is_never_polled_again_is_evidence() {
     let (hung, good) = members().await;
-    let transport = connect([hung.endpoint(), good.endpoint()], Options::new());
+    let transport = connect([hung.endpoint(), good.endpoint()], ConnectOptions::new());
     range(&transport).await;
     hung.freeze();
     let mut kept = transport.range(RangeRequest::key("key"), options());
@@ -88,7 +88,7 @@ async fn a_call_that_is_never_polled_again_is_evidence() {
 async fn callers_without_patience_do_not_make_a_healthy_member_fail() {
     let (slow, good) = members().await;
     slow.delay(Duration::from_millis(150));
-    let transport = connect([slow.endpoint(), good.endpoint()], Options::new());
+    let transport = connect([slow.endpoint(), good.endpoint()], ConnectOptions::new());
     range(&transport).await;
     for _ in 0..20 {
         let short = CallOptions::new(Duration::from_millis(20).into());
@@ -104,7 +104,7 @@ async fn callers_without_patience_do_not_make_a_healthy_member_fail() {
 #[tokio::test]
 async fn a_busy_lock_is_no_evidence() {
     let (one, other) = members().await;
-    let transport = connect([one.endpoint(), other.endpoint()], Options::new());
+    let transport = connect([one.endpoint(), other.endpoint()], ConnectOptions::new());
     let mut leases = Vec::new();
     for _ in 0..2 {
         let grant = LeaseGrantRequest::new(Ttl::from_secs(600).unwrap());
@@ -122,7 +122,7 @@ async fn a_busy_lock_is_no_evidence() {
 #[tokio::test]
 async fn streams_of_a_member_that_stops_answering_end() {
     let (hung, good) = members().await;
-    let transport = connect([hung.endpoint(), good.endpoint()], Options::new());
+    let transport = connect([hung.endpoint(), good.endpoint()], ConnectOptions::new());
     let mut watch = transport.watch(endless(WatchRequest::Create(WatchCreate::key(1, "key"))));
     watch.next().await.unwrap().unwrap();
     hung.freeze();
@@ -143,7 +143,7 @@ async fn streams_of_a_member_that_stops_answering_end() {
 #[tokio::test]
 async fn an_unanswered_keep_alive_ends_its_stream() {
     let (hung, good) = members().await;
-    let transport = connect([hung.endpoint(), good.endpoint()], Options::new());
+    let transport = connect([hung.endpoint(), good.endpoint()], ConnectOptions::new());
     let lease = LeaseId::new(7).unwrap();
     let (again, asked_again) = oneshot::channel();
     let second = stream::once(async move {
@@ -165,7 +165,7 @@ async fn an_unanswered_keep_alive_ends_its_stream() {
 #[tokio::test]
 async fn a_quiet_watch_is_no_evidence() {
     let (one, other) = members().await;
-    let transport = connect([one.endpoint(), other.endpoint()], Options::new());
+    let transport = connect([one.endpoint(), other.endpoint()], ConnectOptions::new());
     let mut watch = transport.watch(endless(WatchRequest::Create(WatchCreate::key(1, "key"))));
     watch.next().await.unwrap().unwrap();
     timeout(2 * LONG, watch.next()).await.unwrap_err();
@@ -175,7 +175,7 @@ async fn a_quiet_watch_is_no_evidence() {
 #[tokio::test]
 async fn a_member_that_answers_again_is_taken_again() {
     let (hung, good) = members().await;
-    let transport = connect([hung.endpoint(), good.endpoint()], Options::new());
+    let transport = connect([hung.endpoint(), good.endpoint()], ConnectOptions::new());
     range(&transport).await;
     hung.freeze();
     range(&transport).await;
@@ -192,9 +192,9 @@ async fn members() -> (Proxy, Server) {
     (Proxy::start(server.address()).await, server)
 }
 
-fn connect(endpoints: [String; 2], options: Options) -> GrpcTransport {
+fn connect(endpoints: [String; 2], options: ConnectOptions) -> GrpcTransport {
     let options = options.with_endpoint_choice(EndpointChoice::Listed);
-    GrpcTransport::connect(endpoints, options).unwrap()
+    GrpcTransport::connect(options.with_endpoints(endpoints)).unwrap()
 }
 
 async fn range(transport: &GrpcTransport) {

@@ -11,7 +11,7 @@ use etcd_lock_core::{
     BoxStream, CallOptions, LeaseId, LockName, LockRequest, LockResponse, Result, Timeout,
     Transport, Ttl, UnlockRequest,
 };
-use etcd_lock_grpc::{Address, GrpcTransport, Options, TlsOptions};
+use etcd_lock_grpc::{Address, ConnectOptions, GrpcTransport, TlsOptions};
 use etcd_lock_memory::{MemoryEtcd, Server};
 use etcd_lock_testkit::RealEtcd;
 use etcd_lock_testkit::certificates::Authority;
@@ -73,7 +73,7 @@ async fn thousands_of_waits_over_tls_hold_up_no_short_call_and_no_keep_alive() {
     let tls = TlsOptions::new()
         .with_ca_file(authority.ca_file())
         .with_identity_files(worker.certificate_file(), worker.key_file());
-    let options = Options::new().with_tls(tls);
+    let options = ConnectOptions::new().with_tls(tls);
     let (transport, connections) = counted_with(&etcd.endpoints()[0], options);
 
     let holder = lease(&transport).await;
@@ -111,7 +111,7 @@ fn a_client_outlives_the_runtime_of_its_first_call() {
     let serving = Runtime::new().unwrap();
     let server = serving.block_on(Server::bind("127.0.0.1:0", MemoryEtcd::new()));
     let server = server.unwrap();
-    let transport = GrpcTransport::connect([server.endpoint()], Options::new()).unwrap();
+    let transport = GrpcTransport::connect([server.endpoint()]).unwrap();
     for _ in 0..3 {
         let runtime = Runtime::new().unwrap();
         runtime.block_on(is_usable(&transport));
@@ -124,7 +124,7 @@ fn a_client_works_on_two_runtimes_of_which_one_stands_still() {
     let serving = Runtime::new().unwrap();
     let server = serving.block_on(Server::bind("127.0.0.1:0", MemoryEtcd::new()));
     let server = server.unwrap();
-    let transport = GrpcTransport::connect([server.endpoint()], Options::new()).unwrap();
+    let transport = GrpcTransport::connect([server.endpoint()]).unwrap();
     let single = || {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -149,7 +149,7 @@ async fn an_idle_client_works_after_its_server_was_restarted() {
     let etcd = MemoryEtcd::new();
     let server = Server::bind("127.0.0.1:0", etcd.clone()).await.unwrap();
     let address = server.address();
-    let transport = GrpcTransport::connect([server.endpoint()], Options::new()).unwrap();
+    let transport = GrpcTransport::connect([server.endpoint()]).unwrap();
     is_usable(&transport).await;
     drop(server);
     sleep(Duration::from_millis(200)).await;
@@ -164,17 +164,17 @@ async fn narrow_etcd() -> RealEtcd {
 
 /// A transport whose connections are counted.
 fn counted(endpoint: &str) -> (GrpcTransport, Arc<AtomicUsize>) {
-    counted_with(endpoint, Options::new())
+    counted_with(endpoint, ConnectOptions::new())
 }
 
-fn counted_with(endpoint: &str, options: Options) -> (GrpcTransport, Arc<AtomicUsize>) {
+fn counted_with(endpoint: &str, options: ConnectOptions) -> (GrpcTransport, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let made = count.clone();
     let connector = service_fn(move |address: Address| {
         made.fetch_add(1, SeqCst);
         TcpStream::connect(address.to_string())
     });
-    let builder = GrpcTransport::builder([endpoint]).options(options);
+    let builder = GrpcTransport::builder(options.with_endpoints([endpoint]));
     (builder.connector(connector).build().unwrap(), count)
 }
 

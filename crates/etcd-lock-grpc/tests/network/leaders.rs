@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use etcd_lock_core::kv::{PutRequest, RangeRequest, TxnRequest};
 use etcd_lock_core::{CallOptions, Result, Transport};
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_grpc::{ConnectOptions, GrpcTransport};
 use etcd_lock_proto::etcdserverpb as pb;
 use pb::kv_server::{Kv, KvServer};
 use pb::maintenance_server::{Maintenance, MaintenanceServer};
@@ -97,8 +97,9 @@ impl Member {
             .add_service(MaintenanceServer::from_arc(cluster.clone()));
         let serving = router.serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(async move { serving.await.unwrap() });
-        let options = Options::new().with_attempt_timeout(bound);
-        let transport = GrpcTransport::connect([address.to_string()], options).unwrap();
+        let options = ConnectOptions::new().with_attempt_timeout(bound);
+        let transport =
+            GrpcTransport::connect(options.with_endpoints([address.to_string()])).unwrap();
         let read = RangeRequest::key("key");
         transport.range(read, CallOptions::default()).await.unwrap();
         Self {

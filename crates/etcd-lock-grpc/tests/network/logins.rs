@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use etcd_lock_core::kv::RangeRequest;
 use etcd_lock_core::watch::{WatchCreate, WatchRequest};
 use etcd_lock_core::{BoxStream, CallOptions, LeaseId, Transport};
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_grpc::{ConnectOptions, GrpcTransport};
 use etcd_lock_proto::etcdserverpb as pb;
 use futures_util::stream::{self, StreamExt};
 use h2::server::SendResponse;
@@ -169,8 +169,8 @@ impl Etcd {
     }
 
     fn connect(&self) -> GrpcTransport {
-        let options = Options::new().with_login("user", "password");
-        GrpcTransport::connect([&self.endpoint], options).unwrap()
+        let options = ConnectOptions::new().with_login("user", "password");
+        GrpcTransport::connect(options.with_endpoints([&self.endpoint])).unwrap()
     }
 
     fn end_tokens(&self) {

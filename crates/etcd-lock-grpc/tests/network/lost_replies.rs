@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use etcd_lock_core::kv::RangeRequest;
 use etcd_lock_core::{CallOptions, Client, LockName, LockRequest, Transport, lease};
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_grpc::GrpcTransport;
 use etcd_lock_memory::{MemoryEtcd, Server};
 use etcd_lock_session::Queue;
 use tokio::io::{self, AsyncWriteExt};
@@ -26,7 +26,7 @@ async fn an_entry_that_nobody_heard_of_is_withdrawn() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let endpoint = format!("http://{address}");
-    let queue = Queue::new(GrpcTransport::connect([endpoint], Options::new()).unwrap());
+    let queue = Queue::new(GrpcTransport::connect([endpoint]).unwrap());
     let lease = lease::grant(&inspector, Duration::from_secs(600))
         .await
         .unwrap();

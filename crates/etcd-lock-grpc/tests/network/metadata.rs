@@ -8,7 +8,7 @@ use bytes::Bytes;
 use etcd_lock_core::kv::RangeRequest;
 use etcd_lock_core::watch::{WatchCreate, WatchRequest};
 use etcd_lock_core::{CallOptions, LeaseId, Timeout, Transport};
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_grpc::GrpcTransport;
 use futures_util::stream::{self, StreamExt};
 use h2::SendStream;
 use h2::server::SendResponse;
@@ -265,6 +265,6 @@ async fn silent_server(answered: &'static [&'static str]) -> (GrpcTransport, Sil
             });
         }
     });
-    let transport = GrpcTransport::connect([endpoint], Options::new()).unwrap();
+    let transport = GrpcTransport::connect([endpoint]).unwrap();
     (transport, Silent(receiver))
 }

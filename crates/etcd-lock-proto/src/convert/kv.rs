@@ -4,7 +4,7 @@ use etcd_lock_core::kv::{
     Compare, CompareOp, CompareTarget, DeleteRequest, KeyValue, Op, OpResponse, PutRequest,
     RangeRequest, RangeResponse, SortOrder, SortTarget, TxnRequest, TxnResponse,
 };
-use etcd_lock_core::{Error, ErrorKind, ResponseHeader, Result};
+use etcd_lock_core::{Error, ErrorKind, LeaseId, ResponseHeader, Result};
 
 use super::{count, header, inner_header, odd, revision};
 use crate::etcdserverpb as pb;
@@ -82,7 +82,7 @@ impl TryFrom<mvccpb::KeyValue> for KeyValue {
         converted.create_revision = revision(kv.create_revision)?;
         converted.mod_revision = revision(kv.mod_revision)?;
         converted.version = kv.version;
-        converted.lease = kv.lease;
+        converted.lease = LeaseId::of_stored_key(kv.lease);
         Ok(converted)
     }
 }
@@ -118,7 +118,7 @@ fn compare(compare: Compare) -> Result<pb::Compare> {
         CompareTarget::ModRevision(at) => (Target::Mod, TargetUnion::ModRevision(at.get())),
         CompareTarget::Value(value) => (Target::Value, TargetUnion::Value(value)),
         CompareTarget::Version(version) => (Target::Version, TargetUnion::Version(version)),
-        CompareTarget::Lease(lease) => (Target::Lease, TargetUnion::Lease(lease)),
+        CompareTarget::Lease(lease) => (Target::Lease, TargetUnion::Lease(number(lease))),
         other => return Err(unknown(&other)),
     };
     Ok(pb::Compare {
@@ -153,10 +153,15 @@ fn put(request: PutRequest) -> pb::PutRequest {
     pb::PutRequest {
         key: request.key,
         value: request.value,
-        lease: request.lease.map_or(0, |lease| lease.get()),
+        lease: number(request.lease),
         prev_kv: request.prev_kv,
         ..pb::PutRequest::default()
     }
+}
+
+/// etcd writes 0 for no lease.
+fn number(lease: Option<LeaseId>) -> i64 {
+    lease.map_or(0, LeaseId::get)
 }
 
 fn delete(request: DeleteRequest) -> pb::DeleteRangeRequest {

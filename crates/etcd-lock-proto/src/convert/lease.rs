@@ -1,12 +1,14 @@
 //! Leases.
 
+use std::time::Duration;
+
 use etcd_lock_core::lease::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
     LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
 use etcd_lock_core::{Error, LeaseId, Result, Ttl};
 
-use super::{count, header, lease_id, odd};
+use super::{header, lease_id, odd};
 use crate::etcdserverpb as pb;
 
 impl From<LeaseGrantRequest> for pb::LeaseGrantRequest {
@@ -78,8 +80,11 @@ impl TryFrom<pb::LeaseTimeToLiveResponse> for LeaseTimeToLiveResponse {
 
     fn try_from(reply: pb::LeaseTimeToLiveResponse) -> Result<Self> {
         // etcd says that a lease is gone by a time to live of -1.
-        let left = u64::try_from(reply.ttl).ok();
-        let granted = count(reply.granted_ttl)?;
+        let left = u64::try_from(reply.ttl).ok().map(Duration::from_secs);
+        let granted = match reply.granted_ttl {
+            0 => None,
+            secs => Some(ttl(secs)?),
+        };
         Ok(Self::new(
             header(reply.header)?,
             lease_id(reply.id)?,
@@ -139,7 +144,7 @@ mod tests {
         };
         assert_eq!(
             LeaseTimeToLiveResponse::try_from(reply).unwrap().remaining,
-            Some(0)
+            Some(Duration::ZERO)
         );
     }
 

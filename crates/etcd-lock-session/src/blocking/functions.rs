@@ -1,7 +1,7 @@
 //! eetcd's functions.
 
 use bytes::Bytes;
-use etcd_lock_core::{Context, LeaseId, LockResponse, Result, UnlockResponse};
+use etcd_lock_core::{Context, LockResponse, Result, UnlockResponse};
 
 use super::runtime::wait;
 use crate::QueueView;
@@ -15,6 +15,15 @@ pub fn lock(ctx: impl Into<Context>) -> Result<LockResponse> {
     wait(async move { ctx.lock().await })
 }
 
+/// Takes the lock that a context describes if it is free.
+///
+/// # Errors
+/// As the [async one](Context::try_lock).
+pub fn try_lock(ctx: impl Into<Context>) -> Result<LockResponse> {
+    let ctx = ctx.into();
+    wait(async move { ctx.try_lock().await })
+}
+
 /// Waits for a lock by name and lease.
 ///
 /// # Errors
@@ -22,7 +31,7 @@ pub fn lock(ctx: impl Into<Context>) -> Result<LockResponse> {
 pub fn lock_with(
     ctx: impl Into<Context>,
     name: impl Into<Bytes>,
-    lease: LeaseId,
+    lease: impl Into<i64>,
 ) -> Result<LockResponse> {
     wait(etcd_lock_core::lock_with(ctx, name, lease))
 }
@@ -45,11 +54,32 @@ pub fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<QueueVie
 
 pub(super) mod lease {
     use etcd_lock_core::lease::{
-        LeaseGrantResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse,
+        LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse,
+        LeaseTimeToLiveResponse,
     };
     use etcd_lock_core::{Context, Error, LeaseId, Result, Ttl};
 
     use super::wait;
+    use crate::blocking::Session;
+
+    /// Keeps a lease alive until the session that this returns is dropped.
+    ///
+    /// # Errors
+    /// As the [async one](crate::lease::keep_alive).
+    pub fn keep_alive(ctx: impl Into<Context>, lease: LeaseId) -> Result<Session> {
+        wait(crate::lease::keep_alive(ctx, lease)).map(Session)
+    }
+
+    /// Renews a lease once.
+    ///
+    /// # Errors
+    /// As the [async one](crate::lease::keep_alive_once).
+    pub fn keep_alive_once(
+        ctx: impl Into<Context>,
+        lease: LeaseId,
+    ) -> Result<LeaseKeepAliveResponse> {
+        wait(crate::lease::keep_alive_once(ctx, lease))
+    }
 
     /// Grants a lease.
     ///

@@ -1,10 +1,11 @@
 //! Held locks.
 
+use std::time::Duration;
+
 use etcd_lock_core::kv::{Compare, Op, TxnResponse};
-use etcd_lock_core::{Error, LockKey, Result, Revision, Timeout};
+use etcd_lock_core::{Error, FencingToken, LockKey, Result, Revision, Timeout};
 
 use super::runtime::{wait, wait_on};
-use crate::FencingToken;
 
 /// A lock that is held for as long as this lives, and for as long as etcd can be trusted to think so: see
 /// [`LockGuard`](crate::LockGuard). Dropping it releases the lock in the background.
@@ -35,6 +36,34 @@ impl LockGuard {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.0.is_held()
+    }
+
+    /// How long the lock may be relied on from now on if nothing is heard of the server any more.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.0.remaining()
+    }
+
+    /// Waits until the lock may be relied on for no longer than a margin, or is lost.
+    pub fn fading(&self, margin: Duration) {
+        wait_on(self.0.runtime(), self.0.fading(margin));
+    }
+
+    /// Runs `work` on this thread, and returns what it returns if the lock was held to its end.
+    ///
+    /// Nothing stops a thread, so `work` runs to its end in any case. Long work asks [`is_held`](Self::is_held) now and then.
+    ///
+    /// # Errors
+    /// With why the lock was lost, as [`lost`](Self::lost) says it; what `work` returned is dropped.
+    pub fn run<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        if !self.is_held() {
+            return Err(self.lost());
+        }
+        let result = work();
+        match self.is_held() {
+            true => Ok(result),
+            false => Err(self.lost()),
+        }
     }
 
     /// Waits until the lock can no longer be relied on, and says why.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use etcd_lock_core::{LockName, Result, Timeout};
 
 use super::runtime::wait;
-use super::{LockGuard, Session};
+use super::{LockGuard, Session, Waiter};
 
 /// A lock on etcd, for the threads of one session: see [`Mutex`](crate::Mutex).
 #[derive(Clone, Debug)]
@@ -39,6 +39,14 @@ impl Mutex {
     /// As the [async one](crate::Mutex::lock_timeout).
     pub fn lock_timeout(&self, timeout: impl Into<Timeout>) -> Result<LockGuard> {
         wait(self.0.lock_timeout(timeout)).map(LockGuard)
+    }
+
+    /// Enters the queue. The waiter tells how many are before it, and becomes a guard.
+    ///
+    /// # Errors
+    /// As the [async one](crate::Mutex::enqueue).
+    pub fn enqueue(&self) -> Result<Waiter> {
+        wait(self.0.enqueue()).map(Waiter)
     }
 
     /// Takes the lock if nobody has it and nobody waits for it.

@@ -147,14 +147,14 @@ impl Inner {
                 let reply = self.transport.range(read, options).await?;
                 match reply.kvs.first() {
                     // A key of another program may end in hexadecimal digits, too: `config/db`.
-                    Some(kv) if kv.lease != lease.get() => return Err(not_an_entry(key)),
+                    Some(kv) if kv.lease != Some(lease) => return Err(not_an_entry(key)),
                     Some(kv) => kv.create_revision,
                     None => return Ok(reply.header),
                 }
             }
         };
         let txn = TxnRequest::new()
-            .when(Compare::create_revision(key.as_bytes().clone(), created))
+            .when(Compare::create_revision(key, created))
             .and_then(DeleteRequest::key(key))
             .idempotent();
         let reply = self.transport.txn(txn, options).await?;
@@ -200,7 +200,7 @@ fn deleted(key: &LockKey) -> Refusal {
 }
 
 fn not_an_entry(key: &LockKey) -> Error {
-    Error::invalid(format!(
+    Error::invalid_argument(format!(
         "{key} is not the key of a lock: those end in a slash and the lease that they have, in hexadecimal"
     ))
 }

@@ -334,23 +334,38 @@ impl Caller {
         }
     }
 
-    /// The wait took too long. Where the queue could not even be entered, that is why.
+    /// The wait took too long: somebody else was before this caller, or etcd did not answer.
     pub(crate) fn timed_out(&self, bound: impl std::fmt::Display) -> Error {
+        let session = self.session();
         let state = self.lock.state();
-        let member = state.members.get(&self.session());
-        let failure = member.and_then(|member| member.failure.clone());
-        let has_entry = state.machine.entry(self.session()).is_some();
-        let stage = state.machine.stage(self.session());
-        let in_doubt = matches!(stage, Stage::Entering | Stage::InDoubt);
-        match failure.filter(|(at, _)| !has_entry && *at > self.begun) {
-            // An earlier request may have been executed although the last one certainly was not.
-            Some((_, failure)) if in_doubt => failure.with_outcome_unknown(),
-            Some((_, failure)) => failure,
-            None => Error::new(
-                ErrorKind::Timeout,
-                format!("the lock was not free within {bound}"),
-            ),
+        if let Some(confirmed) = state.machine.confirmed(session)
+            && !self.is_overdue(confirmed)
+        {
+            let text = format!("the lock was not free within {bound}");
+            return Error::new(ErrorKind::LockTimeout, text);
         }
+        let has_entry = state.machine.entry(session).is_some();
+        let member = state.members.get(&session);
+        let failure = member.and_then(|member| member.failure.clone());
+        let failure = failure.filter(|(at, _)| !has_entry && *at > self.begun);
+        let error = failure.map_or_else(
+            || {
+                let text = format!("no answer from etcd for the lock within {bound}");
+                Error::new(ErrorKind::Timeout, text)
+            },
+            |(_, failure)| failure,
+        );
+        match state.machine.stage(session) {
+            // An earlier request may have been executed although the last one certainly was not.
+            Stage::Entering | Stage::InDoubt => error.with_outcome_unknown(),
+            _ => error,
+        }
+    }
+
+    /// Whether an entry that was seen then should have been seen again by now, if etcd answered.
+    fn is_overdue(&self, confirmed: Stamp) -> bool {
+        let age = until(self.lock.queue.clock.now(), confirmed);
+        age > self.lease.heartbeat() + self.lease.attempt()
     }
 
     /// Why the session, or the entry, is gone.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::task::Waker;
 
-use etcd_lock_core::{Error, LeaseId, LockKey, LockResponse, ResponseHeader, Revision};
+use etcd_lock_core::{
+    Error, FencingToken, LeaseId, LockKey, LockResponse, ResponseHeader, Revision,
+};
 use etcd_lock_queue::{CallerId, Failure, Mode};
 
 use super::state::Todo;
-use crate::FencingToken;
 
 /// The lock, as it was granted to one caller.
 #[derive(Clone, Debug)]

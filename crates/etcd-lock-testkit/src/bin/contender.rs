@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use etcd_lock_core::Client;
 use etcd_lock_core::kv::PutRequest;
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_group::GroupCommit;
+use etcd_lock_grpc::GrpcTransport;
 use etcd_lock_session::{Mutex, Queue, Session};
 use etcd_lock_testkit::recorder::{Journal, RecordedClient};
 use etcd_lock_testkit::store;
@@ -36,8 +37,8 @@ async fn main() {
 }
 
 fn connect(endpoint: &str) -> Client {
-    let transport = GrpcTransport::connect([endpoint], Options::new()).unwrap();
-    Queue::new(transport).into_client()
+    let transport = GrpcTransport::connect([endpoint]).unwrap();
+    Queue::new(GroupCommit::new(transport)).into_client()
 }
 
 async fn hold(client: &Client, name: &str) {

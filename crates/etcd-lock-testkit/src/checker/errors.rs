@@ -3,6 +3,7 @@
 //! | kind | what must have happened |
 //! | --- | --- |
 //! | `Busy` | it did not want to wait, and meanwhile somebody else was in the queue, or another task of its session wanted the lock |
+//! | `LockTimeout` | its time was up |
 //! | `Timeout` | its time was up, or it did not want to wait and something disturbed it |
 //! | `Lost` | its entry was deleted by others, or its lease ended or could not be renewed |
 //! | `LeaseNotFound` | its lease ended |
@@ -46,7 +47,7 @@ const fn mark(kind: ErrorKind) -> &'static str {
         ErrorKind::Closed => "wait that fails as closed",
         ErrorKind::LeaseNotFound => "wait that fails without its lease",
         ErrorKind::Lost => "wait that fails as lost",
-        ErrorKind::Timeout => "wait that times out",
+        ErrorKind::LockTimeout | ErrorKind::Timeout => "wait that times out",
         ErrorKind::Unavailable => "wait that fails as unavailable",
         _ => "wait that fails otherwise",
     }
@@ -61,9 +62,12 @@ fn is_entailed(state: &State, wait: &Wait, kind: ErrorKind) -> Result<(), &'stat
             wait.how == How::Try && was_busy(state, wait),
             "nobody else wanted the lock, or it was ready to wait",
         ),
-        ErrorKind::Timeout => match wait.how {
+        ErrorKind::LockTimeout | ErrorKind::Timeout => match wait.how {
             How::Lock => Err("it was ready to wait for as long as it takes"),
-            How::Try => entailed(disturbed, "nothing disturbed it"),
+            How::Try => entailed(
+                disturbed && kind == ErrorKind::Timeout,
+                "nothing disturbed it",
+            ),
             How::Timeout(bound) => {
                 let passed = state.own_time_since_at_most(wait.client, wait.asked) + TICK;
                 entailed(passed >= bound, "its time was not up")

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use etcd_lock_core::kv::{Compare, CompareOp, CompareTarget, PutRequest, TxnRequest};
-use etcd_lock_core::{Client, Revision};
+use etcd_lock_core::{Client, LeaseId, Revision};
 
 use crate::TestContext;
 use crate::store::{self, run, txn};
@@ -30,7 +30,7 @@ pub async fn compares_every_target_with_every_operator(test: &TestContext) {
             CompareTarget::CreateRevision(number(created, by)),
             CompareTarget::ModRevision(number(modified, by)),
             CompareTarget::Version(2 + by),
-            CompareTarget::Lease(lease.saturating_add(by)),
+            CompareTarget::Lease(LeaseId::of_stored_key(lease.saturating_add(by))),
             CompareTarget::Value(value.into()),
         ] {
             compares(client, "k", &right, 0.cmp(&by)).await;
@@ -45,7 +45,7 @@ pub async fn missing_key_compares_as_zero(test: &TestContext) {
         CompareTarget::CreateRevision(Revision::ZERO),
         CompareTarget::ModRevision(Revision::ZERO),
         CompareTarget::Version(0),
-        CompareTarget::Lease(0),
+        CompareTarget::Lease(None),
     ] {
         compares(&client, "none", &right, Ordering::Equal).await;
     }

@@ -21,7 +21,7 @@ pub async fn key_is_attached_to_the_lease(test: &TestContext) {
 
     let held = contender.lock(&name).await;
 
-    assert_eq!(test.queue(&name).await[0].lease, contender.lease().get());
+    assert_eq!(test.queue(&name).await[0].lease, Some(contender.lease()));
     let status = lease::time_to_live(test.inspector(), contender.lease()).await;
     assert_eq!(status.unwrap().keys, [held.key.as_bytes()]);
 }

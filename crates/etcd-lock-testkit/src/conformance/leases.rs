@@ -56,8 +56,16 @@ pub async fn time_to_live_tells_what_is_left_and_the_keys(test: &TestContext) {
     let status = lease::time_to_live(contender.client(), contender.lease())
         .await
         .unwrap();
-    assert_eq!((status.id, status.granted), (contender.lease(), 60));
-    assert!((1..=60).contains(&status.remaining.unwrap()), "{status:?}");
+    let granted = Ttl::from_secs(60).unwrap();
+    assert_eq!(
+        (status.id, status.granted),
+        (contender.lease(), Some(granted))
+    );
+    let left = status.remaining.unwrap();
+    assert!(
+        (Duration::from_secs(1)..=granted.into()).contains(&left),
+        "{status:?}"
+    );
     let mut keys = status.keys;
     keys.sort();
     assert_eq!(keys, ["ttl/a", "ttl/b"]);
@@ -87,7 +95,7 @@ pub async fn time_to_live_of_an_unknown_lease_is_none(test: &TestContext) {
     let status = lease::time_to_live(&client, unknown).await.unwrap();
     assert_eq!(
         (status.id, status.remaining, status.granted),
-        (unknown, None, 0)
+        (unknown, None, None)
     );
 }
 
@@ -193,10 +201,10 @@ pub async fn key_put_again_leaves_its_lease(test: &TestContext) {
     .await;
 
     first.revoke().await;
-    assert_eq!(store::get(client, "d/1").await.unwrap().lease, 0);
+    assert_eq!(store::get(client, "d/1").await.unwrap().lease, None);
     assert_eq!(
         store::get(client, "d/2").await.unwrap().lease,
-        second.lease().get()
+        Some(second.lease())
     );
 
     second.revoke().await;

@@ -4,12 +4,13 @@ use etcd_lock_core::ErrorKind;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
 
-const KINDS: [ErrorKind; 15] = [
+const KINDS: [ErrorKind; 16] = [
     ErrorKind::AlreadyOpen,
     ErrorKind::Busy,
     ErrorKind::Closed,
     ErrorKind::InvalidArgument,
     ErrorKind::LeaseNotFound,
+    ErrorKind::LockTimeout,
     ErrorKind::Lost,
     ErrorKind::NotOpen,
     ErrorKind::PermissionDenied,

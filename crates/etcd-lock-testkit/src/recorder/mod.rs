@@ -13,7 +13,7 @@ use bytes::Bytes;
 use etcd_lock_core::kv::{PutRequest, TxnRequest};
 use etcd_lock_core::watch::{Event, EventKind, WatchBody, WatchCreate, WatchRequest};
 use etcd_lock_core::{Client, LockKey, Revision};
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_grpc::GrpcTransport;
 use futures_util::{StreamExt, stream};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -47,7 +47,7 @@ impl Recorder {
     /// When they can't be right.
     #[must_use]
     pub fn start(endpoints: &[String]) -> Self {
-        let transport = GrpcTransport::connect(endpoints, Options::new()).unwrap();
+        let transport = GrpcTransport::connect(endpoints).unwrap();
         let client = Client::new(transport);
         let seen = Arc::<Seen>::default();
         let watching = tokio::spawn(watch(client.clone(), seen.clone()));

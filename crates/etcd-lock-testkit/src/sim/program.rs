@@ -12,9 +12,8 @@ use etcd_lock_core::{
     Transport, UnlockRequest,
 };
 use etcd_lock_group::GroupCommit;
-use etcd_lock_grpc::Options;
 use etcd_lock_grpc::layers::Layered;
-use etcd_lock_session::{FencingToken, LockGuard, Mutex, Queue, Session, SessionOptions};
+use etcd_lock_session::{LockGuard, Mutex, Queue, Session, SessionOptions};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::sleep;
 
@@ -60,9 +59,7 @@ pub(super) async fn run(
     first_id: u64,
 ) {
     // The layers of the gRPC transport over the simulated network: its retries, and its way to use the `Lock` RPC.
-    let Ok(transport) = Layered::new(SimTransport(hub.clone()), Options::new()) else {
-        return hub.note(Note::Said("the default options are refused".to_owned()));
-    };
+    let transport = Layered::new(SimTransport(hub.clone()));
     let below: Arc<dyn Transport> = match program.group {
         Some(slots) => Arc::new(GroupCommit::with_slots(transport.clone(), slots)),
         None => Arc::new(transport.clone()),
@@ -279,7 +276,7 @@ impl Actor {
             return;
         };
         let held = Arc::new(BareHold(session.clone()));
-        let token = FencingToken::new(reply.create_revision, 0);
+        let token = reply.token();
         let mode = history::Mode::Lease;
         let grant = self.note_granted(wait, &reply.key, token, mode, held.clone());
         self.hold(acquire, |id, value| {

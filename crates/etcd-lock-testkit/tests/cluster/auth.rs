@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd_lock_core::ErrorKind;
 use etcd_lock_core::kv::PutRequest;
-use etcd_lock_grpc::{Options, TlsOptions};
+use etcd_lock_grpc::{ConnectOptions, TlsOptions};
 use etcd_lock_testkit::certificates::Authority;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -103,7 +103,7 @@ async fn auth_enabled_under_running_clients_the_one_with_a_login_goes_on_and_the
     let report = Report::of("auth enabled under running clients", version);
     let mut stage = Stage::start(version).await;
     let stranger = stage.caller().await;
-    stage.options = Options::new().with_login(WORKER.0, WORKER.1);
+    stage.options = ConnectOptions::new().with_login(WORKER.0, WORKER.1);
     let worker = stage.caller().await;
     let (session, mutex) = worker.mutex("a").await;
     let (_strange, other) = stranger.mutex("a-other").await;
@@ -152,6 +152,6 @@ async fn guarded(version: Version, flags: &[&str]) -> Stage {
 /// Turns authentication on, for callers that log in.
 async fn guard(mut stage: Stage) -> Stage {
     stage.etcd.enable_auth(&[WORKER], "a").await;
-    stage.options = Options::new().with_login(WORKER.0, WORKER.1);
+    stage.options = ConnectOptions::new().with_login(WORKER.0, WORKER.1);
     stage
 }

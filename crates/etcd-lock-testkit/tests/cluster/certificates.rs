@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use etcd_lock_grpc::{Options, TlsOptions};
+use etcd_lock_grpc::{ConnectOptions, TlsOptions};
 use etcd_lock_testkit::certificates::{Authority, Pair};
 use tokio::time::{Instant, sleep};
 
@@ -30,7 +30,7 @@ async fn certificates_rotated_while_a_lock_is_held_new_connections_use_them_and_
     let tls = TlsOptions::new()
         .with_ca_file(authority.ca_file())
         .with_identity_files(identity.certificate_file(), identity.key_file());
-    stage.options = Options::new().with_tls(tls);
+    stage.options = ConnectOptions::new().with_tls(tls);
     let holder = stage.caller().await;
     let (session, mutex) = holder.mutex("a").await;
     let guard = mutex.lock().await.unwrap();

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use etcd_lock_core::kv::RangeRequest;
 use etcd_lock_core::{CallOptions, Client, Error, Result};
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_group::GroupCommit;
+use etcd_lock_grpc::GrpcTransport;
 use etcd_lock_session::{Mutex, Queue, Session};
 use tokio::time::sleep;
 
@@ -70,8 +71,8 @@ async fn connect_to_first(endpoints: &[String]) -> Client {
 }
 
 fn connect(endpoints: &[String]) -> Client {
-    let transport = GrpcTransport::connect(endpoints, Options::new()).unwrap();
-    Queue::new(transport).into_client()
+    let transport = GrpcTransport::connect(endpoints).unwrap();
+    Queue::new(GroupCommit::new(transport)).into_client()
 }
 
 /// The member that answers a client.

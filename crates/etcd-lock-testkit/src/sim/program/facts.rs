@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, PoisonError};
 
-use etcd_lock_core::LockKey;
-use etcd_lock_session::{FencingToken, LockGuard, Session};
+use etcd_lock_core::{FencingToken, LockKey};
+use etcd_lock_session::{LockGuard, Session};
 
 use super::super::notes::{Held, Note};
 use super::super::scenario::Mode;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd_lock_core::kv::RangeRequest;
 use etcd_lock_core::{CallOptions, Client, Result};
-use etcd_lock_grpc::{GrpcTransport, Options};
+use etcd_lock_grpc::{ConnectOptions, GrpcTransport};
 use etcd_lock_session::{Mutex, Queue, Session};
 use etcd_lock_testkit::real_etcd::proxy::{Link, Proxy};
 
@@ -24,12 +24,16 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) async fn connect(members: &[String], options: Options) -> Self {
+    pub(crate) async fn connect(members: &[String], options: ConnectOptions) -> Self {
         Self::connect_listing(0, members, options).await
     }
 
     /// A client that was seen to send its requests to this member, which is also the first that it was told of.
-    pub(crate) async fn connect_on(member: usize, members: &[String], options: &Options) -> Self {
+    pub(crate) async fn connect_on(
+        member: usize,
+        members: &[String],
+        options: &ConnectOptions,
+    ) -> Self {
         for _ in 0..ATTEMPTS {
             let caller = Self::connect_listing(member, members, options.clone()).await;
             if caller.member().await == member {
@@ -43,7 +47,7 @@ impl Caller {
     pub(crate) async fn connect_listing(
         first: usize,
         members: &[String],
-        options: Options,
+        options: ConnectOptions,
     ) -> Self {
         let mut proxies = Vec::new();
         for member in members {
@@ -51,7 +55,7 @@ impl Caller {
         }
         let mut endpoints: Vec<_> = proxies.iter().map(Proxy::endpoint).collect();
         endpoints.rotate_left(first);
-        let transport = GrpcTransport::connect(&endpoints, options).unwrap();
+        let transport = GrpcTransport::connect(options.with_endpoints(&endpoints)).unwrap();
         let client = Queue::new(transport).into_client();
         Self { client, proxies }
     }

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use etcd_lock_core::Result;
-use etcd_lock_session::{FencingToken, LockGuard};
+use etcd_lock_core::{FencingToken, Result};
+use etcd_lock_session::LockGuard;
 use tokio::time::Instant;
 
 /// The holds of one lock, in the clock of this process. Clones are one history.

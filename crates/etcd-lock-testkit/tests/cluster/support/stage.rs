@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use etcd_lock_grpc::Options;
+use etcd_lock_grpc::ConnectOptions;
 use etcd_lock_testkit::RealEtcd;
 use etcd_lock_testkit::real_etcd::{Setup, default_program, program_35};
 use tokio::time::{sleep, timeout};
@@ -39,7 +39,7 @@ impl Version {
 /// A cluster, and how callers connect to it.
 pub(crate) struct Stage {
     pub(crate) etcd: RealEtcd,
-    pub(crate) options: Options,
+    pub(crate) options: ConnectOptions,
 }
 
 impl Stage {
@@ -55,7 +55,7 @@ impl Stage {
         }
         Self {
             etcd,
-            options: Options::new(),
+            options: ConnectOptions::new(),
         }
     }
 

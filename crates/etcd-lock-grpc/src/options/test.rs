@@ -5,21 +5,20 @@ use std::time::Duration;
 use etcd_lock_core::{ErrorKind, Result};
 use secrecy::ExposeSecret;
 
-use super::Config;
-use crate::Options;
+use super::ConnectOptions;
 
 #[test]
 fn without_any_variable_the_defaults_count() {
-    let config = config(&[]).unwrap();
-    assert_eq!(config.endpoints(), ["127.0.0.1:2379"]);
-    assert_eq!(config.command_timeout(), None);
-    let (ours, default) = (config.options(), Options::new());
-    assert_eq!(format!("{ours:?}"), format!("{default:?}"));
+    let options = options(&[]).unwrap();
+    assert_eq!(options.endpoints(), ["127.0.0.1:2379"]);
+    assert_eq!(options.command_timeout(), None);
+    let default = ConnectOptions::new();
+    assert_eq!(format!("{options:?}"), format!("{default:?}"));
 }
 
 #[test]
 fn each_variable_reaches_its_option() {
-    let config = config(&[
+    let options = options(&[
         ("ETCDCTL_ENDPOINTS", "a:1, https://b:2 ,unix:///c"),
         ("ETCDCTL_CACERT", "/ca.pem"),
         ("ETCDCTL_CERT", "/cert.pem"),
@@ -30,10 +29,9 @@ fn each_variable_reaches_its_option() {
         ("ETCDCTL_KEEPALIVE_TIME", "20"),
         ("ETCDCTL_KEEPALIVE_TIMEOUT", " 4s "),
     ]);
-    let config = config.unwrap();
-    assert_eq!(config.endpoints(), ["a:1", "https://b:2", "unix:///c"]);
-    assert_eq!(config.command_timeout(), Some(Duration::from_secs(120)));
-    let options = config.options();
+    let options = options.unwrap();
+    assert_eq!(options.endpoints(), ["a:1", "https://b:2", "unix:///c"]);
+    assert_eq!(options.command_timeout(), Some(Duration::from_secs(120)));
     assert_eq!(options.connect_timeout, Duration::from_secs(3));
     assert_eq!(options.keep_alive_interval, Duration::from_secs(20));
     assert_eq!(options.keep_alive_timeout, Duration::from_secs(4));
@@ -46,27 +44,27 @@ fn each_variable_reaches_its_option() {
 #[test]
 fn own_endpoints_count_more_than_those_of_etcdctl() {
     let both = [("ETCD_LOCK_ENDPOINTS", "a:1"), ("ETCDCTL_ENDPOINTS", "b:1")];
-    assert_eq!(config(&both).unwrap().endpoints(), ["a:1"]);
+    assert_eq!(options(&both).unwrap().endpoints(), ["a:1"]);
     let empty = [("ETCD_LOCK_ENDPOINTS", ""), ("ETCDCTL_ENDPOINTS", "b:1")];
-    assert_eq!(config(&empty).unwrap().endpoints(), ["b:1"]);
+    assert_eq!(options(&empty).unwrap().endpoints(), ["b:1"]);
 }
 
 #[test]
 fn tls_is_wanted_by_certificates_or_by_the_variable_for_it() {
-    let wants = |variable| config(&[("ETCDCTL_ENDPOINTS", "a:1"), variable]).unwrap();
+    let wants = |variable| options(&[("ETCDCTL_ENDPOINTS", "a:1"), variable]).unwrap();
     for variable in [
         ("ETCDCTL_CACERT", "/ca.pem"),
         ("ETCD_LOCK_SERVER_NAME", "a"),
         ("ETCDCTL_INSECURE_TRANSPORT", "false"),
     ] {
-        assert!(wants(variable).options().tls.is_some(), "{variable:?}");
+        assert!(wants(variable).tls.is_some(), "{variable:?}");
     }
     for variable in [
         ("ETCDCTL_INSECURE_TRANSPORT", "true"),
         ("ETCDCTL_INSECURE_SKIP_TLS_VERIFY", "false"),
         ("ETCDCTL_CACERT", ""),
     ] {
-        assert!(wants(variable).options().tls.is_none(), "{variable:?}");
+        assert!(wants(variable).tls.is_none(), "{variable:?}");
     }
 }
 
@@ -90,11 +88,11 @@ fn user_and_password_come_together_or_apart() {
             ("me", "from: a file"),
         ),
     ] {
-        let config = config(variables).unwrap();
-        let login = config.options().login.as_ref().unwrap();
+        let options = options(variables).unwrap();
+        let login = options.login.as_ref().unwrap();
         assert_eq!(login.name, name);
         assert_eq!(login.password.expose_secret(), password);
-        assert!(!format!("{config:?}").contains(password), "{config:?}");
+        assert!(!format!("{options:?}").contains(password), "{options:?}");
     }
 }
 
@@ -163,7 +161,7 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
         ),
         (&[("ETCDCTL_DISCOVERY_SRV", "example.org")], "isn't signed"),
     ] {
-        let error = config(variables).unwrap_err();
+        let error = options(variables).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
         assert!(error.to_string().contains(reason), "{error:?}");
     }
@@ -175,7 +173,7 @@ fn text_that_is_not_utf8_is_refused_and_not_repeated() {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
 
-    let error = Config::from_variables(|name| {
+    let error = ConnectOptions::from_variables(|name| {
         (name == "ETCDCTL_USER").then(|| OsString::from_vec(b"me:pass\xff".into()))
     });
     let error = error.unwrap_err();
@@ -183,8 +181,8 @@ fn text_that_is_not_utf8_is_refused_and_not_repeated() {
     assert!(!format!("{error:?}").contains("pass"), "{error:?}");
 }
 
-fn config(variables: &[(&str, &str)]) -> Result<Config> {
-    Config::from_variables(|name| {
+fn options(variables: &[(&str, &str)]) -> Result<ConnectOptions> {
+    ConnectOptions::from_variables(|name| {
         let mut values = variables.iter().filter(|(other, _)| *other == name);
         values.next().map(|(_, value)| value.into())
     })

@@ -1,4 +1,4 @@
-//! A place in the queue of a lock.
+//! A wait for a lock that tells its position.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use crate::guard::LockGuard;
 use crate::mutex::{Observed, why};
 use crate::queue::Caller;
 
-/// A place in the queue of a lock, which [`Mutex::enqueue`](crate::Mutex::enqueue) has taken.
+/// A waiter in the queue of a lock: see [`Mutex::enqueue`](crate::Mutex::enqueue).
 ///
-/// Dropping it withdraws the place in the background, unless another task of the session wants it.
-#[must_use = "the place is given up when this is dropped"]
-pub struct Place {
+/// Dropping it withdraws the queue entry in the background, unless another task of the session wants the lock.
+#[must_use = "the wait ends when its waiter is dropped"]
+pub struct Waiter {
     session: Session,
     caller: Caller,
     seen: Observed,
@@ -21,8 +21,8 @@ pub struct Place {
     told: Option<usize>,
 }
 
-impl Place {
-    /// Waits until the place is taken.
+impl Waiter {
+    /// Waits until the queue is entered.
     pub(crate) async fn entered(
         session: Session,
         mut caller: Caller,
@@ -39,7 +39,7 @@ impl Place {
         })
     }
 
-    /// How many are before this place: entries of others in etcd's queue, and tasks of the same session. 0 once the lock is
+    /// How many are before this waiter: entries of others in etcd's queue, and tasks of the same session. 0 once the lock is
     /// granted. `None` where that is not known yet: it is asked for then, and [`changed`](Self::changed) tells it.
     ///
     /// Of other clients only the entry right before this one is watched, so that the number may be too great for a while when
@@ -96,9 +96,9 @@ impl Place {
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for Waiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Place")
+        f.debug_struct("Waiter")
             .field("lock", self.caller.lock())
             .field("position", &self.told)
             .finish_non_exhaustive()

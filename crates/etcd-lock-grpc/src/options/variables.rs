@@ -25,7 +25,7 @@ impl Variables<'_> {
     pub(super) fn text(&self, name: &str) -> Result<Option<String>> {
         let text = self.value(name).map(OsString::into_string).transpose();
         // Not what it is: it may be a password.
-        text.map_err(|_| Error::invalid(format!("{name} is not UTF-8")))
+        text.map_err(|_| Error::invalid_argument(format!("{name} is not UTF-8")))
     }
 
     /// # Errors
@@ -53,7 +53,7 @@ impl Variables<'_> {
 }
 
 fn wrong(name: &str, value: &str, why: &dyn ToString) -> Error {
-    Error::invalid(format!("{name} is {value:?}: {}", why.to_string()))
+    Error::invalid_argument(format!("{name} is {value:?}: {}", why.to_string()))
 }
 
 /// Reads a duration as `etcdctl` writes it, like `5s`, `1m30s` or `250ms`. A bare number means seconds.
@@ -65,12 +65,12 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
         Ok(seconds) => SignedDuration::from_secs(seconds),
         Err(_) => text
             .parse::<SignedDuration>()
-            .map_err(|error| Error::invalid(error.to_string()))?,
+            .map_err(|error| Error::invalid_argument(error.to_string()))?,
     };
-    let duration =
-        Duration::try_from(parsed).map_err(|_| Error::invalid("it must not be negative"))?;
+    let duration = Duration::try_from(parsed)
+        .map_err(|_| Error::invalid_argument("it must not be negative"))?;
     if duration.is_zero() {
-        return Err(Error::invalid("it must be longer than zero"));
+        return Err(Error::invalid_argument("it must be longer than zero"));
     }
     Ok(duration)
 }
