@@ -329,7 +329,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deletion_as_the_time_runs_out_is_a_timeout_and_an_earlier_one_a_loss() {
         let kind = deleted_before_the_end(Duration::from_millis(5)).await;
-        assert_eq!(kind, ErrorKind::Timeout);
+        assert_eq!(kind, ErrorKind::LockTimeout);
         let kind = deleted_before_the_end(Duration::from_millis(50)).await;
         assert_eq!(kind, ErrorKind::Lost);
     }

@@ -74,14 +74,14 @@ fn user_and_password_come_together_or_apart() {
     std::fs::write(file.path(), "from: a file\r\n").unwrap();
     let path = file.path().to_str().unwrap();
     for (variables, (name, password)) in [
-        (&[("ETCDCTL_USER", "me:it:is")][..], ("me", "it:is")),
+        (&[("ETCDCTL_USER", "me:pass:word")][..], ("me", "pass:word")),
         (
-            &[("ETCDCTL_USER", "me"), ("ETCDCTL_PASSWORD", " it ")],
-            ("me", " it "),
+            &[("ETCDCTL_USER", "me"), ("ETCDCTL_PASSWORD", " secret ")],
+            ("me", " secret "),
         ),
         (
-            &[("ETCDCTL_USER", "m:e"), ("ETCDCTL_PASSWORD", "it")],
-            ("m:e", "it"),
+            &[("ETCDCTL_USER", "m:e"), ("ETCDCTL_PASSWORD", "secret")],
+            ("m:e", "secret"),
         ),
         (
             &[("ETCDCTL_USER", "me"), ("ETCD_LOCK_PASSWORD_FILE", path)],
@@ -123,7 +123,7 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
             "no endpoint with it",
         ),
         (&[("ETCDCTL_USER", "me")], "without a password"),
-        (&[("ETCDCTL_PASSWORD", "it")], "without a user"),
+        (&[("ETCDCTL_PASSWORD", "secret")], "without a user"),
         (
             &[
                 ("ETCDCTL_USER", "me:it"),
@@ -133,7 +133,7 @@ fn what_does_not_go_together_is_refused_with_the_reason() {
         ),
         (
             &[
-                ("ETCDCTL_PASSWORD", "it"),
+                ("ETCDCTL_PASSWORD", "secret"),
                 ("ETCD_LOCK_PASSWORD_FILE", "/a"),
             ],
             "two passwords",
