@@ -24,11 +24,13 @@
 //! | [`transport`] | the trait that transports implement, with its contract |
 //! | [`mod@lock`], [`lease`], [`kv`], [`watch`] | requests and replies, one module per etcd service |
 //! | [`name`], [`id`], [`token`] | names, keys, leases, revisions, and fencing tokens |
+//! | [`fence`] | how a resource refuses a holder that was overtaken |
 //! | [`timeout`], [`error`] | how long to wait; what went wrong |
 
 pub mod client;
 pub mod context;
 pub mod error;
+pub mod fence;
 pub mod id;
 pub mod kv;
 pub mod lease;
@@ -45,6 +47,7 @@ pub use context::{
     Context, lock, lock_with, new, try_lock, unlock, with_key, with_lease, with_name, with_timeout,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use fence::FenceGate;
 pub use id::{LeaseId, Revision, Ttl};
 pub use lock::{LockRequest, LockResponse, ResponseHeader, UnlockRequest, UnlockResponse};
 pub use name::{LockKey, LockName};

@@ -30,7 +30,7 @@ mod runtime;
 mod session;
 mod waiter;
 
-pub use functions::{lock, lock_with, queue, try_lock, unlock};
+pub use functions::{lock, lock_with, queue, try_lock, unlock, verify};
 pub use guard::{FencedTxn, LockGuard};
 pub use mutex::Mutex;
 pub use session::Session;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use etcd_lock_core::kv::{KeyValue, RangeRequest, SortOrder, SortTarget};
 use etcd_lock_core::lease::LeaseTimeToLiveRequest;
 use etcd_lock_core::{
-    CallOptions, Context, LeaseId, LockKey, LockName, Result, Revision, Transport,
+    CallOptions, Context, FencingToken, LeaseId, LockKey, LockName, Result, Revision, Transport,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -103,6 +103,58 @@ pub async fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<Qu
         entries,
         unrelated_keys,
     })
+}
+
+/// Asks etcd whether the hold with this token still has the lock. The context gives connection and timeout.
+///
+/// An answer is true of the moment of the read, and the lock may have another holder when it arrives. A resource that can
+/// compare tokens needs no answer. Hand-overs between the tasks of one session are unknown to etcd: each of them has the
+/// same answer.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use etcd_lock_session::verify;
+/// # use etcd_lock_core::{lease, lock_with, unlock};
+/// # use etcd_lock_memory::MemoryEtcd;
+/// # use etcd_lock_session::Queue;
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock_core::Error> {
+/// # let client = Queue::new(MemoryEtcd::new()).into_client();
+/// # let lease = lease::grant(&client, Duration::from_secs(60)).await?.id;
+/// let held = lock_with(&client, "report", lease).await?;
+/// assert!(verify(&client, "report", held.token()).await?);
+///
+/// unlock(&client, &held.key).await?;
+/// assert!(!verify(&client, "report", held.token()).await?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// `InvalidArgument` for a name that can't be one, `NotOpen` for a connection name that isn't open, else what the read fails
+/// with. An error says nothing of the lock.
+///
+/// # Cancel safety
+/// It only reads.
+pub async fn verify(
+    ctx: impl Into<Context>,
+    name: impl Into<Bytes>,
+    token: FencingToken,
+) -> Result<bool> {
+    let ctx = ctx.into();
+    let name = LockName::new(name)?;
+    let created = token.create_revision();
+    let options = CallOptions::new(ctx.timeout().checked()?);
+    // The oldest entry has the lock, and a token is given out when its entry is that. Since then older ones only vanish.
+    let until_created = RangeRequest::prefix(name.queue_prefix())
+        .with_max_create_revision(created)
+        .keys_only();
+    let client = ctx.client()?;
+    let reply = client.transport().range(until_created, options).await?;
+    let mut entries = reply.kvs.iter().filter(|kv| entry(kv, &name).is_some());
+    let is_there = entries.clone().any(|kv| kv.create_revision == created);
+    Ok(is_there && entries.all(|kv| kv.create_revision == created))
 }
 
 /// The key and the lease of an entry: not of `<name>/something`, nor of any other key below `<name>/`.

@@ -5,6 +5,7 @@
 //! | [`Queue`] | a transport that takes and releases locks by transactions and one shared watch stream |
 //! | [`Session`] | a lease that is kept alive, and says when it can no longer be trusted |
 //! | [`Mutex`], [`LockGuard`] | locks for tasks, with fencing tokens and loss detection |
+//! | [`verify`] | asking whether a fencing token is that of the holder |
 //! | [`queue`], `Owner` | looking at who holds a lock and who waits for it; `Owner` with the feature `owner` |
 //! | `blocking` | the same without async, with the feature of this name |
 //! | [`lease`] | keeping a bare lease alive, as `eetcd_lease` does |
@@ -32,7 +33,7 @@ mod waiter;
 mod watches;
 
 pub use guard::{FencedTxn, LockGuard};
-pub use inspect::{QueueEntry, QueueView, queue};
+pub use inspect::{QueueEntry, QueueView, queue, verify};
 pub use mutex::Mutex;
 #[cfg(feature = "owner")]
 pub use owner::Owner;

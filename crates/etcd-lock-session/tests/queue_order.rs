@@ -15,11 +15,11 @@ use etcd_lock_core::lease::{
 };
 use etcd_lock_core::watch::{WatchRequest, WatchResponse};
 use etcd_lock_core::{
-    BoxStream, CallOptions, Client, ErrorKind, LeaseId, LockKey, LockRequest, LockResponse, Result,
-    Transport, UnlockRequest, UnlockResponse, new, try_lock,
+    BoxStream, CallOptions, Client, ErrorKind, FencingToken, LeaseId, LockKey, LockRequest,
+    LockResponse, Result, Transport, UnlockRequest, UnlockResponse, new, try_lock,
 };
 use etcd_lock_memory::MemoryEtcd;
-use etcd_lock_session::{Mutex, Queue, Session};
+use etcd_lock_session::{Mutex, Queue, Session, verify};
 use etcd_lock_testkit::faults::{CallFault, CallKind, FaultyTransport};
 
 #[tokio::test(start_paused = true)]
@@ -170,6 +170,45 @@ async fn try_lock_of_a_client_without_a_queue_is_unsupported_and_enters_nothing(
     let error = ctx.with_lease(request.lease).try_lock().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(keys(&etcd, "a").await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn token_is_verified_only_while_its_hold_lasts() {
+    let etcd = MemoryEtcd::new();
+    let client = Queue::new(etcd.clone()).into_client();
+    let is_held = async |token| verify(&client, "a", token).await.unwrap();
+    let ttl = Duration::from_secs(10);
+    let one = Session::open(&client, ttl).await.unwrap();
+    let other = Session::open(&client, ttl).await.unwrap();
+    let guard = Mutex::new(&one, "a").unwrap().lock().await.unwrap();
+    let token = guard.token();
+    // Neither a lock below the name is in the way nor a waiter.
+    let _below = lock(&etcd, "a/b").await;
+    let waiting = Mutex::new(&other, "a").unwrap().enqueue().await.unwrap();
+    assert!(is_held(token).await);
+    let revision = token.create_revision().get();
+    for other in [revision - 1, revision + 1] {
+        let other = FencingToken::new(other.try_into().unwrap(), 0);
+        assert!(!is_held(other).await, "{other}");
+    }
+    guard.unlock().await.unwrap();
+    let next = waiting.granted().await.unwrap();
+    assert!(!is_held(token).await && is_held(next.token()).await);
+}
+
+/// An entry that waits was granted to nobody.
+#[tokio::test(start_paused = true)]
+async fn token_of_an_entry_behind_another_is_not_verified() {
+    let etcd = MemoryEtcd::new();
+    let client = Queue::new(etcd.clone()).into_client();
+    let _held = lock(&etcd, "a").await;
+    let session = Session::open(&client, Duration::from_secs(10))
+        .await
+        .unwrap();
+    let _waiting = Mutex::new(&session, "a").unwrap().enqueue().await.unwrap();
+    let view = etcd_lock_session::queue(&client, "a").await.unwrap();
+    let forged = FencingToken::new(view.entries[1].create_revision, 0);
+    assert!(!verify(&client, "a", forged).await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]

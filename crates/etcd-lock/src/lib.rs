@@ -74,18 +74,19 @@ pub use eetcd::{
 
 #[doc(inline)]
 pub use etcd_lock_core::{
-    Client, Context, Error, ErrorKind, FencingToken, LeaseId, LockKey, LockName, LockResponse,
-    Registry, Result, Revision, Timeout, Transport, Ttl, UnlockResponse, kv,
+    Client, Context, Error, ErrorKind, FenceGate, FencingToken, LeaseId, LockKey, LockName,
+    LockResponse, Registry, Result, Revision, Timeout, Transport, Ttl, UnlockResponse, fence, kv,
 };
 #[cfg(feature = "owner")]
 #[doc(inline)]
 pub use etcd_lock_session::Owner;
+#[doc(inline)]
 #[cfg(feature = "blocking")]
 pub use etcd_lock_session::blocking;
 #[doc(inline)]
 pub use etcd_lock_session::{
     FencedTxn, LockGuard, Mutex, Queue, QueueEntry, QueueView, Session, SessionOptions, Waiter,
-    queue,
+    queue, verify,
 };
 
 /// Longer pages.

@@ -1,7 +1,7 @@
 //! eetcd's functions.
 
 use bytes::Bytes;
-use etcd_lock_core::{Context, LockResponse, Result, UnlockResponse};
+use etcd_lock_core::{Context, FencingToken, LockResponse, Result, UnlockResponse};
 
 use super::runtime::wait;
 use crate::QueueView;
@@ -50,6 +50,18 @@ pub fn unlock(ctx: impl Into<Context>, key: impl Into<Bytes>) -> Result<UnlockRe
 /// As the [async one](crate::queue()).
 pub fn queue(ctx: impl Into<Context>, name: impl Into<Bytes>) -> Result<QueueView> {
     wait(crate::queue(ctx, name))
+}
+
+/// Asks etcd whether the hold with this token still has the lock.
+///
+/// # Errors
+/// As the [async one](crate::verify).
+pub fn verify(
+    ctx: impl Into<Context>,
+    name: impl Into<Bytes>,
+    token: FencingToken,
+) -> Result<bool> {
+    wait(crate::verify(ctx, name, token))
 }
 
 pub(super) mod lease {
