@@ -67,12 +67,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("etcd-lock-proto", &["etcd-lock-core"]),
     ("etcd-lock-queue", &["etcd-lock-core"]),
     ("etcd-lock-session", &["etcd-lock-core", "etcd-lock-queue"]),
+    ("etcd-lock-group", &["etcd-lock-core"]),
     ("etcd-lock-grpc", &["etcd-lock-core", "etcd-lock-proto"]),
     ("etcd-lock-memory", &["etcd-lock-core", "etcd-lock-proto"]),
     (
         "etcd-lock",
         &[
             "etcd-lock-core",
+            "etcd-lock-group",
             "etcd-lock-grpc",
             "etcd-lock-memory",
             "etcd-lock-session",
