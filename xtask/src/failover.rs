@@ -15,7 +15,7 @@ pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result {
     clients::provide_packages(sh)?;
     let peers = [
         format!("etcd-client={}", rust(sh)?.display()),
-        format!("Go's concurrency={}", go(sh)?.display()),
+        format!("Go's concurrency={}", go(sh, ".", "cycles")?.display()),
     ];
     let peers = peers.iter().flat_map(|peer| ["--peer", peer.as_str()]);
     cmd!(
@@ -39,17 +39,17 @@ fn rust(sh: &Shell) -> Result<PathBuf> {
     Ok(folder.join("target/release/etcd-client-cycles"))
 }
 
-/// Builds the program around Go's client, of Debian's package.
-fn go(sh: &Shell) -> Result<PathBuf> {
+/// Builds a program around Go's client, of Debian's package.
+pub(crate) fn go(sh: &Shell, package: &str, program: &str) -> Result<PathBuf> {
     let folder = copy(sh, "go")?;
     let _inside = sh.push_dir(&folder);
-    cmd!(sh, "go build -o cycles .")
+    cmd!(sh, "go build -o bin/{program} ./{package}")
         .env("GO111MODULE", "off")
         .env("GOPATH", "/usr/share/gocode")
         .env("GOCACHE", folder.join("cache"))
         .quiet()
         .run()?;
-    Ok(folder.join("cycles"))
+    Ok(folder.join("bin").join(program))
 }
 
 fn copy(sh: &Shell, name: &str) -> Result<PathBuf> {

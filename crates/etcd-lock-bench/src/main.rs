@@ -13,6 +13,7 @@ mod channels;
 mod client;
 mod contest;
 mod cycle;
+mod cycles;
 mod measures;
 mod processes;
 mod race;
@@ -50,6 +51,9 @@ struct Args {
     /// Measure only what has this word in its name.
     #[arg(long, value_name = "WORD")]
     only: Option<String>,
+    /// Go's client, for the measures that compare with it.
+    #[arg(long, value_name = "PROGRAM")]
+    go: Option<PathBuf>,
     /// Print the names of all measures, and measure nothing.
     #[arg(long)]
     list: bool,
@@ -74,7 +78,7 @@ async fn main() -> ExitCode {
         wanted().for_each(|measure| println!("{}", measure.name));
         return ExitCode::SUCCESS;
     }
-    let report = measure(wanted(), args.rounds.max(1)).await;
+    let report = measure(wanted(), args.rounds.max(1), args.go).await;
     println!("{report}");
     if let Some(file) = args.json
         && let Err(error) = std::fs::write(&file, report.to_json())
@@ -88,8 +92,12 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn measure(wanted: impl Iterator<Item = &Measure>, rounds: usize) -> Report {
-    let bench = Bench::start(rounds).await;
+async fn measure(
+    wanted: impl Iterator<Item = &Measure>,
+    rounds: usize,
+    go: Option<PathBuf>,
+) -> Report {
+    let bench = Bench::start(rounds, go).await;
     let mut report = Report::default();
     for measure in wanted {
         eprintln!("measuring: {}", measure.name);

@@ -7,12 +7,14 @@ mod hand_overs;
 mod heap;
 mod heartbeats;
 mod latency;
+mod peers;
 mod processor;
 mod program;
 mod requests;
 mod uncontended;
 mod writes;
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -31,10 +33,12 @@ pub(crate) struct Bench {
     _process: RealEtcd,
     pub(crate) etcd: Etcd,
     pub(crate) rounds: usize,
+    /// Go's client.
+    pub(crate) go: Option<PathBuf>,
 }
 
 impl Bench {
-    pub(crate) async fn start(rounds: usize) -> Self {
+    pub(crate) async fn start(rounds: usize, go: Option<PathBuf>) -> Self {
         let mut process = RealEtcd::start().await;
         let pid = process.members()[0].pid();
         let endpoint = process.endpoints()[0].clone();
@@ -42,6 +46,7 @@ impl Bench {
             _process: process,
             etcd: Etcd { endpoint, pid },
             rounds,
+            go,
         }
     }
 }
@@ -101,6 +106,21 @@ pub(crate) const ALL: &[Measure] = &[
     }),
     Measure::new("distinct, 256 tasks", |bench, report| {
         Box::pin(distinct::measure(bench, report, 256))
+    }),
+    Measure::new("peers, 1 task", |bench, report| {
+        Box::pin(peers::measure(bench, report, 1, Must::AtLeast(0.95)))
+    }),
+    Measure::new("peers, 8 tasks", |bench, report| {
+        Box::pin(peers::measure(bench, report, 8, Must::AtLeast(1.2)))
+    }),
+    Measure::new("peers, 64 tasks", |bench, report| {
+        Box::pin(peers::measure(bench, report, 64, Must::AtLeast(2.5)))
+    }),
+    Measure::new("peers, 256 tasks", |bench, report| {
+        Box::pin(peers::measure(bench, report, 256, Must::AtLeast(4.0)))
+    }),
+    Measure::new("peers, 1024 tasks", |bench, report| {
+        Box::pin(peers::measure(bench, report, 1024, Must::Tell))
     }),
     Measure::new("channels", |bench, report| {
         let endpoint = &bench.etcd.endpoint;

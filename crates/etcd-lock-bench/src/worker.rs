@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::bare::Bare;
 use crate::client::{TTL, connect};
+use crate::cycles;
 use crate::race::Race;
 use crate::ring;
 
@@ -23,6 +24,20 @@ pub(crate) enum Worker {
     /// Takes a lock by our mutex.
     #[command(hide = true)]
     Ours { endpoint: String, name: String },
+    /// Takes locks of its own, and prints what it did.
+    #[command(hide = true)]
+    Distinct {
+        endpoint: String,
+        tasks: usize,
+        seconds: u64,
+    },
+    /// The same by bare stubs.
+    #[command(hide = true)]
+    DistinctBare {
+        endpoint: String,
+        tasks: usize,
+        seconds: u64,
+    },
     /// Takes a lock by bare stubs that know their predecessor.
     #[command(hide = true)]
     Baseline {
@@ -41,6 +56,16 @@ impl Worker {
     pub(crate) async fn run(self) {
         match self {
             Self::Ours { endpoint, name } => ours(&endpoint, name).await,
+            Self::Distinct {
+                endpoint,
+                tasks,
+                seconds,
+            } => cycles::ours(&endpoint, tasks, seconds).await,
+            Self::DistinctBare {
+                endpoint,
+                tasks,
+                seconds,
+            } => cycles::bare(&endpoint, tasks, seconds).await,
             Self::Baseline {
                 endpoint,
                 name,

@@ -69,6 +69,7 @@ async fn version(client: &Client) -> Result<(usize, Revision)> {
         return Ok((0, Revision::ZERO));
     };
     let version = String::from_utf8_lossy(&kv.value).parse();
-    let version = version.map_err(|_| Error::invalid_argument(format!("{VERSION} is no number")))?;
+    let version =
+        version.map_err(|_| Error::invalid_argument(format!("{VERSION} is no number")))?;
     Ok((version, kv.mod_revision))
 }

@@ -88,7 +88,7 @@ async fn bare_entries(endpoint: &str, name: &str) -> JoinSet<()> {
 
 /// How much an etcd of its own grows by one of those who wait.
 async fn memory_per_waiter(wait: impl AsyncFnOnce(&str, &str) -> JoinSet<()>) -> f64 {
-    let bench = Bench::start(1).await;
+    let bench = Bench::start(1, None).await;
     let client = connect(&bench.etcd.endpoint);
     let name = fresh_name();
     let before = settled_memory(bench.etcd.pid).await;
