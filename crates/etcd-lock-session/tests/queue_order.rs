@@ -166,7 +166,7 @@ async fn try_lock_of_a_context_is_the_queues_on_each_client_of_one() {
 async fn try_lock_of_a_client_without_a_queue_is_unsupported_and_enters_nothing() {
     let etcd = MemoryEtcd::new();
     let request = request(&etcd, "a").await;
-    let ctx = new(&Client::new(etcd.clone())).with_name("a");
+    let ctx = new(Client::new(etcd.clone())).with_name("a");
     let error = ctx.with_lease(request.lease).try_lock().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(keys(&etcd, "a").await.is_empty());
