@@ -39,3 +39,15 @@ pub(crate) async fn leave(guard: &LockGuard, client: &Client, rest: Duration) ->
     }
     Ok(())
 }
+
+/// Ends all that this process has to do with a hold that is another lease's: the guard, and the session's lease.
+///
+/// # Errors
+/// `Lost` where the lock isn't held any more.
+pub(crate) async fn give_away(guard: LockGuard, client: &Client) -> Result<()> {
+    let hold = guard.detach()?;
+    let ctx = new(client).with_timeout(FAREWELL);
+    // It ends by itself where etcd doesn't answer.
+    let _ = lease::revoke(ctx, hold.lease()).await;
+    Ok(())
+}

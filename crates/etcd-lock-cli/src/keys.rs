@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use etcd_lock::{
-    Context, Error, ErrorKind, LeaseId, LockKey, Mutex, Owner, Revision, Session, SessionOptions,
+    Context, Error, ErrorKind, LeaseId, LockGuard, LockKey, Mutex, Owner, Session, SessionOptions,
     Ttl, lease,
 };
 use serde_json::json;
@@ -32,18 +32,21 @@ pub(crate) async fn lock(common: &Common, args: &Lock) -> Result<ExitCode, Failu
         signal = signals.next() => Err(Failure::signal(signal as i32)),
     };
     // A lock whose key nobody has seen could not be given back.
-    let told = result.and_then(|held| Ok(print(args, session.lease(), &held)?));
+    let told = result.and_then(|held| {
+        print(args, session.lease(), &held)?;
+        // The hold is the lease's from now on.
+        Ok(held.guard.detach()?)
+    });
     if told.is_err() {
         // Ends the wait, too, whatever has become of it.
         farewell(session.close()).await;
     }
-    told.map(|()| ExitCode::SUCCESS)
+    told.map(|_| ExitCode::SUCCESS)
 }
 
 /// A lock that is held, and for how long.
 struct Held {
-    key: LockKey,
-    token: Revision,
+    guard: LockGuard,
     ttl: Ttl,
 }
 
@@ -55,14 +58,8 @@ async fn take(etcd: &Connected, session: &Session, args: &Lock) -> Result<Held, 
         quiet: args.quiet,
     };
     let guard = waiting.acquire(&mutex).await?;
-    let held = Held {
-        key: guard.key().clone(),
-        token: guard.token().create_revision(),
-        ttl: renewed(&etcd.context(), session.lease()).await?,
-    };
-    // The hold is the lease's from now on: the session is never over where its guard is never dropped.
-    std::mem::forget(guard);
-    Ok(held)
+    let ttl = renewed(&etcd.context(), session.lease()).await?;
+    Ok(Held { guard, ttl })
 }
 
 /// Begins the time of a lock anew.
@@ -120,20 +117,20 @@ async fn renewed(ctx: &Context, lease: LeaseId) -> Result<Ttl, Error> {
 
 fn print(args: &Lock, lease: LeaseId, held: &Held) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    let (name, key) = (args.name.as_bytes(), held.key.as_bytes());
+    let token = held.guard.token().create_revision();
+    let (name, key) = (args.name.as_bytes(), held.guard.key());
     let seconds = held.ttl.as_secs();
     match args.output {
         LockOutput::Text => writeln!(
             stdout,
-            "key   {}\nlease {lease}\ntoken {}\nheld for {seconds} s at the most: nothing keeps it alive",
-            held.key, held.token,
+            "key   {key}\nlease {lease}\ntoken {token}\nheld for {seconds} s at the most: nothing keeps it alive",
         )?,
         LockOutput::Json => {
             let held = json!({
                 "name": raw(name),
-                "key": raw(key),
+                "key": raw(key.as_bytes()),
                 "lease": lease.to_string(),
-                "token": held.token.get(),
+                "token": token.get(),
                 "ttl_seconds": seconds,
             });
             writeln!(stdout, "{held}")?;
@@ -141,9 +138,9 @@ fn print(args: &Lock, lease: LeaseId, held: &Held) -> io::Result<()> {
         LockOutput::Env => {
             for (variable, value) in [
                 ("NAME", String::from_utf8_lossy(name).into_owned()),
-                ("KEY", String::from_utf8_lossy(key).into_owned()),
+                ("KEY", String::from_utf8_lossy(key.as_bytes()).into_owned()),
                 ("LEASE", lease.to_string()),
-                ("TOKEN", held.token.to_string()),
+                ("TOKEN", token.to_string()),
             ] {
                 let value = shlex::try_quote(&value).map_err(io::Error::other)?;
                 writeln!(stdout, "export ETCD_LOCK_{variable}={value}")?;

@@ -54,9 +54,10 @@ pub(crate) async fn run(common: &Common, args: &Run) -> Result<ExitCode, Failure
         Err(failure) => (Err(failure), None),
     };
     let ending = async {
-        let lost = match hold {
+        // Dropped after the end of the session, which leaves nothing for it to do.
+        let (lost, _guard) = match hold {
             Some(hold) => release(hold, args, &etcd.client).await,
-            None => None,
+            None => (None, None),
         };
         farewell(session.close()).await;
         lost
@@ -129,11 +130,11 @@ async fn locked(
 }
 
 /// Gives the lock back, or leaves it to a lease for the rest of its least time. Returns why the lock was lost before that,
-/// also where the news of it was still on its way.
-async fn release(hold: Hold, args: &Run, client: &Client) -> Option<Error> {
+/// also where the news of it was still on its way, and the guard of a lock that is given back.
+async fn release(hold: Hold, args: &Run, client: &Client) -> (Option<Error>, Option<LockGuard>) {
     let Hold { guard, since, lost } = hold;
     if lost.is_some() {
-        return lost;
+        return (lost, None);
     }
     let least = args.min_hold.unwrap_or_default();
     let rest = least.saturating_sub(since.elapsed());
@@ -145,17 +146,19 @@ async fn release(hold: Hold, args: &Run, client: &Client) -> Option<Error> {
         hold::leave(&guard, client, rest).await
     };
     match released {
-        Err(error) if error.kind() == ErrorKind::Lost || !guard.is_held() => return Some(error),
+        Err(error) if error.kind() == ErrorKind::Lost || !guard.is_held() => {
+            return (Some(error), None);
+        }
         Err(error) if !rest.is_zero() => say(&format!(
             "the lock ends with its lease, before the time of --min-hold: {}",
             chain(&error)
         )),
         Err(error) => tracing::debug!(%error, "the lease has to release the lock"),
+        // The entry stays for another lease to end.
+        Ok(()) if !rest.is_zero() => return (hold::give_away(guard, client).await.err(), None),
         Ok(()) => {}
     }
-    // Nothing is left for the guard to do: the entry is gone, or stays for a lease to end.
-    std::mem::forget(guard);
-    None
+    (None, Some(guard))
 }
 
 /// Does what the terminal would have done if the command had not had it: interrupts the job that we are a part of, like a

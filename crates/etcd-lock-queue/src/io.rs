@@ -2,6 +2,7 @@
 
 use etcd_lock_core::{LeaseId, LockKey, Revision};
 
+use crate::attach::DetachedEntry;
 use crate::handover::Limits;
 use crate::request::{Observation, Reply, Request, Ticket};
 use crate::value::Nonce;
@@ -97,6 +98,18 @@ pub enum Input {
         /// How far the tasks of the session may go before others.
         limits: Limits,
     },
+    /// A caller goes on with a hold that another process has detached. It is not granted the lock, and waits for nothing: the
+    /// hold goes on, or the caller fails at once.
+    Attach {
+        /// The lease of the hold, which is valid.
+        session: LeaseId,
+        /// Which caller.
+        caller: CallerId,
+        /// How far the tasks of the session may go before others.
+        limits: Limits,
+        /// The entry of the hold.
+        entry: DetachedEntry,
+    },
     /// A caller no longer wants the lock, whether it was granted meanwhile or not.
     Cancel(LeaseId, CallerId),
     /// A caller ends its hold.
@@ -156,6 +169,17 @@ pub enum Output {
         /// The create revision of the entry: the first part of the fencing token.
         created: Revision,
         /// The hand-overs between tasks since: its second part.
+        handover: u64,
+    },
+    /// The caller goes on with a hold that another process has detached.
+    Attached {
+        /// For which session.
+        session: LeaseId,
+        /// Which caller.
+        caller: CallerId,
+        /// The create revision of the entry: the first part of the fencing token.
+        created: Revision,
+        /// The hand-overs in the other process: its second part.
         handover: u64,
     },
     /// The caller does not get the lock.

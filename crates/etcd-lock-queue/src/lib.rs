@@ -120,6 +120,7 @@
 //! | `request`, `value` | requests as transactions, and the value of an entry |
 
 mod admission;
+mod attach;
 mod callers;
 mod entry;
 mod handover;
@@ -132,6 +133,7 @@ mod settle;
 mod value;
 mod watching;
 
+pub use attach::DetachedEntry;
 pub use entry::Stage;
 pub use handover::Limits;
 pub use io::{CallerId, Failure, Input, Mode, Output, RequestFailure, Stamp, Timer, Validity};

@@ -7,6 +7,7 @@ use etcd_lock_core::{LeaseId, LockKey, LockName, Revision};
 use crate::entry::{Call, OwnEntry, Stage, State};
 use crate::io::{CallerId, Failure, Input, Output, Stamp, Timer, Validity};
 use crate::knowledge::{EntryId, Knowledge};
+use crate::value::Nonce;
 use crate::watching::Watches;
 
 /// The lock of one name, as one client takes part in its queue.
@@ -79,6 +80,12 @@ impl LockQueue {
                 nonce,
                 limits,
             } => self.acquire(session, (caller, mode), nonce, limits),
+            Input::Attach {
+                session,
+                caller,
+                limits,
+                entry,
+            } => self.attach(session, caller, limits, entry),
             Input::Cancel(session, caller) => self.cancel(session, caller, validity),
             Input::Release(session, caller) => {
                 self.release(session, caller, Some(caller), validity);
@@ -174,6 +181,13 @@ impl LockQueue {
     #[must_use]
     pub fn entry(&self, session: LeaseId) -> Option<EntryId> {
         self.own.get(&session).and_then(OwnEntry::id)
+    }
+
+    /// The nonce in the entry of a session, while there is one.
+    #[must_use]
+    pub fn nonce(&self, session: LeaseId) -> Option<Nonce> {
+        let own = self.own.get(&session)?;
+        own.id().map(|_| own.nonce)
     }
 
     /// When the latest request was sent that showed the entry of a session, while it waits or is held.

@@ -171,7 +171,7 @@ impl LockQueue {
 }
 
 impl Hold {
-    fn new(seen: Seen, holder: crate::io::CallerId) -> Self {
+    pub(crate) fn new(seen: Seen, holder: crate::io::CallerId) -> Self {
         Self {
             seen,
             holder,

@@ -17,6 +17,12 @@ impl Nonce {
     pub const fn new(random: u64) -> Self {
         Self(random)
     }
+
+    /// The eight bytes as a number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
 }
 
 /// The value of an entry, taken apart.

@@ -11,7 +11,7 @@ use etcd_lock_core::{
 use tracing::{Instrument, debug_span};
 
 use crate::queue::{Caller, Grant, Standing};
-use crate::{Session, metrics};
+use crate::{DetachedHold, Session, metrics};
 
 /// A lock that is held for as long as this lives, and for as long as etcd can be trusted to think so.
 ///
@@ -140,6 +140,27 @@ impl LockGuard {
             error = self.lost() => Err(error),
             result = work => Ok(result),
         }
+    }
+
+    /// Leaves the hold to whoever has its key: this client only looks on.
+    ///
+    /// # Errors
+    /// With why the lock can't be relied on any more. The guard is dropped.
+    pub(crate) fn give_away(mut self) -> Result<DetachedHold> {
+        // Before it is asked whether the session is closed: its end sees either this or a guard.
+        let given = self.session.give_lease_away();
+        self.session.check()?;
+        let caller = self.caller.take().ok_or_else(|| key_gone(&self.key))?;
+        if !matches!(caller.standing(), Standing::Held(_)) {
+            return Err(caller.why_lost());
+        }
+        let nonce = caller.nonce().ok_or_else(|| key_gone(&self.key))?;
+        let hold = DetachedHold::new(self.key.clone(), self.token, nonce)?;
+        if !caller.detach(self.token.create_revision()) {
+            return Err(key_gone(&self.key));
+        }
+        given.keep();
+        Ok(hold)
     }
 
     #[cfg(feature = "blocking")]

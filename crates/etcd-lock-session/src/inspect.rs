@@ -158,7 +158,7 @@ pub async fn verify(
 }
 
 /// The key and the lease of an entry: not of `<name>/something`, nor of any other key below `<name>/`.
-fn entry(kv: &KeyValue, name: &LockName) -> Option<(LockKey, LeaseId)> {
+pub(crate) fn entry(kv: &KeyValue, name: &LockName) -> Option<(LockKey, LeaseId)> {
     let key = LockKey::new(kv.key.clone()).ok()?;
     let (of, lease) = key.parts()?;
     (of == *name).then_some((key, lease))

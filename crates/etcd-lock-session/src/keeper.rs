@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff::Backoff;
 use crate::clock::{after, until};
 use crate::metrics;
+use crate::ownership::Ownership;
 use crate::queue::Queue;
 use crate::validity::Lease;
 
@@ -25,8 +26,7 @@ pub(crate) struct Keeper {
     pub(crate) grace: Duration,
     /// The session is closed.
     pub(crate) stop: CancellationToken,
-    /// The lease was granted for the session, and ends with it.
-    pub(crate) is_owned: bool,
+    pub(crate) ownership: Ownership,
     /// The client's locks have been told of the end.
     pub(crate) has_ended: AtomicBool,
 }
@@ -40,7 +40,7 @@ impl Keeper {
             error = self.until_lost() => self.lose(error),
         }
         self.end();
-        if self.is_owned {
+        if self.ownership.is_owner() {
             self.revoke().await
         } else {
             Ok(())
@@ -54,7 +54,7 @@ impl Keeper {
         if self.has_ended.swap(true, SeqCst) {
             return;
         }
-        if self.is_owned {
+        if self.ownership.is_owner() {
             queue.end(&self.lease, closed());
         } else if self.lease.has_session() {
             self.lease.leave_to_others();

@@ -5,6 +5,7 @@
 //! | [`Queue`] | a transport that takes and releases locks by transactions and one shared watch stream |
 //! | [`Session`] | a lease that is kept alive, and says when it can no longer be trusted |
 //! | [`Mutex`], [`LockGuard`] | locks for tasks, with fencing tokens and loss detection |
+//! | [`DetachedHold`] | a hold that goes on in another process |
 //! | [`verify`] | asking whether a fencing token is that of the holder |
 //! | [`queue`], `Owner` | looking at who holds a lock and who waits for it; `Owner` with the feature `owner` |
 //! | `blocking` | the same without async, with the feature of this name |
@@ -16,6 +17,7 @@ mod backoff;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 mod clock;
+mod detached;
 mod guard;
 mod inspect;
 mod keep_alives;
@@ -25,6 +27,7 @@ mod metrics;
 mod mutex;
 #[cfg(feature = "owner")]
 mod owner;
+mod ownership;
 mod queue;
 mod session;
 mod tuning;
@@ -32,6 +35,7 @@ mod validity;
 mod waiter;
 mod watches;
 
+pub use detached::DetachedHold;
 pub use guard::{FencedTxn, LockGuard};
 pub use inspect::{QueueEntry, QueueView, queue, verify};
 pub use mutex::Mutex;

@@ -11,8 +11,10 @@
 //! | `requests`, `failures` | requests on their way, and what their errors mean |
 //! | `upkeep`, `heartbeat` | what happens in the background: reads that confirm entries, watches of longer holds |
 //! | `bare` | locks by a lease alone |
+//! | `attach` | holds of other processes that go on here |
 //! | `cluster` | noticing a cluster that was restored |
 
+mod attach;
 mod bare;
 mod caller;
 mod callers;

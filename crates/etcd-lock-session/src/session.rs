@@ -18,9 +18,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::Queue;
+use crate::detached::DetachedHold;
+use crate::guard::LockGuard;
 use crate::keeper::{Keeper, closed, too_late};
 use crate::lease::renew;
 use crate::metrics;
+use crate::mutex::why;
+use crate::ownership::{Given, Ownership};
 use crate::validity::Lease;
 
 /// How a session is opened.
@@ -211,7 +215,7 @@ impl Session {
     /// When dropped, the lease is revoked in the background.
     pub async fn close(self) -> Result<()> {
         self.0.stop.cancel();
-        if self.0.is_owned {
+        if self.0.ownership.is_owner() {
             // At once: a hold that is released from now on is not handed over as that of a valid session.
             self.0.lease.end(closed());
         }
@@ -230,6 +234,26 @@ impl Session {
             }),
             None => Ok(()),
         }
+    }
+
+    /// Goes on with a hold, and owns the lease from then on.
+    pub(crate) async fn attach(self, hold: &DetachedHold) -> Result<LockGuard> {
+        let call = CallOptions::new(self.0.options.timeout.checked()?);
+        let (limits, owner) = (self.limits(), self.owner_data());
+        let queue = self.queue().inner();
+        let attached = queue.attach(self.validity(), hold, limits, &owner, call);
+        let attached = attached.await;
+        let (caller, grant) = match attached {
+            Ok(attached) => attached,
+            Err(refusal) => return Err(why(&self, refusal).await),
+        };
+        self.0.ownership.take();
+        LockGuard::new(self, caller, grant)
+    }
+
+    /// The lease is not revoked any more, as long as what this returns is not dropped.
+    pub(crate) fn give_lease_away(&self) -> Given {
+        self.0.ownership.give_away()
     }
 
     pub(crate) fn queue(&self) -> &Queue {
@@ -289,20 +313,21 @@ impl Session {
         let lease = queue.inner().lease(lease);
         lease.adopt(ttl, options.grace, sent)?;
         let stop = CancellationToken::new();
+        let ownership = Ownership::new(is_owned);
         let keeper = Keeper {
             queue: queue.clone(),
             lease: lease.clone(),
             ttl,
             grace: options.grace,
             stop: stop.clone(),
-            is_owned,
+            ownership: ownership.clone(),
             has_ended: AtomicBool::new(false),
         };
         Ok(Self(Arc::new(Inner {
             queue,
             options,
             lease,
-            is_owned,
+            ownership,
             ttl,
             keeper: Mutex::new(Some(tokio::spawn(keeper.run()))),
             runtime: Handle::current(),
@@ -326,8 +351,7 @@ struct Inner {
     queue: Queue,
     options: SessionOptions,
     lease: Arc<Lease>,
-    /// The lease was granted for the session, and ends with it.
-    is_owned: bool,
+    ownership: Ownership,
     ttl: Ttl,
     keeper: Mutex<Option<JoinHandle<Result<()>>>>,
     runtime: Handle,

@@ -125,7 +125,7 @@ fn work_returns_its_result_only_where_the_lock_was_held_to_its_end() {
     assert_eq!(guard.run(|| 1).unwrap(), 1);
     let lost = guard.run(|| session.close().unwrap());
     assert_eq!(lost.unwrap_err().kind(), ErrorKind::Closed);
-    let never = guard.run(|| panic!("the lock is lost already"));
+    let never = guard.run(|| -> () { panic!("the lock is lost already") });
     assert_eq!(never.unwrap_err().kind(), ErrorKind::Closed);
 }
 

@@ -85,8 +85,8 @@ pub use etcd_lock_session::Owner;
 pub use etcd_lock_session::blocking;
 #[doc(inline)]
 pub use etcd_lock_session::{
-    FencedTxn, LockGuard, Mutex, Queue, QueueEntry, QueueView, Session, SessionOptions, Waiter,
-    queue, verify,
+    DetachedHold, FencedTxn, LockGuard, Mutex, Queue, QueueEntry, QueueView, Session,
+    SessionOptions, Waiter, queue, verify,
 };
 
 /// Longer pages.

@@ -4,6 +4,7 @@
     reason = "it is test code: a panic is how it reports"
 )]
 
+mod attach;
 mod doubt;
 mod handover;
 mod holds;

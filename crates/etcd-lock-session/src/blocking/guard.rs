@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use etcd_lock_core::kv::{Compare, Op, TxnResponse};
-use etcd_lock_core::{Error, FencingToken, LockKey, Result, Revision, Timeout};
+use etcd_lock_core::{Client, Error, FencingToken, LockKey, Result, Revision, Timeout};
 
 use super::runtime::{wait, wait_on};
+use crate::{DetachedHold, SessionOptions};
 
 /// A lock that is held for as long as this lives, and for as long as etcd can be trusted to think so: see
 /// [`LockGuard`](crate::LockGuard). Dropping it releases the lock in the background.
@@ -75,6 +76,22 @@ impl LockGuard {
     /// A transaction that commits only while the key is the one of this grant.
     pub fn fenced_txn(&self) -> FencedTxn<'_> {
         FencedTxn(self.0.fenced_txn())
+    }
+
+    /// Gives the hold away, to be attached in another process.
+    ///
+    /// # Errors
+    /// As the [async one](crate::LockGuard::detach).
+    pub fn detach(self) -> Result<DetachedHold> {
+        self.0.detach()
+    }
+
+    /// Goes on with a hold that another process has detached.
+    ///
+    /// # Errors
+    /// As the [async one](SessionOptions::attach).
+    pub fn attach(client: &Client, options: SessionOptions, hold: &DetachedHold) -> Result<Self> {
+        wait(options.attach(client, hold)).map(Self)
     }
 
     /// Releases the lock: to the next thread of this session, or else on etcd.

@@ -54,7 +54,7 @@ impl Inner {
         };
         let refusal = match granted {
             Ok(grant) => {
-                if caller.detach(&grant) {
+                if caller.detach(grant.token.create_revision()) {
                     return Ok(grant.response());
                 }
                 deleted(&grant.key)

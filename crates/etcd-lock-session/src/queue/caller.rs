@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use etcd_lock_core::{Error, ErrorKind, LeaseId, Result};
+use etcd_lock_core::{Error, ErrorKind, LeaseId, Result, Revision};
 use etcd_lock_queue::{CallerId, Failure, Input, Limits, Nonce, Request, Stage, Stamp, Ticket};
 use tokio::runtime::Handle;
 use tokio::sync::futures::Notified;
@@ -231,6 +231,11 @@ impl Caller {
         .await
     }
 
+    /// The nonce in the entry of the hold.
+    pub(crate) fn nonce(&self) -> Option<Nonce> {
+        self.lock.state().machine.nonce(self.session())
+    }
+
     /// Whether the hold may be relied on at this moment.
     pub(crate) fn standing(&self) -> Standing {
         let mut state = self.lock.state();
@@ -379,7 +384,7 @@ impl Caller {
 
     /// The hold goes on without the handle, until it is released by its key or lost. Returns whether there is one still:
     /// callers that were granted the lock as one have one hold.
-    pub(super) fn detach(mut self, grant: &Grant) -> bool {
+    pub(crate) fn detach(mut self, created: Revision) -> bool {
         let session = self.session();
         let mut state = self.lock.state();
         let holder = state.machine.holder(session).map(|(holder, _)| holder);
@@ -390,7 +395,6 @@ impl Caller {
             member.bare_hold = Some(self.id);
             self.is_detached = true;
         }
-        let created = grant.token.create_revision();
         holder.is_some() && entry.is_some_and(|entry| entry.created == created)
     }
 

@@ -117,6 +117,16 @@ impl Lock {
                 let grant = Grant::new(self.name().key(session), created, handover, state.header);
                 state.granted(session, caller, &grant, todo);
             }
+            Output::Attached {
+                session,
+                caller,
+                created,
+                handover,
+            } => {
+                todo.granted = Some((session, created));
+                let grant = Grant::new(self.name().key(session), created, handover, state.header);
+                state.granted(session, caller, &grant, todo);
+            }
             Output::Failed(caller, kind) => state.failed(caller, kind, todo),
             Output::Released(caller) => state.callers.resolve(caller, Slot::Released, todo),
             Output::Lost(caller) => state.lost(caller, todo),
