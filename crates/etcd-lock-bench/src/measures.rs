@@ -1,5 +1,6 @@
 //! All measures, by name.
 
+mod closing;
 mod daemon;
 mod distinct;
 mod etcds_memory;
@@ -88,6 +89,9 @@ pub(crate) const ALL: &[Measure] = &[
     }),
     Measure::new("heartbeats", |bench, report| {
         Box::pin(heartbeats::measure(bench, report))
+    }),
+    Measure::new("closing", |bench, report| {
+        Box::pin(closing::measure(bench, report))
     }),
     Measure::new("uncontended, no work", |bench, report| {
         Box::pin(uncontended::measure(bench, report, None))

@@ -28,7 +28,7 @@ const KEYS: usize = 128;
 pub(crate) async fn measure(_bench: &Bench, report: &mut Report) {
     let recorder = Recorder::counting(Answers::Later);
     let session = Session::open(&over(recorder.clone()), TTL).await.unwrap();
-    let guards = hold(&session).await;
+    let guards = hold(&session, LOCKS).await;
     let keys: Vec<_> = guards.iter().map(|guard| guard.key().clone()).collect();
     // The watches of so many locks are on before the second heartbeat.
     sleep(HEARTBEAT).await;
@@ -73,14 +73,15 @@ pub(crate) async fn measure(_bench: &Bench, report: &mut Report) {
     session.close().await.unwrap();
 }
 
-async fn hold(session: &Session) -> Vec<LockGuard> {
+/// Holds so many locks.
+pub(super) async fn hold(session: &Session, locks: usize) -> Vec<LockGuard> {
     const TASKS: usize = 100;
     let mut tasks = JoinSet::new();
     for _ in 0..TASKS {
         let session = session.clone();
         tasks.spawn(async move {
             let mut guards = Vec::new();
-            for _ in 0..LOCKS / TASKS {
+            for _ in 0..locks / TASKS {
                 let mutex = Mutex::new(&session, fresh_name()).unwrap();
                 guards.push(mutex.lock().await.unwrap());
             }

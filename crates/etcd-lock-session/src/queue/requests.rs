@@ -44,12 +44,35 @@ impl Flight {
             let call = CallOptions::new(Timeout::After(queue.tuning.request_timeout));
             let known = queue.cluster.newest();
             let sent = queue.clock.now();
-            let result = reads::send(&*queue.transport, txn, call).await;
+            let result = tokio::select! {
+                biased;
+                () = self.superfluous(request) => return,
+                result = reads::send(&*queue.transport, txn, call) => result,
+            };
             if let Ok(reply) = &result {
                 queue.check_cluster(known, &reply.header, self.lock.name());
             }
             self.done(sent, result);
         })
+    }
+
+    /// Waits until the request need not be sent any more: a session that is closed revokes its lease, which deletes all of its
+    /// entries at once.
+    async fn superfluous(&self, request: &Request) {
+        let lease = match request {
+            Request::Delete { session, .. } => {
+                let state = self.lock.state();
+                state
+                    .members
+                    .get(session)
+                    .map(|member| member.lease.clone())
+            }
+            _ => None,
+        };
+        match lease {
+            Some(lease) if lease.over().await.kind() == ErrorKind::Closed => {}
+            _ => std::future::pending().await,
+        }
     }
 
     fn owner(&self, request: &Request) -> Bytes {

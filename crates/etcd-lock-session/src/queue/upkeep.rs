@@ -150,6 +150,8 @@ fn look_after(queue: &Arc<Inner>) -> Option<Stamp> {
     if !plan.is_busy && due.is_none() {
         return None;
     }
+    // One look for all holds that come of age soon after each other.
+    let due = due.map(|due| due.max(after(now, queue.tuning.watched_age / 4)));
     let next = plan.next.into_iter().chain(due).min();
     plan.beat(queue);
     Some(next.unwrap_or_else(|| after(now, Duration::from_secs(1))))
