@@ -70,7 +70,13 @@ async fn waiter_is_granted_the_lock_after_the_attached_hold_and_not_before() {
 async fn hold_that_two_processes_attach_goes_on_in_one() {
     let etcd = MemoryEtcd::new();
     let hold = detached(&client(&etcd)).await;
-    let (one, other) = (client(&etcd), client(&etcd));
+    // Both have read the entry before either writes into it.
+    let [one, other] = [(); 2].map(|()| {
+        let faulty = FaultyTransport::new(&etcd);
+        let second = CallFault::Slow(Duration::from_secs(1));
+        faulty.on_calls(move |call| (call == CallKind::Range).then_some(second));
+        Queue::new(faulty).into_client()
+    });
     let (one, other) = tokio::join!(attach(&one, &hold), attach(&other, &hold));
     let kinds = [&one, &other].map(|guard| guard.as_ref().err().copied());
     assert!(
