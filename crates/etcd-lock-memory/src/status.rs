@@ -101,6 +101,6 @@ impl From<Status> for Error {
                 _ => ErrorKind::InvalidArgument,
             }
         };
-        Self::new(kind, "the small etcd refused the request").with_server_text(text)
+        Self::new(kind, "the in-memory etcd refused the request").with_server_text(text)
     }
 }

@@ -33,7 +33,7 @@ impl Maintenance for Served {
 
     async fn hash_kv(&self, _: Request<pb::HashKvRequest>) -> Result<Response<pb::HashKvResponse>> {
         Err(Status::unimplemented(
-            "etcd-lock: the small etcd has no hash: there is only one of it",
+            "etcd-lock: the in-memory etcd has no hash: there is only one of it",
         ))
     }
 }
@@ -67,7 +67,7 @@ fn no_auth<T>() -> Result<T> {
 /// Users can't be made here.
 fn no_users<T>() -> Result<T> {
     Err(Status::unimplemented(
-        "etcd-lock: the small etcd has no users: use a real one",
+        "etcd-lock: the in-memory etcd has no users: use a real one",
     ))
 }
 
