@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use etcd_lock_core::kv::{Op, TxnRequest, TxnResponse};
 use etcd_lock_core::{CallOptions, Result, Transport};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::access::Access;
@@ -84,7 +85,8 @@ impl Group {
         }
         drop(state);
 
-        let Some(access) = Access::of(txn) else {
+        // Outside of a runtime there is none for the request's task.
+        let (Some(access), Ok(runtime)) = (Access::of(txn), Handle::try_current()) else {
             return Arrival::Alone;
         };
         let claimed = access.intervals();
@@ -92,7 +94,7 @@ impl Group {
         if !state.claims.claim(&claimed) {
             return Arrival::Alone;
         }
-        let (member, wait) = Member::new(txn, access, claimed, options);
+        let (member, wait) = Member::new(txn, access, claimed, options, runtime);
         state.waiting.push(session_of(txn), member);
         drop(state);
         // A slot may have become free in between, with nobody waiting for it then.

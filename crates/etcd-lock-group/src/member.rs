@@ -31,12 +31,13 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// A transaction that arrives now, and its caller's wait. Must be called inside the caller's runtime.
+    /// A transaction that arrives now, and its caller's wait.
     pub(crate) fn new(
         txn: &TxnRequest,
         access: Access,
         claimed: Vec<Interval>,
         options: CallOptions,
+        runtime: Handle,
     ) -> (Self, Wait) {
         let arrived = Instant::now();
         // A caller may wait for longer than a clock can count.
@@ -57,7 +58,7 @@ impl Member {
             arrived,
             is_sent,
             caller,
-            runtime: Handle::current(),
+            runtime,
             span: Span::current(),
         };
         (member, wait)

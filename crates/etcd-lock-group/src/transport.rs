@@ -22,7 +22,7 @@ use crate::slots::FIRST;
 ///
 /// The [page of the crate](crate) says which transactions share a request and what their callers can rely on.
 ///
-/// Clones share all state. [`txn`](Transport::txn) must be called inside a tokio runtime.
+/// Clones share all state.
 #[derive(Clone)]
 pub struct GroupCommit(Arc<Group>);
 
