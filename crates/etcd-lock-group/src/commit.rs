@@ -1,9 +1,10 @@
 //! Sending one request, and giving each member its reply.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use etcd_lock_core::kv::{TxnRequest, TxnResponse};
-use etcd_lock_core::{CallOptions, Result, Timeout};
+use etcd_lock_core::{CallOptions, Error, ErrorKind, Result, Timeout};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 use tracing::{Instrument, debug_span};
@@ -38,14 +39,19 @@ impl Batch {
     }
 
     async fn commit(mut self) {
+        let options = self.options();
+        if options.timeout == Timeout::After(Duration::ZERO) {
+            let text = "the time of the transaction was up before it was sent";
+            return self.answer_each(|_| Err(Error::new(ErrorKind::Timeout, text)));
+        }
         let transport = self.group.transport().clone();
         if let [member] = &self.members[..] {
-            let reply = transport.txn(member.txn.clone(), self.options()).await;
+            let reply = transport.txn(member.txn.clone(), options).await;
             return self.answer_each(|_| reply.clone());
         }
         let members = self.members.iter();
         let request = batch::outer(members.map(|member| (&member.txn, &member.access)));
-        let reply = transport.txn(request, self.options()).await;
+        let reply = transport.txn(request, options).await;
         let reply = reply.and_then(|reply| {
             let header = reply.header;
             let replies = batch::replies(reply, self.members.len())?;

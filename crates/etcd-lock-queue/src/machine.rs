@@ -6,7 +6,7 @@ use etcd_lock_core::{LeaseId, LockKey, LockName, Revision};
 
 use crate::entry::{Call, OwnEntry, Stage, State};
 use crate::io::{CallerId, Failure, Input, Output, Stamp, Timer, Validity};
-use crate::knowledge::{EntryId, Knowledge};
+use crate::knowledge::{EntryId, Knowledge, Verdict};
 use crate::value::Nonce;
 use crate::watching::Watches;
 
@@ -188,6 +188,19 @@ impl LockQueue {
     pub fn nonce(&self, session: LeaseId) -> Option<Nonce> {
         let own = self.own.get(&session)?;
         own.id().map(|_| own.nonce)
+    }
+
+    /// Whether the lock is known to be another's before it can be this caller's: an older entry was not seen deleted, or another
+    /// caller of its session comes first.
+    #[must_use]
+    pub fn is_behind(&self, session: LeaseId, caller: CallerId) -> bool {
+        if let Some((holder, _)) = self.holder(session) {
+            return holder != caller;
+        }
+        let entry = self.entry(session);
+        let verdict = entry.map(|entry| self.knowledge.verdict(&entry));
+        let comes_later = self.callers_before(session, caller) > Some(0);
+        comes_later || matches!(verdict, Some(Verdict::Behind(_)))
     }
 
     /// When the latest request was sent that showed the entry of a session, while it waits or is held.

@@ -345,6 +345,7 @@ impl Caller {
         let state = self.lock.state();
         if let Some(confirmed) = state.machine.confirmed(session)
             && !self.is_overdue(confirmed)
+            && state.machine.is_behind(session, self.id)
         {
             let text = format!("the lock was not free within {bound}");
             return Error::new(ErrorKind::LockTimeout, text);

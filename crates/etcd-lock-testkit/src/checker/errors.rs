@@ -3,7 +3,7 @@
 //! | kind | what must have happened |
 //! | --- | --- |
 //! | `Busy` | it did not want to wait, and meanwhile somebody else was in the queue, or another task of its session wanted the lock |
-//! | `LockTimeout` | its time was up |
+//! | `LockTimeout` | its time was up, and meanwhile somebody else was in the queue, or was so short before that it could not know of the end, or another task of its session wanted the lock |
 //! | `Timeout` | its time was up, or it did not want to wait and something disturbed it |
 //! | `Lost` | its entry was deleted by others, or its lease ended or could not be renewed |
 //! | `LeaseNotFound` | its lease ended |
@@ -62,16 +62,18 @@ fn is_entailed(state: &State, wait: &Wait, kind: ErrorKind) -> Result<(), &'stat
             wait.how == How::Try && was_busy(state, wait),
             "nobody else wanted the lock, or it was ready to wait",
         ),
-        ErrorKind::LockTimeout | ErrorKind::Timeout => match wait.how {
-            How::Lock => Err("it was ready to wait for as long as it takes"),
-            How::Try => entailed(
-                disturbed && kind == ErrorKind::Timeout,
-                "nothing disturbed it",
+        ErrorKind::LockTimeout => match wait.how {
+            How::Timeout(bound) if !is_up(state, wait, bound) => Err("its time was not up"),
+            How::Timeout(_) => entailed(
+                was_busy(state, wait) || may_seem_busy(state, wait),
+                "nobody else wanted the lock",
             ),
-            How::Timeout(bound) => {
-                let passed = state.own_time_since_at_most(wait.client, wait.asked) + TICK;
-                entailed(passed >= bound, "its time was not up")
-            }
+            _ => Err("it had no time that could be up"),
+        },
+        ErrorKind::Timeout => match wait.how {
+            How::Lock => Err("it was ready to wait for as long as it takes"),
+            How::Try => entailed(disturbed, "nothing disturbed it"),
+            How::Timeout(bound) => entailed(is_up(state, wait, bound), "its time was not up"),
         },
         ErrorKind::Lost => entailed(
             was_deleted(state, wait)
@@ -103,6 +105,10 @@ fn is_entailed(state: &State, wait: &Wait, kind: ErrorKind) -> Result<(), &'stat
         ),
         _ => Err("nothing can be the reason for that"),
     }
+}
+
+fn is_up(state: &State, wait: &Wait, bound: Micros) -> bool {
+    state.own_time_since_at_most(wait.client, wait.asked) + TICK >= bound
 }
 
 /// Whether something that happened then can be the reason why a wait fails: it was on, or it joined another task of its
@@ -155,6 +161,12 @@ fn was_busy(state: &State, wait: &Wait) -> bool {
             let answered = under_way.map(|ended| ended + attempt(ttl));
             of_session(grant.client, &grant.entry.key, answered)
         })
+}
+
+/// Whether an entry of somebody else was deleted so short before that it could not know.
+fn may_seem_busy(state: &State, wait: &Wait) -> bool {
+    let mut gone = state.lock(&wait.lock).gone.iter();
+    gone.any(|(entry, gone)| entry.key != wait.key && may_be_told(state, wait, gone.at))
 }
 
 #[cfg(test)]
@@ -216,6 +228,7 @@ mod tests {
             ErrorKind::Closed,
             ErrorKind::InvalidArgument,
             ErrorKind::LeaseNotFound,
+            ErrorKind::LockTimeout,
             ErrorKind::Lost,
             ErrorKind::PermissionDenied,
             ErrorKind::Protocol,
@@ -289,6 +302,47 @@ mod tests {
         assert_eq!(after_release(true, 2 * SECOND), []);
         assert_eq!(after_release(false, SECOND), []);
         assert_eq!(after_release(false, SECOND + 1), [Error]);
+    }
+
+    #[test]
+    fn an_entry_that_is_gone_seems_to_be_there_for_as_long_as_it_takes_to_notice() {
+        let most = notice(6 * SECOND);
+        for (before, found) in [(most, false), (most + 1, true)] {
+            let mut case = Case::new();
+            case.enters_without_asking(2, 5);
+            case.leaves(5, Author::Stranger);
+            case.passes(before);
+            case.asks_how(1, How::Timeout(SECOND));
+            case.passes(SECOND);
+            case.fails(1, ErrorKind::LockTimeout);
+            assert_eq!(case.rules() == [Error], found, "{:?}", case.rules());
+        }
+    }
+
+    #[test]
+    fn it_was_not_free_in_time_only_where_somebody_else_was_there_in_time() {
+        let others = |case: &mut Case| {
+            case.enters_without_asking(2, 5);
+            case.passes(2 * SECOND);
+        };
+        let alone = |case: &mut Case| case.passes(2 * SECOND);
+        assert!(!fails(
+            How::Timeout(3 * SECOND),
+            ErrorKind::LockTimeout,
+            others
+        ));
+        assert!(fails(
+            How::Timeout(3 * SECOND),
+            ErrorKind::LockTimeout,
+            alone
+        ));
+        assert!(fails(
+            How::Timeout(4 * SECOND),
+            ErrorKind::LockTimeout,
+            others
+        ));
+        assert!(fails(How::Try, ErrorKind::LockTimeout, others));
+        assert!(fails(How::Lock, ErrorKind::LockTimeout, others));
     }
 
     #[test]
