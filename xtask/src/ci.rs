@@ -15,7 +15,7 @@ const WORLDS: u64 = 20_000;
 const WALKS: u64 = 20_000;
 
 /// How many deliberate bugs the gate tries.
-const DELIBERATE_BUGS: usize = 4;
+const DELIBERATE_BUGS: usize = 3;
 
 /// How many worlds are simulated at night.
 const NIGHTLY_WORLDS: u64 = 1_000_000;

@@ -18,18 +18,25 @@ use etcd_lock_testkit::real_etcd::{default_program, program_35};
 const WORKER: (&str, &str) = ("worker", "w-secret");
 
 #[tokio::test]
-async fn a_member_without_permission_is_refused_and_no_other_on_3_4() {
-    refusals(&default_program()).await;
+async fn a_group_needs_the_permissions_of_its_members_on_3_4() {
+    permissions(&default_program()).await;
 }
 
 #[tokio::test]
-async fn a_member_without_permission_is_refused_and_no_other_on_3_5() {
-    refusals(&program_35()).await;
+async fn a_group_needs_the_permissions_of_its_members_on_3_5() {
+    permissions(&program_35()).await;
 }
 
-async fn refusals(program: &Path) {
+/// On one etcd, since each takes seconds to start.
+async fn permissions(program: &Path) {
     let etcd = guarded(program).await;
-    let transport = transport(&etcd, ConnectOptions::new().with_login(WORKER.0, WORKER.1));
+    members_without_permission_are_refused_and_no_others(&etcd).await;
+    clients_without_login_are_refused(&etcd).await;
+    bare_nested_transactions_are_not_checked(&etcd).await;
+}
+
+async fn members_without_permission_are_refused_and_no_others(etcd: &RealEtcd) {
+    let transport = transport(etcd, ConnectOptions::new().with_login(WORKER.0, WORKER.1));
     for (what, forbidden) in forbidden() {
         let alone = transport.txn(forbidden.clone(), CallOptions::default());
         let alone = alone.await.unwrap_err();
@@ -69,33 +76,24 @@ async fn refusals(program: &Path) {
     assert!(revisions.collect::<BTreeSet<_>>().len() <= 4);
 }
 
-/// Nested transactions alone would let it through.
-#[tokio::test]
-async fn a_client_without_login_is_refused() {
-    for program in [default_program(), program_35()] {
-        let etcd = guarded(&program).await;
-        let transport = transport(&etcd, ConnectOptions::new());
-        let txns = (0..24).map(|place| put("stranger", place)).collect();
-        for reply in at_once(&transport, txns).await {
-            let error = reply.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error:?}");
-        }
-        let keys = etcd.etcdctl(0, &["get", "--prefix", "a/", "--keys-only"]);
-        assert_eq!(keys.await.trim(), "");
+async fn clients_without_login_are_refused(etcd: &RealEtcd) {
+    let transport = transport(etcd, ConnectOptions::new());
+    let txns = (0..24).map(|place| put("stranger", place)).collect();
+    for reply in at_once(&transport, txns).await {
+        let error = reply.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error:?}");
     }
+    let keys = etcd.etcdctl(0, &["get", "--prefix", "a/stranger", "--keys-only"]);
+    assert_eq!(keys.await.trim(), "");
 }
 
 /// The control: without the permissions in the other branch etcd executes what its user may not do.
-#[tokio::test]
-async fn a_bare_nested_transaction_is_not_checked_by_etcd() {
-    for program in [default_program(), program_35()] {
-        let etcd = guarded(&program).await;
-        let transport = transport(&etcd, ConnectOptions::new().with_login(WORKER.0, WORKER.1));
-        let inside = TxnRequest::new().and_then(PutRequest::new("b/written", ""));
-        let outer = TxnRequest::new().and_then(inside);
-        let reply = transport.txn(outer, CallOptions::default()).await;
-        assert!(reply.unwrap().succeeded);
-    }
+async fn bare_nested_transactions_are_not_checked(etcd: &RealEtcd) {
+    let transport = transport(etcd, ConnectOptions::new().with_login(WORKER.0, WORKER.1));
+    let inside = TxnRequest::new().and_then(PutRequest::new("b/written", ""));
+    let outer = TxnRequest::new().and_then(inside);
+    let reply = transport.txn(outer, CallOptions::default()).await;
+    assert!(reply.unwrap().succeeded);
 }
 
 /// Transactions that need a permission which the worker lacks, each for another reason.

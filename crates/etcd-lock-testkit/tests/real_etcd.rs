@@ -13,49 +13,36 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 #[tokio::test]
-async fn starts_on_ports_of_its_own_and_answers() {
+async fn each_has_ports_of_its_own_on_which_nothing_listens_after_it_is_dropped() {
     let mut first = RealEtcd::start().await;
     let mut second = RealEtcd::start().await;
     assert_ne!(first.endpoints(), second.endpoints());
     assert!(first.members()[0].is_healthy().await);
     assert!(second.members()[0].is_healthy().await);
-}
-
-#[tokio::test]
-async fn nothing_listens_after_it_is_dropped() {
-    let etcd = RealEtcd::start().await;
-    let endpoint = etcd.endpoints().remove(0);
+    let endpoint = second.endpoints().remove(0);
     let address = endpoint.strip_prefix("http://").unwrap().to_owned();
     assert!(TcpStream::connect(&address).await.is_ok());
 
-    drop(etcd);
+    drop(second);
 
     assert!(TcpStream::connect(&address).await.is_err());
 }
 
 #[tokio::test]
-async fn a_killed_member_comes_back_on_the_same_port() {
+async fn a_member_says_nothing_while_it_is_paused_or_killed_and_comes_back_on_the_same_port() {
     let mut etcd = RealEtcd::start().await;
     let endpoints = etcd.endpoints();
-    etcd.members()[0].kill();
-    assert!(!etcd.members()[0].is_healthy().await);
-
-    etcd.members()[0].restart().await;
-
-    assert!(etcd.members()[0].is_healthy().await);
-    assert_eq!(etcd.endpoints(), endpoints);
-}
-
-#[tokio::test]
-async fn a_paused_member_says_nothing_until_it_is_resumed() {
-    let mut etcd = RealEtcd::start().await;
-    let member = &etcd.members()[0];
+    let member = &mut etcd.members()[0];
     member.pause();
     assert!(!member.is_healthy().await);
-
     member.resume();
-
     assert!(member.is_healthy().await);
+
+    member.kill();
+    assert!(!member.is_healthy().await);
+    member.restart().await;
+    assert!(member.is_healthy().await);
+    assert_eq!(etcd.endpoints(), endpoints);
 }
 
 #[tokio::test]
