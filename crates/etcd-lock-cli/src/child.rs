@@ -13,6 +13,7 @@ use std::process::{Command, ExitStatus};
 use etcd_lock::{LockGuard, Session};
 use nix::sys::signal::{Signal, kill, killpg, raise};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp};
+use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
 use tokio::signal::unix::{self, SignalKind};
 
@@ -221,7 +222,11 @@ impl Child {
         let ended = waitid(id.clone(), options | WaitIdOptions::EXITED)?;
         match ended {
             Some(_) => Ok(ended),
-            None => Ok(waitid(id, WaitIdOptions::NOHANG | WaitIdOptions::STOPPED)?),
+            // One that ends between the two questions can't stop any more, and the signal of its end is on its way.
+            None => match waitid(id, WaitIdOptions::NOHANG | WaitIdOptions::STOPPED) {
+                Err(Errno::CHILD) => Ok(None),
+                stopped => Ok(stopped?),
+            },
         }
     }
 }
