@@ -95,21 +95,6 @@ impl DetachedHold {
     }
 }
 
-impl LockGuard {
-    /// Gives the hold away, to be attached in another process: nothing here releases the lock any more, nor revokes its lease.
-    ///
-    /// All locks of a session have one lease. So a hold that is to be detached had better have a session of its own: other
-    /// locks of this one can't be freed by its end any more, and the next owner's end frees them all.
-    ///
-    /// A fenced write that got no answer before may still be committed, for as long as the hold lasts.
-    ///
-    /// # Errors
-    /// `Lost` or `Closed` when the lock can't be relied on any more: it is released, as by dropping the guard.
-    pub fn detach(self) -> Result<DetachedHold> {
-        self.give_away()
-    }
-}
-
 impl SessionOptions {
     /// Goes on with a hold that another process has detached: keeps its lease alive as a session, and looks after its entry.
     ///

@@ -142,11 +142,16 @@ impl LockGuard {
         }
     }
 
-    /// Leaves the hold to whoever has its key: this client only looks on.
+    /// Gives the hold away, to be attached in another process: nothing here releases the lock any more, nor revokes its lease.
+    ///
+    /// All locks of a session have one lease. So a hold that is to be detached had better have a session of its own: other
+    /// locks of this one can't be freed by its end any more, and the next owner's end frees them all.
+    ///
+    /// A fenced write that got no answer before may still be committed, for as long as the hold lasts.
     ///
     /// # Errors
-    /// With why the lock can't be relied on any more. The guard is dropped.
-    pub(crate) fn give_away(mut self) -> Result<DetachedHold> {
+    /// `Lost` or `Closed` when the lock can't be relied on any more: it is released, as by dropping the guard.
+    pub fn detach(mut self) -> Result<DetachedHold> {
         // Before it is asked whether the session is closed: its end sees either this or a guard.
         let given = self.session.give_lease_away();
         self.session.check()?;

@@ -151,14 +151,25 @@ pub async fn verify(
         .with_max_create_revision(created)
         .keys_only();
     let client = ctx.client()?;
-    let reply = client.transport().range(until_created, options).await?;
-    let mut entries = reply.kvs.iter().filter(|kv| entry(kv, &name).is_some());
-    let is_there = entries.clone().any(|kv| kv.create_revision == created);
-    Ok(is_there && entries.all(|kv| kv.create_revision == created))
+    let entries = read_entries(&**client.transport(), &name, until_created, options).await?;
+    let is_the_holds = |kv: &KeyValue| kv.create_revision == created;
+    Ok(!entries.is_empty() && entries.iter().all(is_the_holds))
+}
+
+/// Reads keys of a queue, and leaves out those that are no entries.
+pub(crate) async fn read_entries(
+    transport: &dyn Transport,
+    name: &LockName,
+    read: RangeRequest,
+    options: CallOptions,
+) -> Result<Vec<KeyValue>> {
+    let mut kvs = transport.range(read, options).await?.kvs;
+    kvs.retain(|kv| entry(kv, name).is_some());
+    Ok(kvs)
 }
 
 /// The key and the lease of an entry: not of `<name>/something`, nor of any other key below `<name>/`.
-pub(crate) fn entry(kv: &KeyValue, name: &LockName) -> Option<(LockKey, LeaseId)> {
+fn entry(kv: &KeyValue, name: &LockName) -> Option<(LockKey, LeaseId)> {
     let key = LockKey::new(kv.key.clone()).ok()?;
     let (of, lease) = key.parts()?;
     (of == *name).then_some((key, lease))

@@ -13,7 +13,7 @@ use super::caller::{Caller, Refusal};
 use super::callers::{Grant, Kind};
 use super::lock::{Lock, none};
 use crate::DetachedHold;
-use crate::inspect::entry;
+use crate::inspect::read_entries;
 use crate::validity::Lease;
 
 impl Inner {
@@ -47,14 +47,13 @@ impl Inner {
     }
 
     /// Reads the entry of a hold, and all that could be before it. The entry had the lock once, so it has it for as long as
-    /// it exists; that no older one does is not left to whoever wrote the text.
+    /// it exists. The text of the hold may be wrong, so the read also shows that no older entry exists.
     async fn find(&self, hold: &DetachedHold, call: CallOptions) -> Result<KeyValue> {
         let name = hold.name();
         let created = hold.token().create_revision();
         let read = RangeRequest::prefix(name.queue_prefix()).with_max_create_revision(created);
-        let reply = self.transport.range(read, call).await?;
-        let mut entries = reply.kvs.into_iter();
-        let mut entries = entries.by_ref().filter(|kv| entry(kv, name).is_some());
+        let entries = read_entries(&*self.transport, name, read, call).await?;
+        let mut entries = entries.into_iter();
         let (Some(own), None) = (entries.next(), entries.next()) else {
             return Err(over(hold.key()));
         };
