@@ -343,6 +343,21 @@ impl TxnRequest {
         self
     }
 
+    /// Whether neither branch has anything but reads.
+    ///
+    /// ```
+    /// use etcd_lock_core::kv::{PutRequest, RangeRequest, TxnRequest};
+    ///
+    /// let read = TxnRequest::new().and_then(RangeRequest::key("a"));
+    /// assert!(read.is_read_only());
+    /// assert!(!read.or_else(PutRequest::new("a", "")).is_read_only());
+    /// ```
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        let mut ops = self.success.iter().chain(&self.failure);
+        ops.all(|op| matches!(op, Op::Range(_)))
+    }
+
     /// Vouches that doing it twice is as good as once.
     #[must_use]
     pub const fn idempotent(mut self) -> Self {

@@ -14,19 +14,14 @@ const MAX_BYTES: usize = 8 * 1024;
 /// A read for more keys than this is sent alone.
 const MAX_KEYS: u32 = 8;
 
-/// A put or a deletion, without the value.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct Write {
-    keys: Interval,
-    is_put: bool,
-    prev_kv: bool,
-}
-
 /// What a transaction that may share a request reads and writes, in all of its branches.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Access {
-    reads: Vec<Interval>,
-    writes: Vec<Write>,
+    /// All of the keys, as disjoint intervals in their order.
+    pub(crate) keys: Vec<Interval>,
+    /// Operations that need the permissions which the transaction needs: each write once more, without its value, and a read for
+    /// each key that is read or compared. None is ever executed.
+    pub(crate) permissions: Vec<Op>,
     /// The size of its keys and values.
     pub(crate) bytes: usize,
     /// The greatest number of its comparisons, or of its operations in a branch.
@@ -43,35 +38,61 @@ impl Access {
         if ops > MAX_OPS {
             return None;
         }
-        let mut access = Self {
+        let parts = Parts::of(txn)?;
+        // The permissions of a put that asks for the previous value can't be told beside a deletion of its key.
+        let mut puts = parts.writes.iter().filter(|put| put.is_put && put.prev_kv);
+        let is_unclear = puts.any(|put| parts.includes(put));
+        let only_reads = parts.writes.is_empty();
+        let is_alone = only_reads || is_unclear || parts.bytes > MAX_BYTES;
+        (!is_alone).then(|| Self {
+            keys: parts.intervals(),
+            permissions: parts.permissions(),
+            bytes: parts.bytes,
             ops,
-            ..Self::default()
-        };
+            values: parts.values,
+        })
+    }
+}
+
+/// The reads and writes of a transaction, one by one.
+#[derive(Debug, Default)]
+struct Parts {
+    reads: Vec<Interval>,
+    writes: Vec<Write>,
+    bytes: usize,
+    values: usize,
+}
+
+/// A put or a deletion, without the value.
+#[derive(Debug, Eq, PartialEq)]
+struct Write {
+    keys: Interval,
+    is_put: bool,
+    prev_kv: bool,
+}
+
+impl Parts {
+    fn of(txn: &TxnRequest) -> Option<Self> {
+        let mut parts = Self::default();
         for compare in &txn.compare {
-            access.bytes += compare.key.len();
-            access.reads.push(Interval::single(&compare.key));
+            parts.bytes += compare.key.len();
+            parts.reads.push(Interval::single(&compare.key));
             if let CompareTarget::Value(value) = &compare.target {
-                access.bytes += value.len();
+                parts.bytes += value.len();
             }
         }
         for op in txn.success.iter().chain(&txn.failure) {
             match op {
-                Op::Put(put) => access.put(put),
-                Op::Delete(delete) => access.delete(delete)?,
-                Op::Range(range) => access.range(range)?,
+                Op::Put(put) => parts.put(put),
+                Op::Delete(delete) => parts.delete(delete)?,
+                Op::Range(range) => parts.range(range)?,
                 _ => return None,
             }
         }
-        // The permissions of a put that asks for the previous value can't be told beside a deletion of its key.
-        let mut puts = access.writes.iter().filter(|put| put.is_put && put.prev_kv);
-        let is_unclear = puts.any(|put| access.includes(put));
-        let only_reads = access.writes.is_empty();
-        let is_alone = only_reads || is_unclear || access.bytes > MAX_BYTES;
-        (!is_alone).then_some(access)
+        Some(parts)
     }
 
-    /// The intervals, disjoint and in order.
-    pub(crate) fn intervals(&self) -> Vec<Interval> {
+    fn intervals(&self) -> Vec<Interval> {
         let mut all = self.reads.clone();
         all.extend(self.writes.iter().map(|write| write.keys.clone()));
         all.sort_by(|a, b| (&a.start, &a.end).cmp(&(&b.start, &b.end)));
@@ -85,9 +106,7 @@ impl Access {
         merged
     }
 
-    /// Operations that need the permissions which the transaction needs: each write once more, without its value, and a read for
-    /// each key that is read or compared. None is ever executed.
-    pub(crate) fn permissions(&self) -> Vec<Op> {
+    fn permissions(&self) -> Vec<Op> {
         let mut ops = Vec::with_capacity(self.writes.len() + self.reads.len());
         for (place, write) in self.writes.iter().enumerate() {
             // etcd refuses a branch that writes a key twice, which two branches of a transaction may do.
@@ -187,7 +206,7 @@ mod tests {
     use super::*;
 
     fn permissions(txn: &TxnRequest) -> Vec<Op> {
-        Access::of(txn).unwrap().permissions()
+        Access::of(txn).unwrap().permissions
     }
 
     #[test]

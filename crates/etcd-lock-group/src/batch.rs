@@ -38,18 +38,15 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// The size with one more transaction, where that fits. The first one always does.
-    pub(crate) fn with(self, access: &Access, limits: Limits) -> Option<Self> {
-        let more = Self {
+    /// The size with one more transaction.
+    pub(crate) fn plus(self, access: &Access) -> Self {
+        Self {
             members: self.members + 1,
-            permissions: self.permissions + access.permissions().len(),
+            permissions: self.permissions + access.permissions.len(),
             nested_ops: self.nested_ops.max(access.ops),
             bytes: self.bytes + access.bytes * 2,
             values: self.values + access.values,
-        };
-        let fits =
-            more.ops() <= limits.ops && more.bytes <= limits.bytes && more.values <= MAX_VALUES;
-        (fits || self.members == 0).then_some(more)
+        }
     }
 
     fn ops(self) -> usize {
@@ -58,12 +55,9 @@ impl Size {
 }
 
 impl Limits {
-    /// Everything fits.
-    pub(crate) const fn none() -> Self {
-        Self {
-            ops: usize::MAX,
-            bytes: usize::MAX,
-        }
+    /// Whether a request of this size is within them.
+    pub(crate) fn allow(self, size: Size) -> bool {
+        size.ops() <= self.ops && size.bytes <= self.bytes && size.values <= MAX_VALUES
     }
 
     /// Learns from a refusal of several transactions in one request.
@@ -82,7 +76,7 @@ pub(crate) fn outer<'a>(members: impl Iterator<Item = (&'a TxnRequest, &'a Acces
     let mut outer = TxnRequest::new();
     for (txn, access) in members {
         outer.success.push(Op::Txn(txn.clone()));
-        outer.failure.extend(access.permissions());
+        outer.failure.extend_from_slice(&access.permissions);
     }
     outer
 }

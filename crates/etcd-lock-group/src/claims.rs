@@ -80,7 +80,7 @@ mod tests {
     use crate::access::Access;
 
     fn intervals(txn: &TxnRequest) -> Vec<Interval> {
-        Access::of(txn).unwrap().intervals()
+        Access::of(txn).unwrap().keys
     }
 
     fn put(key: &'static str) -> TxnRequest {

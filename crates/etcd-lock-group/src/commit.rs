@@ -9,7 +9,7 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 use tracing::{Instrument, debug_span};
 
-use crate::batch::{self, Limits, Size};
+use crate::batch::{self, Size};
 use crate::group::{Group, RunningSlot};
 use crate::member::{Member, abandoned};
 use crate::metrics;
@@ -18,7 +18,6 @@ use crate::metrics;
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) group: Arc<Group>,
-    pub(crate) size: Size,
     pub(crate) members: Vec<Member>,
 }
 
@@ -66,7 +65,7 @@ impl Batch {
                 });
             }
             Err(error) if batch::is_fault_of_one(&error) => {
-                self.group.state().limits.learn(self.size, &error);
+                self.group.state().limits.learn(self.size(), &error);
                 let [one, other] = self.halves();
                 Box::pin(async { tokio::join!(one.commit(), other.commit()) }).await;
             }
@@ -84,14 +83,16 @@ impl Batch {
         })
     }
 
+    fn size(&self) -> Size {
+        let accesses = self.members.iter().map(|member| &member.access);
+        accesses.fold(Size::default(), Size::plus)
+    }
+
     fn halves(&mut self) -> [Self; 2] {
         let rest = self.members.split_off(self.members.len() / 2);
         let members = [std::mem::take(&mut self.members), rest];
         members.map(|members| Self {
             group: self.group.clone(),
-            size: members.iter().fold(Size::default(), |size, member| {
-                size.with(&member.access, Limits::none()).unwrap_or(size)
-            }),
             members,
         })
     }
@@ -102,7 +103,7 @@ impl Batch {
         let members = std::mem::take(&mut self.members);
         let mut state = self.group.state();
         for member in &members {
-            state.claims.release(&member.claimed);
+            state.claims.release(&member.access.keys);
             state.slots.answered(member.arrived, now);
         }
         drop(state);

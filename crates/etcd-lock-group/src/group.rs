@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use etcd_lock_core::kv::{Op, TxnRequest, TxnResponse};
+use etcd_lock_core::kv::{TxnRequest, TxnResponse};
 use etcd_lock_core::{CallOptions, Result, Transport};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -35,10 +35,8 @@ pub(crate) struct State {
 
 /// What a transaction finds on arrival.
 enum Arrival {
-    /// A slot: it goes alone.
-    Slot(RunningSlot),
-    /// A reason to go alone without a slot.
-    Alone,
+    /// It goes alone, in a free slot or, for its own reasons, without one.
+    Alone(Option<RunningSlot>),
     /// A place among those that wait.
     Waits(Wait),
 }
@@ -68,33 +66,31 @@ impl Group {
         options: CallOptions,
     ) -> Result<TxnResponse> {
         match self.arrive(&txn, options) {
-            Arrival::Slot(_slot) => self.transport.txn(txn, options).await,
-            Arrival::Alone => self.transport.txn(txn, options).await,
+            Arrival::Alone(_slot) => self.transport.txn(txn, options).await,
             Arrival::Waits(wait) => wait.reply(self).await,
         }
     }
 
     fn arrive(self: &Arc<Self>, txn: &TxnRequest, options: CallOptions) -> Arrival {
-        if only_reads(txn) {
-            return Arrival::Alone;
+        if txn.is_read_only() {
+            return Arrival::Alone(None);
         }
         let now = Instant::now();
         let mut state = self.state();
         if let Some(slot) = state.slots.take(now) {
-            return Arrival::Slot(self.running(slot, now));
+            return Arrival::Alone(Some(self.running(slot, now)));
         }
         drop(state);
 
         // Outside of a runtime there is none for the request's task.
         let (Some(access), Ok(runtime)) = (Access::of(txn), Handle::try_current()) else {
-            return Arrival::Alone;
+            return Arrival::Alone(None);
         };
-        let claimed = access.intervals();
         let mut state = self.state();
-        if !state.claims.claim(&claimed) {
-            return Arrival::Alone;
+        if !state.claims.claim(&access.keys) {
+            return Arrival::Alone(None);
         }
-        let (member, wait) = Member::new(txn, access, claimed, options, runtime);
+        let (member, wait) = Member::new(txn, access, now, options, runtime);
         state.waiting.push(session_of(txn), member);
         drop(state);
         // A slot may have become free in between, with nobody waiting for it then.
@@ -154,24 +150,23 @@ impl State {
     fn next_batch(&mut self, group: &Arc<Group>) -> Batch {
         let mut batch = Batch {
             group: group.clone(),
-            size: Size::default(),
             members: Vec::new(),
         };
+        let mut size = Size::default();
         loop {
-            let mut size = None;
-            let next = self.waiting.pop_if(|next| {
-                size = batch.size.with(&next.access, self.limits);
-                size.is_some()
-            });
-            let (Some(next), Some(size)) = (next, size) else {
+            // The first one always fits.
+            let fits = |next: &Member| {
+                batch.members.is_empty() || self.limits.allow(size.plus(&next.access))
+            };
+            let Some(next) = self.waiting.pop_if(fits) else {
                 return batch;
             };
-            if !next.is_to_be_sent() {
-                self.claims.release(&next.claimed);
-                continue;
+            if next.is_to_be_sent() {
+                size = size.plus(&next.access);
+                batch.members.push(next);
+            } else {
+                self.claims.release(&next.access.keys);
             }
-            batch.size = size;
-            batch.members.push(next);
         }
     }
 }
@@ -192,9 +187,4 @@ impl Drop for RunningSlot {
             .end(self.slot, self.begun, Instant::now());
         self.group.send_waiting();
     }
-}
-
-fn only_reads(txn: &TxnRequest) -> bool {
-    let mut ops = txn.success.iter().chain(&txn.failure);
-    ops.all(|op| matches!(op, Op::Range(_)))
 }

@@ -12,14 +12,12 @@ use tracing::Span;
 
 use crate::access::Access;
 use crate::group::Group;
-use crate::interval::Interval;
 
 /// A transaction that shares a request, or waits to.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) txn: TxnRequest,
     pub(crate) access: Access,
-    pub(crate) claimed: Vec<Interval>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) arrived: Instant,
     /// Whether it may have been sent: set before the caller is asked whether it still waits.
@@ -31,15 +29,14 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// A transaction that arrives now, and its caller's wait.
+    /// A transaction whose keys are claimed, and its caller's wait.
     pub(crate) fn new(
         txn: &TxnRequest,
         access: Access,
-        claimed: Vec<Interval>,
+        arrived: Instant,
         options: CallOptions,
         runtime: Handle,
     ) -> (Self, Wait) {
-        let arrived = Instant::now();
         // A caller may wait for longer than a clock can count.
         let deadline = options.timeout.as_duration();
         let deadline = deadline.and_then(|timeout| arrived.checked_add(timeout));
@@ -53,7 +50,6 @@ impl Member {
         let member = Self {
             txn: txn.clone(),
             access,
-            claimed,
             deadline,
             arrived,
             is_sent,

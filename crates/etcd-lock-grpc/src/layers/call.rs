@@ -1,6 +1,6 @@
 //! One request of any kind, and its reply.
 
-use etcd_lock_core::kv::{Op, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
+use etcd_lock_core::kv::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use etcd_lock_core::lease::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseLeasesResponse, LeaseRevokeResponse,
     LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
@@ -87,11 +87,7 @@ impl Call {
     pub fn is_read(&self) -> bool {
         match self {
             Self::LeaseLeases | Self::LeaseTimeToLive(_) | Self::Range(_) => true,
-            Self::Txn(txn) => txn
-                .success
-                .iter()
-                .chain(&txn.failure)
-                .all(|op| matches!(op, Op::Range(_))),
+            Self::Txn(txn) => txn.is_read_only(),
             _ => false,
         }
     }

@@ -54,10 +54,9 @@ impl Call {
 
     /// Whether it only reads keys, so that a member can answer it by itself.
     pub(super) fn is_read_only(&self) -> bool {
-        let reads = |ops: &[Op]| ops.iter().all(|op| matches!(op, Op::Range(_)));
         match self {
             Self::Range(_) => true,
-            Self::Txn(txn) => reads(&txn.success) && reads(&txn.failure),
+            Self::Txn(txn) => txn.is_read_only(),
             _ => false,
         }
     }
