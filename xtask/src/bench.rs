@@ -2,7 +2,7 @@
 
 use xshell::{Shell, cmd};
 
-use crate::{Result, clients, etcd, failover};
+use crate::{Result, clients, etcd, failover, peers};
 
 /// Gets an etcd where there is none, and measures. The arguments are the measuring program's.
 pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result {
@@ -15,7 +15,7 @@ pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result {
     // Its own cycle is measured, too, and Go's beside ours.
     cmd!(sh, "cargo build --release --quiet --package etcd-lock-cli").run()?;
     clients::provide_packages(sh)?;
-    let go = failover::go(sh, "distinct", "distinct")?;
+    let go = peers::go(sh, "distinct", "distinct")?;
     cmd!(
         sh,
         "cargo run --release --quiet --package etcd-lock-bench -- --go {go} {arguments...}"

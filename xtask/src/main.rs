@@ -12,6 +12,7 @@ mod failover;
 mod features;
 mod model;
 mod mutants;
+mod peers;
 mod pictures;
 mod seeds;
 mod sim;

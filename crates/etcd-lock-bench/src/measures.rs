@@ -8,7 +8,6 @@ mod hand_overs;
 mod heap;
 mod heartbeats;
 mod latency;
-mod peers;
 mod processor;
 mod program;
 mod requests;
@@ -111,20 +110,8 @@ pub(crate) const ALL: &[Measure] = &[
     Measure::new("distinct, 256 tasks", |bench, report| {
         Box::pin(distinct::measure(bench, report, 256))
     }),
-    Measure::new("peers, 1 task", |bench, report| {
-        Box::pin(peers::measure(bench, report, 1, Must::AtLeast(0.95)))
-    }),
-    Measure::new("peers, 8 tasks", |bench, report| {
-        Box::pin(peers::measure(bench, report, 8, Must::AtLeast(1.2)))
-    }),
-    Measure::new("peers, 64 tasks", |bench, report| {
-        Box::pin(peers::measure(bench, report, 64, Must::AtLeast(2.5)))
-    }),
-    Measure::new("peers, 256 tasks", |bench, report| {
-        Box::pin(peers::measure(bench, report, 256, Must::AtLeast(4.0)))
-    }),
-    Measure::new("peers, 1024 tasks", |bench, report| {
-        Box::pin(peers::measure(bench, report, 1024, Must::Tell))
+    Measure::new("distinct, 1024 tasks", |bench, report| {
+        Box::pin(distinct::measure(bench, report, 1024))
     }),
     Measure::new("channels", |bench, report| {
         let endpoint = &bench.etcd.endpoint;

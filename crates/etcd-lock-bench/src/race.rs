@@ -37,8 +37,6 @@ pub(crate) struct Outcome {
     pub(crate) rate: f64,
     /// Processor time of etcd for one grant, in microseconds.
     pub(crate) etcds_time: f64,
-    /// Processor time of this process for one grant, in microseconds.
-    pub(crate) own_time: f64,
 }
 
 /// The etcd that a race is about.
@@ -106,13 +104,12 @@ impl Race {
             .await
             .expect("not all contenders were granted the lock");
         let (begun, before) = (Instant::now(), self.grants());
-        let (etcds, own) = (usage::processor(pid), usage::own_processor());
+        let etcds = usage::processor(pid);
         sleep(window).await;
         let grants = (self.grants() - before) as f64;
         let outcome = Outcome {
             rate: grants / begun.elapsed().as_secs_f64(),
             etcds_time: micros(usage::processor(pid) - etcds) / grants,
-            own_time: micros(usage::own_processor() - own) / grants,
         };
         self.stop();
         outcome

@@ -1,81 +1,86 @@
-//! The common case: everybody has a lock of their own.
+//! The common case: each task has a lock of its own.
 
-use etcd_lock_session::{Mutex, Session};
-use tokio::task::JoinSet;
+use std::path::Path;
 
-use super::{Bench, WINDOW};
-use crate::bare::Bare;
-use crate::client::{TTL, connect, fresh_name};
-use crate::cycle::Cycle;
-use crate::race::{Etcd, Outcome, Race};
+use super::Bench;
+use crate::cycles::{self, Done};
 use crate::report::{Must, Report, Row};
-use crate::rounds::{Rounds, in_turn};
+use crate::rounds::{Rounds, between};
 
-pub(crate) async fn measure(bench: &Bench, report: &mut Report, locks: usize) {
-    let (mut rates, mut costs) = (Rounds::default(), Rounds::default());
+/// How long each program is watched, in seconds.
+const SECONDS: u64 = 2;
+
+/// A column of the table: its name, its unit, and its value.
+type Column = (&'static str, &'static str, fn(&Done) -> f64);
+
+const COLUMNS: [Column; 5] = [
+    (CYCLES, "1/s", |done| done.rate),
+    ("median cycle", "µs", |done| done.median),
+    (P99, "µs", |done| done.p99),
+    (ETCDS_TIME, "µs", |done| done.etcds_time),
+    ("own processor time of a cycle", "µs", |done| done.own_time),
+];
+const CYCLES: &str = "cycles";
+const P99: &str = "99th percentile of cycles";
+const ETCDS_TIME: &str = "etcd's processor time of a cycle";
+
+/// Beside Go's `concurrency`, and beside the same transactions by bare stubs on one connection.
+pub(crate) async fn measure(bench: &Bench, report: &mut Report, tasks: usize) {
+    let go = bench.go.as_deref();
+    let go = go.expect("`cargo xtask bench` builds Go's program and names it with --go");
+    let own = std::env::current_exe().unwrap();
+    let (mut with_go, mut with_bare) = (Vec::new(), Vec::new());
     for round in 0..bench.rounds {
-        let ours = async || ours(&bench.etcd, locks).await;
-        let (our, bare) = in_turn(round, ours, async || bare(&bench.etcd, locks).await).await;
-        rates.push((our.rate, bare.rate));
-        costs.push((our.own_time, bare.own_time));
+        let go = async || run(bench, go, None, tasks).await;
+        let ours = async || run(bench, &own, Some("distinct"), tasks).await;
+        let bare = async || run(bench, &own, Some("distinct-bare"), tasks).await;
+        let (go, ours, bare) = between(round, go, ours, bare).await;
+        with_go.push((ours, go));
+        with_bare.push((ours, bare));
     }
-    let locks = match locks {
-        1 => "1 lock".to_owned(),
-        locks => format!("{locks} distinct locks"),
-    };
-    report.add(Row {
-        measure: format!("cycles on {locks}, beside the same transactions on one connection"),
-        unit: "1/s",
-        rounds: rates,
-        must: Must::AtLeast(0.9),
-    });
-    report.add(Row {
-        measure: format!("processor time of a cycle on {locks}, connection included, beside bare"),
-        unit: "µs",
-        rounds: costs,
-        must: Must::Tell,
-    });
+    for (what, unit, value) in COLUMNS {
+        for (peer, sides, must) in [
+            ("Go's client", &with_go, beside_go(tasks, what)),
+            ("bare stubs", &with_bare, beside_bare(tasks, what)),
+        ] {
+            let mut rounds = Rounds::default();
+            for (ours, reference) in sides {
+                rounds.push((value(ours), value(reference)));
+            }
+            report.add(Row {
+                measure: format!("{what}, distinct locks of {tasks} tasks, beside {peer}"),
+                unit,
+                rounds,
+                must,
+            });
+        }
+    }
 }
 
-/// Cycles on as many locks as there are tasks, by one session.
-async fn ours(etcd: &Etcd, locks: usize) -> Outcome {
-    let session = Session::open(&connect(&etcd.endpoint), TTL).await.unwrap();
-    let race = Race::default();
-    let mut tasks = JoinSet::new();
-    for _ in 0..locks {
-        let (mut part, mutex) = (race.part(), Mutex::new(&session, fresh_name()).unwrap());
-        tasks.spawn(async move {
-            while !part.is_over() {
-                let guard = mutex.lock().await.unwrap();
-                part.granted();
-                guard.unlock().await.unwrap();
-            }
-        });
+/// The bar beside Go's client.
+fn beside_go(tasks: usize, what: &str) -> Must {
+    match (what, tasks) {
+        (CYCLES, 1) => Must::AtLeast(0.95),
+        (CYCLES, 8) => Must::AtLeast(1.2),
+        (CYCLES, 64) => Must::AtLeast(2.5),
+        (CYCLES, 256) => Must::AtLeast(4.0),
+        (P99, 256) => Must::AtMost(1.0),
+        (ETCDS_TIME, 256) => Must::AtMost(1.0 / 3.0),
+        _ => Must::Tell,
     }
-    let outcome = race.count(locks, etcd.pid, WINDOW / 2).await;
-    tasks.join_all().await;
-    session.close().await.unwrap();
-    outcome
 }
 
-/// The same two transactions by bare stubs on one connection.
-async fn bare(etcd: &Etcd, locks: usize) -> Outcome {
-    let (lease, cycles) = Cycle::record(locks).await;
-    let bare = Bare::connect_with(&etcd.endpoint, lease.get()).await;
-    let race = Race::default();
-    let mut tasks = JoinSet::new();
-    for cycle in cycles {
-        let (mut part, bare) = (race.part(), bare.clone());
-        tasks.spawn(async move {
-            while !part.is_over() {
-                let created = bare.txn(cycle.enter()).await;
-                part.granted();
-                bare.txn(cycle.leave(created)).await;
-            }
-        });
+/// The bar beside bare stubs.
+fn beside_bare(tasks: usize, what: &str) -> Must {
+    match (what, tasks) {
+        (CYCLES, 1 | 8 | 64 | 256) => Must::AtLeast(0.9),
+        _ => Must::Tell,
     }
-    let outcome = race.count(locks, etcd.pid, WINDOW / 2).await;
-    tasks.join_all().await;
-    bare.close().await;
-    outcome
+}
+
+async fn run(bench: &Bench, program: &Path, worker: Option<&str>, tasks: usize) -> Done {
+    let (tasks, seconds) = (tasks.to_string(), SECONDS.to_string());
+    let arguments = [bench.etcd.endpoint.as_str(), &tasks, &seconds];
+    let arguments: Vec<_> = worker.into_iter().chain(arguments).collect();
+    cycles::of(program, &arguments, &bench.etcd).await
 }
