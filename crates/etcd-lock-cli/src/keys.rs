@@ -38,7 +38,7 @@ pub(crate) async fn lock(common: &Common, args: &Lock) -> Result<ExitCode, Failu
         Ok(held.guard.detach()?)
     });
     if told.is_err() {
-        // Ends the wait, too, whatever has become of it.
+        // Ends a wait that is still under way, too.
         farewell(session.close()).await;
     }
     told.map(|_| ExitCode::SUCCESS)

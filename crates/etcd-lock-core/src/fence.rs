@@ -35,7 +35,7 @@
 //! # A restored etcd
 //!
 //! Revisions begin again at a smaller number when an etcd is restored from a backup or replaced. A resource then refuses all
-//! tokens until what it remembers is reset, by an operator who knows that no old holder is left.
+//! tokens, until an operator resets the token that it remembers. No old holder may be left by then.
 
 use crate::{Error, ErrorKind, FencingToken, Result};
 

@@ -66,8 +66,8 @@ impl LockResponse {
         }
     }
 
-    /// The fencing token: give it along with every write to a resource that can refuse an older one. A later holder of any
-    /// lock on this etcd has a greater one.
+    /// The fencing token: give it along with every write to a resource that can refuse an older one. Later
+    /// holders of this lock have greater ones.
     #[must_use]
     pub const fn token(&self) -> FencingToken {
         FencingToken::new(self.create_revision, 0)

@@ -124,7 +124,7 @@ mod tests {
         }
     }
 
-    /// Tokens of one revision, of neighbours, and of any two.
+    /// Tokens with equal, with adjacent and with any revisions.
     fn pair() -> impl Strategy<Value = (FencingToken, FencingToken)> {
         (token(), token(), 0..3_i64).prop_map(|(a, b, apart)| {
             let near = a.create_revision.get().saturating_add(apart - 1).max(0);

@@ -49,7 +49,7 @@
 //!
 //! - **Permissions.** etcd does not check permissions for what is inside a nested transaction (3.4.23 and 3.5.1; advisory
 //!   GHSA-rfx7-8w68-q57q is about this). The outer transaction has no comparison, so its failure branch is never taken, but etcd checks it: it
-//!   names every key that a member reads or writes. Whatever etcd would refuse to a transaction alone is refused here.
+//!   names every key that a member reads or writes. A transaction that etcd refuses alone is refused here.
 //! - **Refusals.** Where etcd refuses a request because of one of the transactions in it, nothing of it was executed. Its
 //!   halves are sent, and their halves, until the one stands alone. It gets the error, the others succeed.
 //! - **Unknown outcomes.** Where no answer comes, each caller gets an error with

@@ -7,7 +7,7 @@
 //! | [`Mutex`], [`LockGuard`] | locks for tasks, with fencing tokens and loss detection |
 //! | [`DetachedHold`] | a hold that goes on in another process |
 //! | [`verify`] | asking whether a fencing token is that of the holder |
-//! | [`queue`], `Owner` | looking at who holds a lock and who waits for it; `Owner` with the feature `owner` |
+//! | [`queue`], `Owner` | the holder and the waiters of a lock, for people; `Owner` with the feature `owner` |
 //! | `blocking` | the same without async, with the feature of this name |
 //! | [`lease`] | keeping a bare lease alive, as `eetcd_lease` does |
 

@@ -29,7 +29,7 @@ async fn main() -> Result<()> {
 async fn machine(client: Client, name: &str, stop: watch::Receiver<bool>) {
     while !*stop.borrow() {
         if let Err(error) = term(&client, name, stop.clone()).await {
-            // A new session is a new start, whatever the reason was.
+            // After any failure the next try begins with a new session.
             eprintln!("{name}: {error}");
             sleep(Duration::from_secs(1)).await;
         }
@@ -69,6 +69,6 @@ async fn work(guard: &LockGuard, stop: watch::Receiver<bool>) {
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {
-    // Also where nobody is left who could say so.
+    // An error means that the sender is gone: then there is nothing to wait for.
     let _ = stop.wait_for(|stop| *stop).await;
 }

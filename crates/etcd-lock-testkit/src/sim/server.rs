@@ -1,4 +1,4 @@
-//! The server of the simulated world: the in-memory etcd's model, with who asked for what.
+//! The server of the simulated world: the model of the in-memory etcd, and which process sent each request.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
