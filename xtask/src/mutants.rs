@@ -18,7 +18,8 @@ use crate::{Result, seeds};
 /// Tries the deliberate bugs that are named, or all; writes a table in Markdown where a file is given.
 pub(crate) fn run(sh: &Shell, names: &[String], table: Option<&Path>) -> Result {
     let patches = patch::read(&sh.current_dir(), names)?;
-    judge(sh, patches, table)
+    let copy = Copy::of(sh, &sh.current_dir())?;
+    judge(sh, &copy, patches, table)
 }
 
 /// Tries so many deliberate bugs, chosen by the commit from those that are known to be caught: the others fail [`run`].
@@ -27,6 +28,11 @@ pub(crate) fn some(sh: &Shell, count: usize) -> Result {
     for patch in patches.extract_if(.., |patch| patch.escapes) {
         println!("known not to be caught yet: {}", patch.name);
     }
+    // All must fit, also those that this commit doesn't draw.
+    let copy = Copy::of(sh, &sh.current_dir())?;
+    for patch in &patches {
+        copy.check(sh, &patch.path)?;
+    }
     let seed = seeds::of_commit(sh);
     patches.sort_by_key(|patch| {
         let mut hasher = DefaultHasher::new();
@@ -34,12 +40,11 @@ pub(crate) fn some(sh: &Shell, count: usize) -> Result {
         hasher.finish()
     });
     patches.truncate(count);
-    judge(sh, patches, None)
+    judge(sh, &copy, patches, None)
 }
 
-fn judge(sh: &Shell, patches: Vec<Patch>, table: Option<&Path>) -> Result {
-    let copy = Copy::of(sh, &sh.current_dir())?;
-    let mut drivers = Drivers::new(sh, &copy);
+fn judge(sh: &Shell, copy: &Copy, patches: Vec<Patch>, table: Option<&Path>) -> Result {
+    let mut drivers = Drivers::new(sh, copy);
     let mut verdicts = Vec::new();
     println!(
         "{:<36} {:<18} {:<32} by",

@@ -69,6 +69,14 @@ impl Copy {
         result
     }
 
+    /// Whether a patch still fits the sources.
+    ///
+    /// # Errors
+    /// Where it doesn't: the code has changed, and the patch must follow.
+    pub(super) fn check(&self, sh: &Shell, patch: &Path) -> Result {
+        self.apply(sh, patch, &["--check"])
+    }
+
     fn apply(&self, sh: &Shell, patch: &Path, options: &[&str]) -> Result {
         let _inside = sh.push_dir(self.sources());
         // Without this git would take the copy for a part of this project's own work tree, and pass over it in silence.
