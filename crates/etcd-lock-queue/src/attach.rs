@@ -47,10 +47,7 @@ impl LockQueue {
         }
         let own = OwnEntry::new(key, entry.nonce, limits);
         self.own.insert(session, own);
-        let seen = Seen {
-            created: entry.created,
-            confirmed: entry.sent,
-        };
+        let seen = Seen::new(entry.created, entry.sent);
         let hold = Hold {
             handover: entry.handover,
             // Nobody here knows whether each fenced write of the other process was answered.

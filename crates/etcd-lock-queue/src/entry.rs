@@ -79,6 +79,18 @@ pub(crate) struct Seen {
     pub(crate) created: Revision,
     /// When the latest request was sent whose reply showed the entry.
     pub(crate) confirmed: Stamp,
+    /// It is old enough to be watched itself.
+    pub(crate) is_aged: bool,
+}
+
+impl Seen {
+    pub(crate) const fn new(created: Revision, confirmed: Stamp) -> Self {
+        Self {
+            created,
+            confirmed,
+            is_aged: false,
+        }
+    }
 }
 
 /// A hold.
@@ -90,8 +102,6 @@ pub(crate) struct Hold {
     /// Fenced writes that were sent and not answered: they may still be executed, for as long as the entry exists.
     pub(crate) unanswered: u32,
     pub(crate) turn: Turn,
-    /// The hold is old enough to be watched.
-    pub(crate) is_aged: bool,
 }
 
 /// A deletion.
@@ -157,13 +167,16 @@ impl OwnEntry {
 
     /// The entry was seen to exist by a request that was sent at `sent`.
     pub(crate) fn confirm(&mut self, created: Revision, sent: Stamp) {
-        let seen = match &mut self.state {
-            State::Waiting(seen) => seen,
-            State::Held(hold) => &mut hold.seen,
-            _ => return,
-        };
-        if seen.created == created {
+        if let Some(seen) = self.seen_mut().filter(|seen| seen.created == created) {
             seen.confirmed = sent.max(seen.confirmed);
+        }
+    }
+
+    pub(crate) const fn seen_mut(&mut self) -> Option<&mut Seen> {
+        match &mut self.state {
+            State::Waiting(seen) => Some(seen),
+            State::Held(hold) => Some(&mut hold.seen),
+            _ => None,
         }
     }
 

@@ -75,7 +75,7 @@ pub enum Timer {
     Ask(LeaseId),
     /// How long tasks of this session may hand the lock over since another waiter was known.
     Turn(LeaseId),
-    /// Until the hold of this session is 100 ms old. The driver fires it without being asked, for long holds only.
+    /// Until the entry of this session is 100 ms old. The driver fires it without being asked, where it exists by then.
     Aged(LeaseId),
     /// Until the hold of this session is no longer valid. The driver fires it without being asked.
     Expired(LeaseId),

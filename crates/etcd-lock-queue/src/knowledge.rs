@@ -115,6 +115,10 @@ pub struct Knowledge {
     by_key: BTreeSet<(LockKey, Revision)>,
     /// All live entries that were created up to this revision are in `live`.
     complete_to: Revision,
+    /// Keys that were seen deleted, and when, since the latest snapshot: one that was read before still shows them.
+    deleted: BTreeMap<LockKey, Revision>,
+    /// The latest of all deletions that were seen.
+    deleted_at: Revision,
     /// Entries that have come or gone since [`take_changes`](Self::take_changes).
     changes: Vec<EntryId>,
 }
@@ -127,14 +131,19 @@ impl Knowledge {
             live: BTreeMap::new(),
             by_key: BTreeSet::new(),
             complete_to: Revision::ZERO,
+            deleted: BTreeMap::new(),
+            deleted_at: Revision::ZERO,
             changes: Vec::new(),
         }
     }
 
     /// Adds a snapshot.
     pub fn apply(&mut self, snapshot: &Snapshot) {
+        self.deleted.retain(|_, at| *at > snapshot.revision);
         for entry in &snapshot.entries {
-            self.note(entry, snapshot.revision);
+            if !self.deleted.contains_key(&entry.key) {
+                self.note(entry, snapshot.revision);
+            }
         }
         let Some(complete_to) = snapshot.complete_to() else {
             return;
@@ -171,7 +180,7 @@ impl Knowledge {
     pub fn deleted(&mut self, key: &LockKey, revision: Revision) {
         for entry in self.entries_of(key) {
             if entry.created <= revision {
-                self.remove(&entry);
+                self.remove_at(&entry, revision);
             }
         }
     }
@@ -180,7 +189,7 @@ impl Knowledge {
     pub fn observed(&mut self, key: &LockKey, at: Revision, found: Option<Revision>) {
         for entry in self.entries_of(key) {
             if entry.created <= at && Some(entry.created) != found {
-                self.remove(&entry);
+                self.remove_at(&entry, at);
             }
         }
         if let Some(created) = found {
@@ -239,6 +248,14 @@ impl Knowledge {
         self.live.contains_key(entry)
     }
 
+    /// Whether an entry was last seen before the latest deletion. Most entries are deleted in the order of the queue, so that
+    /// a stale one is likely to be gone as well.
+    #[must_use]
+    pub fn is_stale(&self, entry: &EntryId) -> bool {
+        let seen = self.live.get(entry);
+        seen.is_none_or(|seen| *seen < self.deleted_at)
+    }
+
     /// Whether an entry of this key may have been deleted before a watch that began at `revision` could tell.
     #[must_use]
     pub fn has_gap(&self, key: &LockKey, revision: Revision) -> bool {
@@ -258,7 +275,11 @@ impl Knowledge {
                 }
                 self.complete_to = self.complete_to.min(newest.created);
             }
-            None if self.live.is_empty() => self.complete_to = Revision::ZERO,
+            None if self.live.is_empty() => {
+                self.complete_to = Revision::ZERO;
+                self.deleted.clear();
+                self.deleted_at = Revision::ZERO;
+            }
             None => *self = Self::default(),
         }
     }
@@ -277,6 +298,12 @@ impl Knowledge {
         of_key
             .map(|(key, created)| EntryId::new(key.clone(), *created))
             .collect()
+    }
+
+    fn remove_at(&mut self, entry: &EntryId, revision: Revision) {
+        self.deleted_at = revision.max(self.deleted_at);
+        self.deleted.insert(entry.key.clone(), revision);
+        self.remove(entry);
     }
 
     fn remove(&mut self, entry: &EntryId) {

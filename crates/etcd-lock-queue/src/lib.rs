@@ -97,7 +97,6 @@
 //! let newest = Some(Snapshot::new(at, at, true, [own.clone(), older.clone()]));
 //! let reply = Reply::Entered { created: at, nonce: Some(nonce), revision: at, newest };
 //! lock.handle(Input::Replied { request: Ticket::Enter(session), sent: Stamp(0), reply }, &Now);
-//! assert_eq!(lock.poll_output(), Some(Output::Watch(own.key.clone())));
 //! assert_eq!(lock.poll_output(), Some(Output::Watch(older.key.clone())));
 //!
 //! // The other client releases the lock. Nothing needs to be read.

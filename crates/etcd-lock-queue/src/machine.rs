@@ -261,10 +261,8 @@ impl LockQueue {
             Timer::Ask(session) => self.ask(session),
             Timer::Turn(session) => self.end_turn(session),
             Timer::Aged(session) => {
-                if let Some(State::Held(hold)) =
-                    self.own.get_mut(&session).map(|own| &mut own.state)
-                {
-                    hold.is_aged = true;
+                if let Some(seen) = self.own.get_mut(&session).and_then(OwnEntry::seen_mut) {
+                    seen.is_aged = true;
                     self.index.changed.insert(session);
                 }
             }

@@ -24,8 +24,7 @@ impl LockQueue {
                 if let Some(newest) = newest {
                     self.apply(sent, &newest);
                 }
-                let confirmed = sent;
-                self.entered(session, Seen { created, confirmed }, nonce, revision);
+                self.entered(session, Seen::new(created, sent), nonce, revision);
             }
             (Ticket::Delete(session), Reply::Deleted { .. }) => self.entry_deleted(session),
             (Ticket::Snapshot, Reply::Read(snapshot)) => {

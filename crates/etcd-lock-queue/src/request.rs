@@ -9,9 +9,8 @@ use etcd_lock_core::{LeaseId, LockKey, LockName, Revision};
 use crate::knowledge::{EntryId, Snapshot};
 use crate::value::{EntryValue, Nonce};
 
-/// How many of the newest entries are read on entering. In a queue of up to this many, the last deletion is the grant, and
-/// no read stands in between.
-const NEWEST: u32 = 4;
+/// How many of the newest entries are read on entering: the own one, and the two before it, which are watched.
+const NEWEST: u32 = 3;
 
 /// A request that the machine wants to be sent. The driver answers each one exactly once, with a reply or a failure.
 ///

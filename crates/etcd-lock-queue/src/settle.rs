@@ -107,7 +107,7 @@ impl LockQueue {
                 let seen = self.own.get(&session).and_then(OwnEntry::seen);
                 seen.is_some_and(|seen| !validity.is_fresh(session, seen.confirmed))
             }
-            Verdict::Behind(_) => false,
+            Verdict::Behind(_) => self.is_blind(session, &id),
         });
         let is_position_unknown = |session| {
             let own = self.own.get(session).filter(|own| own.is_waiting());
@@ -178,7 +178,6 @@ impl Hold {
             handover: 0,
             unanswered: 0,
             turn: Turn::default(),
-            is_aged: false,
         }
     }
 }

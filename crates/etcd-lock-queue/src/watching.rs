@@ -1,11 +1,16 @@
-//! Which keys are watched: a waiting entry and its direct predecessor, and a hold that has lasted for a while.
+//! Which keys are watched: the two nearest predecessors of an entry that waits, and an entry itself once it has existed for a
+//! while.
+//!
+//! The second of them tells when to read the queue: it is deleted as a rule when its hold ends, and the first is granted the
+//! lock. What the read shows is known by the time that the first is deleted, and no read stands between that deletion and
+//! the grant.
 
 use std::collections::BTreeMap;
 
 use etcd_lock_core::{LeaseId, LockKey};
 
-use crate::entry::State;
 use crate::io::Output;
+use crate::knowledge::EntryId;
 use crate::machine::LockQueue;
 
 /// The keys that are watched.
@@ -13,12 +18,14 @@ use crate::machine::LockQueue;
 pub(crate) struct Watches {
     /// For how many reasons each key is watched: one entry may wait behind an earlier one of its own key.
     keys: BTreeMap<LockKey, u8>,
-    /// For each session: its own key, and that of the entry before it.
+    /// For each session: its own key, and those of the two entries before it.
     of: BTreeMap<LeaseId, Wanted>,
 }
 
 /// The keys that one session needs to be watched.
-type Wanted = [Option<LockKey>; 2];
+type Wanted = [Option<LockKey>; 3];
+
+const NONE: Wanted = [const { None }; 3];
 
 impl Watches {
     pub(crate) const fn new() -> Self {
@@ -32,12 +39,20 @@ impl Watches {
         self.keys.contains_key(key)
     }
 
+    /// Whether a session has a key watched.
+    fn is_of(&self, session: LeaseId, key: &LockKey) -> bool {
+        let keys = self.of.get(&session);
+        keys.is_some_and(|keys| keys.iter().flatten().any(|other| other == key))
+    }
+
     /// Begins and ends watches, so that a session has those that it needs.
     fn set(&mut self, session: LeaseId, wanted: Wanted, outputs: &mut impl Extend<Output>) {
-        let old = match wanted {
-            [None, None] => self.of.remove(&session).unwrap_or_default(),
-            _ => self.of.insert(session, wanted.clone()).unwrap_or_default(),
+        let old = if wanted == NONE {
+            self.of.remove(&session)
+        } else {
+            self.of.insert(session, wanted.clone())
         };
+        let old = old.unwrap_or(NONE);
         if old == wanted {
             return;
         }
@@ -61,23 +76,32 @@ impl Watches {
 }
 
 impl LockQueue {
-    /// Sees to the watches of the sessions of which something has changed, and of those right behind an entry of which
-    /// something has.
+    /// Sees to the watches of the sessions of which something has changed, of those right behind an entry of which something
+    /// has, and of the oldest that waits.
     pub(crate) fn watch(&mut self) {
-        for session in self.index.changed.clone() {
+        let oldest = self.index.waiting.values().next().copied();
+        for session in self.index.changed.clone().into_iter().chain(oldest) {
             self.watch_for(session);
         }
         let moved = std::mem::take(&mut self.index.moved);
         for entry in moved.into_iter().chain(self.knowledge.take_changes()) {
-            let behind = self
-                .index
-                .waiting
-                .range(&entry..)
-                .find(|(id, _)| **id != entry);
-            if let Some((_, session)) = behind {
-                self.watch_for(*session);
+            let later = self.index.waiting.range(&entry..);
+            let later = later.filter(|(id, _)| **id != entry).take(2);
+            for session in later.map(|(_, session)| *session).collect::<Vec<_>>() {
+                self.watch_for(session);
             }
         }
+    }
+
+    /// Whether the queue must be read for the oldest waiting entry, though it is behind another one: nobody can tell when
+    /// the first of its predecessors is granted the lock.
+    pub(crate) fn is_blind(&self, session: LeaseId, id: &EntryId) -> bool {
+        let mut nearest = self.nearest(id).peekable();
+        let has_one = nearest.peek().is_some_and(|first| self.is_foreign(first));
+        let is_last = self.knowledge.predecessors(id).nth(1).is_none();
+        let is_unknown = has_one && is_last && !self.knowledge.knows_all_before(id);
+        let mut foreign = nearest.filter(|entry| self.is_foreign(entry));
+        is_unknown || foreign.any(|entry| !self.is_watchable(session, entry))
     }
 
     fn watch_for(&mut self, session: LeaseId) {
@@ -88,21 +112,28 @@ impl LockQueue {
     /// A predecessor that is an entry of this client is not watched: the machine itself deletes it.
     fn wanted_watches(&self, session: LeaseId) -> Wanted {
         let Some(own) = self.own.get(&session) else {
-            return [None, None];
+            return NONE;
         };
-        match &own.state {
-            State::Held(hold) if hold.is_aged => [Some(own.key.clone()), None],
-            State::Waiting(_) => {
-                let id = own.id();
-                let predecessor = id.and_then(|id| self.knowledge.predecessors(&id).next_back());
-                let is_foreign = |entry: &&_| !self.index.entries.contains_key(*entry);
-                let foreign = predecessor.filter(is_foreign);
-                [
-                    Some(own.key.clone()),
-                    foreign.map(|entry| entry.key.clone()),
-                ]
-            }
-            _ => [None, None],
-        }
+        let aged = own.seen().filter(|seen| seen.is_aged);
+        let waiting = own.id().filter(|_| own.is_waiting());
+        let nearest = waiting.iter().flat_map(|id| self.nearest(id));
+        let mut before = nearest
+            .filter(|entry| self.is_foreign(entry) && self.is_watchable(session, entry))
+            .map(|entry| entry.key.clone());
+        [aged.map(|_| own.key.clone()), before.next(), before.next()]
+    }
+
+    /// The two nearest predecessors of an entry, as far as is known.
+    fn nearest<'a>(&'a self, id: &EntryId) -> impl Iterator<Item = &'a EntryId> + use<'a> {
+        self.knowledge.predecessors(id).rev().take(2)
+    }
+
+    fn is_foreign(&self, entry: &EntryId) -> bool {
+        !self.index.entries.contains_key(entry)
+    }
+
+    /// Whether an entry is watched for a session, or is worth it: it was not found out of date.
+    fn is_watchable(&self, session: LeaseId, entry: &EntryId) -> bool {
+        self.watches.is_of(session, &entry.key) || !self.knowledge.is_stale(entry)
     }
 }

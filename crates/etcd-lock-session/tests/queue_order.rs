@@ -75,6 +75,8 @@ async fn all_waiters_of_a_process_share_one_watch_stream() {
         });
     }
     until_keys(&etcd, "a", 51).await;
+    // Their entries are watched once they have existed for a while.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     unlock(&queue, first.key).await;
     waiters.join_all().await;
     assert_eq!(faulty.watch_streams(), 1);

@@ -85,9 +85,28 @@ impl Script {
         created: i64,
         before: &[(i64, i64)],
     ) -> Vec<Output> {
+        self.entered_in((session, created), before, true)
+    }
+
+    /// The same in a queue of which only the newest entries were read.
+    pub(crate) fn entered_a_long_queue(
+        &mut self,
+        session: i64,
+        created: i64,
+        before: &[(i64, i64)],
+    ) -> Vec<Output> {
+        self.entered_in((session, created), before, false)
+    }
+
+    fn entered_in(
+        &mut self,
+        (session, created): (i64, i64),
+        before: &[(i64, i64)],
+        is_complete: bool,
+    ) -> Vec<Output> {
         let own = [(session, created)];
         let entries = before.iter().chain(&own).map(|(of, at)| entry(*of, *at));
-        let newest = Snapshot::new(revision(created), revision(created), true, entries);
+        let newest = Snapshot::new(revision(created), revision(created), is_complete, entries);
         self.replied(
             Ticket::Enter(lease(session)),
             Reply::Entered {

@@ -11,11 +11,10 @@ use crate::script::{
 };
 
 #[test]
-fn a_waiter_watches_itself_and_its_predecessor_and_the_deletion_is_the_grant() {
+fn a_waiter_watches_its_predecessor_and_the_deletion_is_the_grant() {
     let mut lock = Script::new();
     lock.acquire(1, 0);
-    let watches = [Output::Watch(key(1)), Output::Watch(key(9))];
-    assert_eq!(lock.entered(1, 6, &[(9, 5)]), watches);
+    assert_eq!(lock.entered(1, 6, &[(9, 5)]), [Output::Watch(key(9))]);
     let keys: Vec<_> = lock.queue.heartbeat(lease(1)).collect();
     assert_eq!(keys, [key(1), key(9)]);
     assert_eq!(lock.deleted(9, 7)[0], granted(1, 0, 6, 0));
@@ -51,10 +50,77 @@ fn a_snapshot_that_is_older_than_the_entry_says_nothing_of_its_predecessors() {
     lock.acquire(1, 0);
     assert_eq!(lock.found(1, 6, Some(crate::script::nonce(1)))[0], read(6));
     assert_eq!(lock.snapshot(4, 6, &[]), [read(6)]);
+    assert_eq!(lock.snapshot(7, 6, &[(1, 6)]), [granted(1, 0, 6, 0)]);
+}
+
+#[test]
+fn a_waiter_in_a_long_queue_reads_it_when_its_second_predecessor_is_deleted() {
+    let mut lock = Script::new();
+    lock.acquire(1, 0);
+    let watches = [Output::Watch(key(9)), Output::Watch(key(8))];
+    assert_eq!(lock.entered_a_long_queue(1, 6, &[(8, 4), (9, 5)]), watches);
+    assert_eq!(lock.deleted(8, 7), [read(6), Output::Unwatch(key(8))]);
+    assert_eq!(lock.snapshot(7, 6, &[(9, 5), (1, 6)]), []);
+    let outputs = [granted(1, 0, 6, 0), Output::Unwatch(key(9))];
+    assert_eq!(lock.deleted(9, 8), outputs);
+}
+
+#[test]
+fn a_waiter_whose_second_predecessor_has_withdrawn_watches_the_one_before_it() {
+    let mut lock = Script::new();
+    lock.acquire(1, 0);
+    lock.entered_a_long_queue(1, 6, &[(8, 4), (9, 5)]);
+    lock.deleted(8, 7);
+    let outputs = lock.snapshot(7, 6, &[(7, 3), (9, 5), (1, 6)]);
+    assert_eq!(outputs, [Output::Watch(key(7))]);
+    assert_eq!(lock.deleted(9, 8), [Output::Unwatch(key(9))]);
+    assert_eq!(lock.deleted(7, 9)[0], granted(1, 0, 6, 0));
+}
+
+#[test]
+fn a_predecessor_that_was_last_seen_before_a_deletion_is_read_and_not_watched() {
+    let mut lock = Script::new();
+    lock.acquire(1, 0);
+    let queue = [(7, 3), (8, 4), (9, 5)];
+    let watches = [Output::Watch(key(9)), Output::Watch(key(8))];
+    assert_eq!(lock.entered(1, 6, &queue), watches);
+    assert_eq!(lock.deleted(8, 8), [read(6), Output::Unwatch(key(8))]);
+    assert_eq!(lock.snapshot(8, 6, &[(9, 5), (1, 6)]), []);
+    assert_eq!(lock.deleted(9, 9)[0], granted(1, 0, 6, 0));
+}
+
+#[test]
+fn a_waiter_that_missed_its_grant_in_a_long_queue_reads_once() {
+    let mut lock = Script::new();
+    lock.acquire(1, 0);
+    lock.entered_a_long_queue(1, 6, &[(8, 4), (9, 5)]);
+    assert_eq!(lock.deleted(8, 7)[0], read(6));
+    assert_eq!(lock.deleted(9, 8), [Output::Unwatch(key(9))]);
+    assert_eq!(lock.snapshot(8, 6, &[(1, 6)]), [granted(1, 0, 6, 0)]);
+}
+
+#[test]
+fn an_entry_that_was_seen_deleted_does_not_come_back_with_a_snapshot_that_was_read_before() {
+    let mut lock = Script::new();
+    lock.acquire(1, 0);
+    lock.entered_a_long_queue(1, 6, &[(8, 4), (9, 5)]);
+    assert_eq!(lock.deleted(8, 7)[0], read(6));
+    assert_eq!(lock.deleted(9, 8), [Output::Unwatch(key(9))]);
     assert_eq!(
-        lock.snapshot(7, 6, &[(1, 6)]),
-        [granted(1, 0, 6, 0), Output::Unwatch(key(1))]
+        lock.snapshot(7, 6, &[(9, 5), (1, 6)]),
+        [granted(1, 0, 6, 0)]
     );
+}
+
+#[test]
+fn a_waiter_watches_itself_once_its_entry_is_aged_and_still_does_when_it_is_granted() {
+    let mut lock = Script::new();
+    lock.acquire(1, 0);
+    lock.entered(1, 6, &[(9, 5)]);
+    let aged = Timer::Aged(lease(1));
+    assert_eq!(lock.fired(aged), [Output::Watch(key(1))]);
+    let outputs = [granted(1, 0, 6, 0), Output::Unwatch(key(9))];
+    assert_eq!(lock.deleted(9, 7), outputs);
 }
 
 #[test]

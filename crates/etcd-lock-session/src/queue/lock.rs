@@ -111,8 +111,6 @@ impl Lock {
             } => {
                 if handover > 0 {
                     metrics::handed_over();
-                } else {
-                    todo.granted = Some((session, created));
                 }
                 let grant = Grant::new(self.name().key(session), created, handover, state.header);
                 state.granted(session, caller, &grant, todo);
@@ -123,7 +121,7 @@ impl Lock {
                 created,
                 handover,
             } => {
-                todo.granted = Some((session, created));
+                todo.entered = Some((session, created));
                 let grant = Grant::new(self.name().key(session), created, handover, state.header);
                 state.granted(session, caller, &grant, todo);
             }
@@ -148,7 +146,7 @@ impl Lock {
         if todo.is_changed {
             self.shared.changed.notify_waiters();
         }
-        if let Some((session, created)) = todo.granted {
+        if let Some((session, created)) = todo.entered {
             self.queue.upkeep.watch_when_aged(self, session, created);
         }
         let mut inline = None;

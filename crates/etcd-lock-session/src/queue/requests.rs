@@ -122,12 +122,13 @@ fn replied(lock: &Lock, state: &mut State, todo: &mut Todo, reply: (Ticket, Stam
         Ticket::Snapshot | Ticket::Check => state.reads_answered(),
         Ticket::Enter(session) => {
             if let Reply::Entered {
-                newest: Some(newest),
-                ..
+                created, newest, ..
             } = &reply
-                && newest.complete
             {
-                metrics::entered_queue(newest.entries.len());
+                todo.entered = Some((session, *created));
+                if let Some(newest) = newest.as_ref().filter(|newest| newest.complete) {
+                    metrics::entered_queue(newest.entries.len());
+                }
             }
             if let Some(member) = state.members.get_mut(&session) {
                 member.failure = None;

@@ -124,7 +124,8 @@ pub(super) struct Todo {
     pub(super) requests: Vec<Request>,
     pub(super) timers: Vec<Timer>,
     pub(super) wakers: Vec<Waker>,
-    pub(super) granted: Option<(LeaseId, Revision)>,
+    /// An entry that exists as of now.
+    pub(super) entered: Option<(LeaseId, Revision)>,
     pub(super) is_changed: bool,
     /// Watches that were on already.
     pub(super) watched: Vec<(LockKey, Revision)>,

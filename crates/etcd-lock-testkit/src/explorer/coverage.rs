@@ -134,7 +134,7 @@ const TWO_FAULTS: Option<&str> = Some("it takes two faults");
 const ALL: [(Transition, Option<&str>); 58] = [
     ((Idle, "acquire", Entering), None),
     ((Idle, "heartbeat", Releasing), None),
-    ((Idle, "read", Releasing), None),
+    ((Idle, "read", Releasing), Some("no entry here is both handed over and so old that it is watched and read")),
     ((Entering, "cancel", Idle), TWO_FAULTS),
     ((Entering, "entered", Idle), None),
     ((Entering, "entered", Waiting), None),

@@ -1,7 +1,7 @@
 //! The steps that a world can take: what clients, network, server and strangers may do next.
 
 use etcd_lock_core::{LeaseId, LockKey};
-use etcd_lock_queue::{CallerId, Mode, Stage, Ticket, Timer};
+use etcd_lock_queue::{CallerId, Mode, Ticket, Timer};
 
 use super::client::{Caller, Channel, Client, Phase};
 use super::lock_name;
@@ -181,10 +181,7 @@ impl World {
         }
         let confirmed = client.queue.confirmed(session);
         let is_aged = confirmed.is_some_and(|confirmed| confirmed.0 < self.now);
-        if is_aged
-            && client.queue.stage(session) == Stage::Held
-            && !client.watches.contains_key(&lock_name().key(session))
-        {
+        if is_aged && !client.watches.contains_key(&lock_name().key(session)) {
             own.push(ClientStep::Fire(Timer::Aged(session)));
         }
     }
