@@ -2,14 +2,8 @@
 //!
 //! tonic's own channel has a task with a queue between each caller and its connection, never tells whether it is
 //! connected, dials anew with every call while an endpoint is dead, and can't be used after the runtime that it was made
-//! on has ended. So connections are made here, and requests go to hyper's own sender.
-//!
-//! A connection counts as made when the other side has sent its HTTP/2 settings. A listener that accepts and says nothing
-//! is noticed before anything was sent to it, and how many streams it permits is known before the first one is opened.
+//! on has ended. So connections are made here, and requests go to [`http2`].
 
-use std::fmt;
-use std::io::IoSlice;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -20,26 +14,17 @@ use futures_util::TryFutureExt;
 use futures_util::future::BoxFuture;
 use http::header::USER_AGENT;
 use http::{HeaderValue, Request, Response, Uri};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper::rt::Executor;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tonic::body::Body;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service};
 
 use crate::connector::{BoxIo, Connector};
 use crate::endpoint::Question;
+use crate::http2::{self, KeepAlive, Requests};
 use crate::target::Target;
 use crate::tls::Tls;
 use crate::{ConnectOptions, status};
-
-/// How much may be on its way to us unread on one connection: a watch that is read slowly must not stop the others.
-const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("etcd-lock/", env!("CARGO_PKG_VERSION")));
@@ -103,35 +88,18 @@ impl Dialer {
 
     async fn handshake(&self) -> Result<Link> {
         let name = &self.target.name;
-        let (io, heard) = Heard::new(self.connect().await?);
-        let broken = |error: hyper::Error| status::broken(error, name);
-        let (send, mut connection) = self
-            .settings()
-            .handshake(TokioIo::new(io))
-            .await
-            .map_err(broken)?;
-        let ended = |end: hyper::Result<()>| match end {
-            Err(error) => broken(error),
-            Ok(()) => status::broken(io::Error::from(io::ErrorKind::UnexpectedEof), name),
+        let keep_alive = KeepAlive {
+            interval: self.options.keep_alive_interval,
+            timeout: self.options.keep_alive_timeout,
         };
-        tokio::select! {
-            end = &mut connection => return Err(ended(end)),
-            _ = heard => {}
-        }
-        // The bytes are here: only the task that reads them may not have come that far.
-        while connection.current_max_send_streams() == 0 {
-            tokio::select! {
-                end = &mut connection => return Err(ended(end)),
-                () = sleep(Duration::from_millis(1)) => {}
-            }
-        }
-        let streams = connection.current_max_send_streams();
+        let connected = http2::connect(self.connect().await?, keep_alive).await;
+        let (requests, connection) = connected.map_err(|error| status::broken(error, name))?;
         let name = name.clone();
         tokio::spawn(async move {
             let end = connection.await.err().map(tracing::field::display);
             tracing::debug!(endpoint = name, error = end, "connection ended");
         });
-        Ok(Link { send, streams })
+        Ok(Link(requests))
     }
 
     /// The bytes below HTTP/2.
@@ -152,33 +120,8 @@ impl Dialer {
         }
     }
 
-    fn settings(&self) -> Builder<Spawn> {
-        let mut settings = Builder::new(Spawn);
-        settings
-            .timer(TokioTimer::new())
-            // None until the server has said how many it permits.
-            .initial_max_send_streams(0)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .keep_alive_interval(self.options.keep_alive_interval)
-            .keep_alive_timeout(self.options.keep_alive_timeout)
-            // etcd takes pings without a call under way for an attack.
-            .keep_alive_while_idle(false);
-        settings
-    }
-
     fn pauses(&self) -> MutexGuard<'_, Pauses> {
         self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Runs the tasks that hyper has for each call. They are boxed, since they have room for the task of a whole connection, and
-/// tokio moves a task several times.
-#[derive(Clone, Copy, Debug)]
-struct Spawn;
-
-impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Spawn {
-    fn execute(&self, task: F) {
-        tokio::spawn(Box::pin(task));
     }
 }
 
@@ -212,21 +155,22 @@ impl Pauses {
 
 /// A connection that was made. It ends with its last clone, or with the runtime that it was made on.
 #[derive(Clone, Debug)]
-pub(crate) struct Link {
-    send: SendRequest<Body>,
-    /// How many streams the server permits.
-    pub(crate) streams: usize,
-}
+pub(crate) struct Link(Requests);
 
 impl Link {
+    /// How many streams the server permits.
+    pub(crate) fn streams(&self) -> usize {
+        self.0.permitted()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
-        self.send.is_closed()
+        self.0.is_closed()
     }
 
     pub(crate) fn channel(&self, origin: Uri) -> Channel {
         Channel {
             origin,
-            sender: Sender::Own(self.send.clone()),
+            sender: Sender::Own(self.0.clone()),
             question: None,
         }
     }
@@ -245,7 +189,7 @@ pub(crate) struct Channel {
 
 #[derive(Clone, Debug)]
 enum Sender {
-    Own(SendRequest<Body>),
+    Own(Requests),
     Given(GivenService),
 }
 
@@ -295,95 +239,7 @@ impl Service<Request<Body>> for Channel {
         };
         match &mut self.sender {
             Sender::Given(service) => Box::pin(service.call(request).inspect_ok(answered)),
-            Sender::Own(send) => {
-                Box::pin(sent(send.try_send_request(request)).inspect_ok(answered))
-            }
+            Sender::Own(requests) => Box::pin(requests.clone().send(request).inspect_ok(answered)),
         }
-    }
-}
-
-async fn sent(
-    reply: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>>,
-) -> Result<Response<Body>, BoxError> {
-    match reply.await {
-        Ok(reply) => Ok(reply.map(Body::new)),
-        Err(mut failed) => Err(match failed.take_message() {
-            Some(_) => NotSent(failed.into_error()).into(),
-            None => failed.into_error().into(),
-        }),
-    }
-}
-
-/// A request that never left: its connection had ended.
-#[derive(Debug)]
-pub(crate) struct NotSent(hyper::Error);
-
-impl fmt::Display for NotSent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for NotSent {}
-
-/// Tells when the other side has sent its first bytes.
-struct Heard {
-    io: BoxIo,
-    first: Option<oneshot::Sender<()>>,
-}
-
-impl Heard {
-    fn new(io: BoxIo) -> (Self, oneshot::Receiver<()>) {
-        let (first, heard) = oneshot::channel();
-        let first = Some(first);
-        (Self { io, first }, heard)
-    }
-}
-
-impl AsyncRead for Heard {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(cx, buffer);
-        if buffer.filled().len() > before
-            && let Some(first) = self.first.take()
-        {
-            // Nobody listens any more where it came too late.
-            let _ = first.send(());
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Heard {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -83,6 +83,7 @@ mod endpoint;
 mod endpoints;
 mod health;
 mod held_up;
+mod http2;
 mod info;
 pub mod layers;
 mod ledger;

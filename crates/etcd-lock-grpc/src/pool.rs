@@ -155,7 +155,7 @@ impl Pool {
     }
 
     fn most(&self, link: &Link) -> usize {
-        self.purpose.calls().min(link.streams)
+        self.purpose.calls().min(link.streams())
     }
 
     fn lines(&self) -> MutexGuard<'_, Vec<Line>> {

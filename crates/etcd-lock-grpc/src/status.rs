@@ -11,8 +11,8 @@ use etcd_lock_core::{Error, ErrorKind};
 use tonic::{Code, Status};
 use tower::BoxError;
 
-use crate::connection::NotSent;
 use crate::endpoint::{Endpoint, Question};
+use crate::http2::NotSent;
 
 /// The verdict of a failed request, and on which part of the way.
 pub(crate) struct Failure {

@@ -17,7 +17,7 @@ where
         Ok(replies) => replies.boxed(),
         Err(error) => stream::once(ready(Err(error))).boxed(),
     });
-    // hyper may show a reset stream as one that ended well.
+    // A stream may end without a status, as behind a proxy that is closed.
     let ended = Error::new(ErrorKind::Unavailable, "the server ended the stream");
     opened
         .chain(stream::once(ready(Err(ended))))

@@ -187,7 +187,7 @@ impl ServerError {
 pub enum StreamFault {
     /// It ends with an error: the connection broke.
     Broken,
-    /// It ends without a status, as a reset stream looks to hyper.
+    /// It ends without a status, as behind a proxy that is closed.
     Ended,
     /// It lives, and nothing more arrives on it for so long, in either direction: another stream of its connection isn't read,
     /// or its reader is slow.
