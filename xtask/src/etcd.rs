@@ -14,8 +14,13 @@ use crate::Result;
 pub(crate) use self::debian::newer;
 pub(crate) use self::server::Server;
 
-/// The programs that the tests run: the server, and the one that others lock with.
-const PROGRAMS: [&str; 2] = ["etcd", "etcdctl"];
+/// The programs that the tests run, with their packages: the server, the one that others lock with, and what makes clocks
+/// jump.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("etcd", "etcd-server"),
+    ("etcdctl", "etcd-client"),
+    ("faketime", "faketime"),
+];
 
 /// Names the server to test on, instead of one on the search path.
 pub(crate) const SERVER_VARIABLE: &str = "ETCD_LOCK_ETCD";
@@ -36,7 +41,7 @@ pub(crate) fn provide(sh: &Shell) -> Result {
         "no {} on PATH, so Debian's packages are installed",
         missing().join(" and no ")
     );
-    install(sh, &["etcd-server", "etcd-client"])
+    install(sh, &PROGRAMS.map(|(_, package)| package))
         .map_err(|reason| format!("{reason}\n{}", what_to_do()))?;
     let missing = missing();
     if missing.is_empty() {
@@ -128,6 +133,7 @@ fn missing() -> Vec<&'static str> {
     let named = env::var_os(SERVER_VARIABLE).is_some();
     PROGRAMS
         .into_iter()
+        .map(|(program, _)| program)
         .filter(|&program| !(is_on_path(program) || named && program == "etcd"))
         .collect()
 }
@@ -143,9 +149,9 @@ pub(crate) fn is_on_path(program: &str) -> bool {
 fn what_to_do() -> String {
     format!(
         "The tests need etcd 3.4 or newer. One of these gets it:\n  \
-         on Debian or Ubuntu: sudo apt-get install etcd-server etcd-client\n  \
-         elsewhere: install etcd and etcdctl from your system's packages or etcd's releases, and put both on PATH\n  \
-         with a server at hand: set {SERVER_VARIABLE} to the etcd program (etcdctl is still needed on PATH)\n\
+         on Debian or Ubuntu: sudo apt-get install etcd-server etcd-client faketime\n  \
+         elsewhere: install etcd, etcdctl and faketime from your system's packages, and put them on PATH\n  \
+         with a server at hand: set {SERVER_VARIABLE} to the etcd program (the others are still needed on PATH)\n\
          and then run `cargo xtask test` again."
     )
 }

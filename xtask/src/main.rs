@@ -115,7 +115,7 @@ enum Command {
         #[arg(long, conflicts_with = "clients")]
         cluster: bool,
     },
-    /// Check the rules that no compiler checks: arrows between crates, manifests, licences, what files contain.
+    /// Check the rules that no compiler checks: dependencies between crates, manifests, licences, what files contain.
     Tidy,
 }
 

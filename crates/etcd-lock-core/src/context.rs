@@ -166,7 +166,8 @@ impl Context {
     ///
     /// # Errors
     /// `InvalidArgument` when the name or lease is missing or can't be right, `NotOpen` for a connection name that
-    /// isn't open, `LockTimeout` when somebody else had the lock all the while, `Timeout`, `LeaseNotFound`, and the others as their kinds say. The queue entry is withdrawn.
+    /// isn't open, `LockTimeout` when somebody else had the lock all the while, `LeaseNotFound`, and
+    /// those of [every call](crate::ErrorKind#every-call). The queue entry is withdrawn.
     ///
     /// # Cancel safety
     /// When dropped, the queue entry is withdrawn in the background.
@@ -194,8 +195,8 @@ impl Context {
     /// any more is no error.
     ///
     /// # Errors
-    /// `InvalidArgument` when the key is missing or empty, `NotOpen` for a connection name that isn't open, and the
-    /// others as their kinds say.
+    /// `InvalidArgument` when the key is missing or empty, `NotOpen` for a connection name that isn't open, and
+    /// those of [every call](crate::ErrorKind#every-call).
     ///
     /// # Cancel safety
     /// When dropped, the lock may or may not have been released; releasing again is harmless.

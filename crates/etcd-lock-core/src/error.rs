@@ -165,6 +165,13 @@ impl From<Infallible> for Error {
 }
 
 /// The kinds of failure that a program can tell apart and act on.
+///
+/// # Every call
+///
+/// Any call to etcd can fail with `Unavailable` or `Timeout`, when no server answers; `Unauthenticated`, `PermissionDenied`,
+/// `ResourceExhausted` or `Server`, when a server refuses it; `Protocol` or `Unsupported`, when what answers is no etcd, or
+/// one without the service; and `Closed`, once its client is closed. The `# Errors` of a function name what else can
+/// happen, and what one of these means there.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {

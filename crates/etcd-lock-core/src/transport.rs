@@ -70,8 +70,8 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Waits until the lock is held.
     ///
     /// # Errors
-    /// `LeaseNotFound` when the lease does not exist or ends during the wait, `Lost` when the queue entry is
-    /// deleted by somebody else, `LockTimeout`, `Timeout`, `Unavailable` and the rest as their kinds say.
+    /// `LeaseNotFound` when the lease does not exist or ends during the wait, `Lost` when somebody else deletes the queue
+    /// entry, `LockTimeout` when the lock is not granted in time, and those of [every call](crate::ErrorKind#every-call).
     ///
     /// # Cancel safety
     /// When dropped, the queue entry is withdrawn in the background.
@@ -102,7 +102,7 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Reads keys.
     ///
     /// # Errors
-    /// As the kinds say; never with an unknown outcome.
+    /// Those of [every call](crate::ErrorKind#every-call), never with an unknown outcome.
     ///
     /// # Cancel safety
     /// Nothing is left behind.
@@ -111,7 +111,8 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Runs a transaction, never twice.
     ///
     /// # Errors
-    /// As the kinds say. [`TxnRequest::idempotent`] lets a transport repeat it where the outcome is unknown.
+    /// Those of [every call](crate::ErrorKind#every-call). [`TxnRequest::idempotent`] lets a transport
+    /// repeat it where the outcome is unknown.
     ///
     /// # Cancel safety
     /// When dropped, the transaction may or may not have been executed.
@@ -120,7 +121,8 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Grants a lease.
     ///
     /// # Errors
-    /// `InvalidArgument` when the number is taken or the time to live too long, and the rest as their kinds say.
+    /// `InvalidArgument` when the number is taken or the time to live too long, and those of
+    /// [every call](crate::ErrorKind#every-call).
     ///
     /// # Cancel safety
     /// When dropped, a lease may have been granted.
@@ -133,7 +135,7 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Revokes a lease: its keys are deleted in one revision.
     ///
     /// # Errors
-    /// `LeaseNotFound` when it does not exist, and the rest as their kinds say.
+    /// `LeaseNotFound` when it does not exist, and those of [every call](crate::ErrorKind#every-call).
     ///
     /// # Cancel safety
     /// When dropped, the lease may or may not have been revoked.
@@ -146,7 +148,7 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Asks how a lease is doing.
     ///
     /// # Errors
-    /// As the kinds say; a lease that does not exist is no error.
+    /// Those of [every call](crate::ErrorKind#every-call). A lease that does not exist is no error.
     ///
     /// # Cancel safety
     /// Nothing is left behind.
@@ -159,7 +161,7 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Lists leases.
     ///
     /// # Errors
-    /// As the kinds say.
+    /// Those of [every call](crate::ErrorKind#every-call).
     ///
     /// # Cancel safety
     /// Nothing is left behind.

@@ -105,7 +105,7 @@ impl SessionOptions {
     /// # Errors
     /// `Lost` when the hold is over, or another process has attached it, `LeaseNotFound` when the lease has ended, `AlreadyOpen` when another
     /// session of this client keeps it alive, `Busy` when the hold was detached from this client, which still looks after it,
-    /// and what the transport's calls can fail with. The hold stays as it is, unless the error has
+    /// and those of [every call](etcd_lock_core::ErrorKind#every-call). The hold stays as it is, unless the error has
     /// [`is_outcome_unknown`](Error::is_outcome_unknown): then it may have been taken, and ends with its lease.
     ///
     /// # Cancel safety

@@ -64,7 +64,7 @@ pub struct QueueEntry {
 /// ```
 ///
 /// # Errors
-/// `InvalidArgument` for a name that can't be one, and what the transport's calls can fail with.
+/// `InvalidArgument` for a name that can't be one, and those of [every call](etcd_lock_core::ErrorKind#every-call).
 ///
 /// # Cancel safety
 /// It only reads.

@@ -23,6 +23,8 @@ pub(crate) struct Keeper {
     pub(crate) queue: Queue,
     pub(crate) lease: Arc<Lease>,
     pub(crate) ttl: Ttl,
+    /// When it was granted or renewed last.
+    pub(crate) renewed: Stamp,
     pub(crate) grace: Duration,
     /// The session is closed.
     pub(crate) stop: CancellationToken,
@@ -79,6 +81,13 @@ impl Keeper {
     }
 
     async fn until_lost(&self) -> Error {
+        let first = after(self.renewed, self.interval());
+        tokio::select! {
+            biased;
+            error = self.lease.over() => return error,
+            // A session that ends before needs no stream.
+            () = self.queue.inner().clock.sleep_until(first) => {}
+        }
         let mut backoff = Backoff::new();
         loop {
             let broken = tokio::select! {

@@ -9,7 +9,7 @@ use crate::{Session, SessionOptions};
 /// Keeps a lease alive until the session that this returns is dropped. The lease stays the caller's: it is not revoked.
 ///
 /// # Errors
-/// `LeaseNotFound` when there is no such lease, and what the transport's calls can fail with.
+/// `LeaseNotFound` when there is no such lease, and those of [every call](etcd_lock_core::ErrorKind#every-call).
 ///
 /// # Cancel safety
 /// Nothing is left behind.
@@ -22,7 +22,7 @@ pub async fn keep_alive(ctx: impl Into<Context>, lease: LeaseId) -> Result<Sessi
 /// Renews a lease once.
 ///
 /// # Errors
-/// `Timeout`, and what the transport's calls can fail with. A lease that doesn't exist is no error: its
+/// `Timeout`, and those of [every call](etcd_lock_core::ErrorKind#every-call). A lease that doesn't exist is no error: its
 /// [`ttl`](LeaseKeepAliveResponse::ttl) is `None`.
 ///
 /// # Cancel safety

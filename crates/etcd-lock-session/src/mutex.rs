@@ -67,7 +67,7 @@ impl Mutex {
     ///
     /// # Errors
     /// `Lost`, `LeaseNotFound` or `Closed` when the session ends before or during the wait, `Lost` when somebody else
-    /// deletes the queue entry, and what the server refuses as their kinds say.
+    /// deletes the queue entry, and those of [every call](etcd_lock_core::ErrorKind#every-call) that a server answered.
     ///
     /// # Cancel safety
     /// When dropped, the queue entry is withdrawn in the background, unless another task of the session wants the lock.

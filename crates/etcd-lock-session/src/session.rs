@@ -84,7 +84,8 @@ impl SessionOptions {
     /// Opens a session: grants a lease and keeps it alive.
     ///
     /// # Errors
-    /// `InvalidArgument` for a time to live that etcd can't grant, and what the transport's calls can fail with.
+    /// `InvalidArgument` for a time to live that etcd can't grant, and those of
+    /// [every call](etcd_lock_core::ErrorKind#every-call).
     ///
     /// # Cancel safety
     /// When dropped, a lease may have been granted that nobody keeps alive: it ends after its time to live.
@@ -105,7 +106,7 @@ impl SessionOptions {
     ///
     /// # Errors
     /// `LeaseNotFound` when there is no such lease, `AlreadyOpen` when another session of this client keeps it alive, and
-    /// what the transport's calls can fail with.
+    /// those of [every call](etcd_lock_core::ErrorKind#every-call).
     ///
     /// # Cancel safety
     /// When dropped, the lease may have been renewed once.
@@ -318,6 +319,7 @@ impl Session {
             queue: queue.clone(),
             lease: lease.clone(),
             ttl,
+            renewed: sent,
             grace: options.grace,
             stop: stop.clone(),
             ownership: ownership.clone(),

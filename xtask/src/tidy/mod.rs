@@ -1,6 +1,6 @@
 //! `cargo xtask tidy`: the rules of this workspace that no compiler checks.
 
-mod arrows;
+mod layers;
 mod manifests;
 mod project;
 mod text;
@@ -12,13 +12,13 @@ use crate::Result;
 /// Checks all of them, and reports everything that is wrong at once.
 pub(crate) fn run(sh: &Shell) -> Result {
     let files = files(sh)?;
-    let mut problems = arrows::check(sh)?;
+    let mut problems = layers::check(sh)?;
     problems.extend(manifests::check(sh, &files)?);
     problems.extend(project::check(sh, &files)?);
     problems.extend(text::check(sh, &files)?);
     if problems.is_empty() {
         eprintln!(
-            "tidy: {} files and the arrows between the crates are as they should be",
+            "tidy: {} files and the dependencies between the crates are as they should be",
             files.len()
         );
         return Ok(());

@@ -64,6 +64,14 @@ impl Etcd {
         }
     }
 
+    /// Sends `etcd-lock serve` a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let Kind::Served(served) = &self.kind else {
+            panic!("only `etcd-lock serve` is a program of ours");
+        };
+        served.program.signal(signal);
+    }
+
     /// Ends it without a goodbye.
     pub(crate) fn kill(&mut self) {
         match &mut self.kind {

@@ -15,6 +15,7 @@ mod keys;
 mod no_etcd;
 mod pages;
 mod run_busy;
+mod run_clock;
 mod run_killed;
 mod run_lost;
 mod run_options;

@@ -1,6 +1,10 @@
 //! Signals to the program: handed on to the command, or the end of a wait. Nothing is left in any case.
 
-use nix::sys::signal::Signal;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::time::sleep;
 
 use crate::etcd::Etcd;
 use crate::program::Program;
@@ -18,6 +22,7 @@ crate::tests_on!(only served {
     a_signal_is_handed_on
     a_command_that_a_signal_ends_tells
     a_signal_ends_a_wait
+    a_signal_ends_a_release_that_gets_no_answer
 });
 
 async fn a_signal_is_handed_on(etcd: &Etcd) {
@@ -65,6 +70,34 @@ async fn a_signal_ends_a_wait(etcd: &Etcd) {
     }
     holder.end().await.with(0);
     etcd.nothing_is_left("signal").await;
+}
+
+/// The other program, which begins its release first and gets no signal, waits for an answer for a while.
+async fn a_signal_ends_a_release_that_gets_no_answer(etcd: &Etcd) {
+    let deaf = ["sh", "-c", "trap '' TERM; echo held; cat"];
+    let mut programs = Vec::new();
+    for name in ["hurried", "patient"] {
+        let mut program = etcd.start(["run", name, "--"].into_iter().chain(deaf));
+        assert_eq!(program.line().await, "held");
+        programs.push(program);
+    }
+    let (patient, hurried) = (programs.remove(1), programs.remove(0));
+    let pid = Pid::from_raw(hurried.pid());
+    etcd.signal(Signal::SIGSTOP);
+    let patient = tokio::spawn(patient.end());
+    sleep(Duration::from_millis(500)).await;
+    // Until the command has ended, it gets the signals, and doesn't listen.
+    let signals = async {
+        while kill(pid, Signal::SIGTERM).is_ok() {
+            sleep(Duration::from_millis(20)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        end = hurried.end() => end.with(0),
+        end = patient => panic!("the signal ended nothing: {end:?}"),
+        () = signals => unreachable!(),
+    };
 }
 
 /// As with `nohup`: what we were started to ignore is ignored by both.

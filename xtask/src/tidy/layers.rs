@@ -61,8 +61,8 @@ const ABSENCES: &[Absence] = &[
     },
 ];
 
-/// The arrows of `docs/architecture.md`: what each crate may name as a dependency, tests aside.
-const ARROWS: &[(&str, &[&str])] = &[
+/// The dependencies of `docs/architecture.md`: what each crate may name as a dependency, tests aside.
+const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("etcd-lock-core", &[]),
     ("etcd-lock-proto", &["etcd-lock-core"]),
     ("etcd-lock-queue", &["etcd-lock-core"]),
@@ -92,13 +92,11 @@ pub(super) fn check(sh: &Shell) -> Result<Vec<String>> {
             format!("{package}: must not depend on {found}")
         }));
     }
-    for (package, allowed) in ARROWS {
+    for (package, allowed) in DEPENDENCIES {
         let tree = tree(sh, package, &["--all-features", "--depth", "1"])?;
-        problems.extend(
-            forbidden(&tree, allowed).map(|found| {
-                format!("{package}: must not depend on {found}, arrows only point down")
-            }),
-        );
+        problems.extend(forbidden(&tree, allowed).map(|found| {
+            format!("{package}: must not depend on {found}: a crate depends on lower layers only")
+        }));
     }
     Ok(problems)
 }
@@ -145,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arrow_that_points_up_is_found() {
+    fn a_dependency_on_a_higher_layer_is_found() {
         assert_eq!(forbidden(TREE, &["etcd-lock-core"]).count(), 0);
         assert_eq!(forbidden(TREE, &[]).next(), Some("etcd-lock-core"));
     }
