@@ -396,26 +396,29 @@ async fn until_confirmed(guard: LockGuard) {
 
 /// The task that looks after the entries sleeps for the heartbeat of the other session when this one enters.
 #[tokio::test(start_paused = true)]
-async fn a_waiter_beside_a_session_with_a_longer_heartbeat_has_its_own() {
+async fn an_orphan_of_a_session_beside_one_with_a_longer_heartbeat_is_found_by_its_own() {
+    let late = Duration::from_millis(1_500);
     let faulty = FaultyTransport::new(&MemoryEtcd::new());
-    faulty.on_watches(WatchFault::EventsLost(Bytes::new()));
     let client = client(Queue::new(faulty.clone()));
-    let holder = common::lock(faulty.etcd(), "a").await;
     let long = Session::open(&client, Duration::from_secs(60)).await;
     let long = long.unwrap();
     let short = Session::open(&client, TTL / 3).await.unwrap();
     let _other = Mutex::new(&long, "b").unwrap().lock().await.unwrap();
     sleep(Duration::from_secs(1)).await;
-    let mutex = Mutex::new(&short, "a").unwrap();
-    let waiting = tokio::spawn(async move { mutex.lock().await });
-    until_keys(faulty.etcd(), "a", 2).await;
+    faulty
+        .on_calls(move |call| (call == CallKind::TxnPut).then_some(CallFault::ExecutedLate(late)));
+    let unknown = Mutex::new(&short, "a").unwrap().try_lock().await;
+    assert!(unknown.unwrap_err().is_outcome_unknown());
+    faulty.calm();
 
-    let begun = Instant::now();
-    unlock(faulty.etcd(), holder.key).await;
-    let _guard = waiting.await.unwrap().unwrap();
-
-    let waited = begun.elapsed();
-    assert!(waited <= (HEARTBEAT + ATTEMPT) / 3, "{waited:?}");
+    sleep(late).await;
+    until_keys(faulty.etcd(), "a", 1).await;
+    let appeared = Instant::now();
+    while !keys(faulty.etcd(), "a").await.is_empty() {
+        let age = appeared.elapsed();
+        assert!(age <= (HEARTBEAT + ATTEMPT) / 3, "{age:?}");
+        sleep(STEP).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
