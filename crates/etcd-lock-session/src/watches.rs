@@ -3,7 +3,7 @@
 //! A watch that starts "now" is always up to date for etcd, which then reports a change as it happens; one that starts in
 //! the past is visited every 100 ms. So watches are created without a start revision, and a subscriber that needs to know
 //! what happened before reads the key. A watch that nobody needs any more is kept for a while: in a queue that turns, the next
-//! wait is for the same keys. It is given up when it reports for the second time what nobody wants to know.
+//! wait is for the same keys.
 //!
 //! Where etcd cancels or refuses a watch (it caught up by a snapshot, the login has ended), a new stream is opened for all
 //! of them, which logs in again.
@@ -57,7 +57,6 @@ impl Watches {
         self.0.ensure_driven(&mut state);
         if let Some(entry) = state.entries.get_mut(key) {
             entry.subscriber = Some(subscriber);
-            entry.unwanted = 0;
             return entry.on_since;
         }
         state.last_id += 1;
@@ -65,7 +64,6 @@ impl Watches {
             id: state.last_id,
             subscriber: Some(subscriber),
             on_since: None,
-            unwanted: 0,
         };
         state.ids.insert(entry.id, key.clone());
         state.send(entry.create(key));
@@ -220,11 +218,7 @@ impl State {
                     }
                     let at = event.kv.mod_revision;
                     entry.on_since = entry.on_since.max(Some(at));
-                    entry.unwanted += u32::from(entry.subscriber.is_none());
                     reports.extend(report(entry, &key, News::Deleted(header, at)));
-                }
-                if entry.unwanted > 1 {
-                    self.forget(&key);
                 }
                 (reports, true)
             }
@@ -246,8 +240,6 @@ struct Entry {
     subscriber: Option<Arc<dyn Subscriber>>,
     /// The watch is on, and everything after this revision is yet to be reported.
     on_since: Option<Revision>,
-    /// How many deletions it has reported that nobody had subscribed to.
-    unwanted: u32,
 }
 
 impl Entry {
