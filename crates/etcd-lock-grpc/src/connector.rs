@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceExt};
@@ -99,9 +99,7 @@ impl Connector {
                 tune(&stream, *silence)?;
                 Ok(Box::new(stream))
             }
-            (Kind::Own { .. }, Address::Unix(path)) => {
-                Ok(Box::new(UnixStream::connect(path).await?))
-            }
+            (Kind::Own { .. }, Address::Unix(path)) => Ok(unix(path).await?),
         }
     }
 }
@@ -120,6 +118,17 @@ async fn tcp(host: &str, port: u16, bound: Duration) -> io::Result<TcpStream> {
         }
     }
     Err(failed)
+}
+
+#[cfg(unix)]
+async fn unix(path: &Path) -> io::Result<BoxIo> {
+    Ok(Box::new(tokio::net::UnixStream::connect(path).await?))
+}
+
+#[cfg(not(unix))]
+async fn unix(_: &Path) -> io::Result<BoxIo> {
+    let text = "this system has no Unix sockets";
+    Err(io::Error::new(io::ErrorKind::Unsupported, text))
 }
 
 fn tune(stream: &TcpStream, silence: Duration) -> io::Result<()> {
