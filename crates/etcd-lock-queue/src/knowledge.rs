@@ -115,9 +115,10 @@ pub struct Knowledge {
     by_key: BTreeSet<(LockKey, Revision)>,
     /// All live entries that were created up to this revision are in `live`.
     complete_to: Revision,
-    /// Keys that were seen deleted, and when, since the latest snapshot: one that was read before still shows them.
-    deleted: BTreeMap<LockKey, Revision>,
-    /// The latest of all deletions that were seen.
+    /// Of keys that were seen deleted: entries that were created up to this revision are gone. A snapshot that was read
+    /// before still shows them.
+    gone_up_to: BTreeMap<LockKey, Revision>,
+    /// The latest deletion that a watch or a read of a key has shown.
     deleted_at: Revision,
     /// Entries that have come or gone since [`take_changes`](Self::take_changes).
     changes: Vec<EntryId>,
@@ -131,7 +132,7 @@ impl Knowledge {
             live: BTreeMap::new(),
             by_key: BTreeSet::new(),
             complete_to: Revision::ZERO,
-            deleted: BTreeMap::new(),
+            gone_up_to: BTreeMap::new(),
             deleted_at: Revision::ZERO,
             changes: Vec::new(),
         }
@@ -139,9 +140,9 @@ impl Knowledge {
 
     /// Adds a snapshot.
     pub fn apply(&mut self, snapshot: &Snapshot) {
-        self.deleted.retain(|_, at| *at > snapshot.revision);
+        self.gone_up_to.retain(|_, at| *at > snapshot.revision);
         for entry in &snapshot.entries {
-            if !self.deleted.contains_key(&entry.key) {
+            if !self.gone_up_to.contains_key(&entry.key) {
                 self.note(entry, snapshot.revision);
             }
         }
@@ -180,7 +181,7 @@ impl Knowledge {
     pub fn deleted(&mut self, key: &LockKey, revision: Revision) {
         for entry in self.entries_of(key) {
             if entry.created <= revision {
-                self.remove_at(&entry, revision);
+                self.remove_up_to(&entry, revision, revision);
             }
         }
     }
@@ -189,7 +190,8 @@ impl Knowledge {
     pub fn observed(&mut self, key: &LockKey, at: Revision, found: Option<Revision>) {
         for entry in self.entries_of(key) {
             if entry.created <= at && Some(entry.created) != found {
-                self.remove_at(&entry, at);
+                // The entry that is there now was created after the other was deleted.
+                self.remove_up_to(&entry, found.map_or(at, |_| entry.created), at);
             }
         }
         if let Some(created) = found {
@@ -202,7 +204,7 @@ impl Knowledge {
 
     /// This entry was deleted, even where another one is under its key now.
     pub fn entry_deleted(&mut self, entry: &EntryId) {
-        self.remove(entry);
+        self.remove_up_to(entry, entry.created, self.deleted_at);
     }
 
     /// The verdict on an entry.
@@ -277,7 +279,7 @@ impl Knowledge {
             }
             None if self.live.is_empty() => {
                 self.complete_to = Revision::ZERO;
-                self.deleted.clear();
+                self.gone_up_to.clear();
                 self.deleted_at = Revision::ZERO;
             }
             None => *self = Self::default(),
@@ -300,9 +302,11 @@ impl Knowledge {
             .collect()
     }
 
-    fn remove_at(&mut self, entry: &EntryId, revision: Revision) {
-        self.deleted_at = revision.max(self.deleted_at);
-        self.deleted.insert(entry.key.clone(), revision);
+    /// An entry was seen deleted, with all of its key that were created up to a revision.
+    fn remove_up_to(&mut self, entry: &EntryId, up_to: Revision, seen_at: Revision) {
+        self.deleted_at = seen_at.max(self.deleted_at);
+        let gone_up_to = self.gone_up_to.entry(entry.key.clone()).or_default();
+        *gone_up_to = up_to.max(*gone_up_to);
         self.remove(entry);
     }
 

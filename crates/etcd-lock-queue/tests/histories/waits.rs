@@ -113,6 +113,23 @@ fn an_entry_that_was_seen_deleted_does_not_come_back_with_a_snapshot_that_was_re
 }
 
 #[test]
+fn a_predecessor_that_entered_again_is_waited_for_though_its_deletion_was_seen_later() {
+    let mut lock = Script::new();
+    lock.acquire(2, 0);
+    lock.entered(2, 5, &[(9, 4)]);
+    lock.acquire(1, 0);
+    // Meanwhile it has left and entered again, and the entry of session 1 was created.
+    assert_eq!(lock.heartbeat(8, 9, Some(6))[0], granted(2, 0, 5, 0));
+    assert_eq!(lock.entered(1, 7, &[(2, 5), (9, 6)]), [read(7)]);
+    let snapshot = [(2, 5), (9, 6), (1, 7)];
+    assert_eq!(lock.snapshot(8, 7, &snapshot), [Output::Watch(key(9))]);
+    assert_eq!(lock.release(2, 0), [delete(2, 5)]);
+    let released = [Output::Released(CallerId(0))];
+    assert_eq!(lock.entry_deleted(2, 9), released);
+    assert_eq!(lock.deleted(9, 10)[0], granted(1, 0, 7, 0));
+}
+
+#[test]
 fn a_waiter_watches_itself_once_its_entry_is_aged_and_still_does_when_it_is_granted() {
     let mut lock = Script::new();
     lock.acquire(1, 0);
