@@ -18,7 +18,7 @@ const COMMAND: &str = "trap 'echo told; exit 0' TERM; date +%s; while read line;
 
 const DAY: i64 = 24 * 60 * 60;
 
-crate::tests_on!([served real] {
+crate::tests_on!(only served {
     a_wall_clock_that_jumps_forth_and_back_changes_nothing
     a_lock_whose_lease_may_have_ended_by_the_clock_is_lost
 });
