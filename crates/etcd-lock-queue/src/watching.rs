@@ -93,15 +93,17 @@ impl LockQueue {
         }
     }
 
-    /// Whether the queue must be read for the oldest waiting entry, though it is behind another one: nobody can tell when
-    /// the first of its predecessors is granted the lock.
+    /// Whether the queue must be read for the oldest waiting entry, though it is behind another one: of its two nearest
+    /// predecessors one is not known, or is stale and not watched.
     pub(crate) fn is_blind(&self, session: LeaseId, id: &EntryId) -> bool {
-        let mut nearest = self.nearest(id).peekable();
-        let has_one = nearest.peek().is_some_and(|first| self.is_foreign(first));
-        let is_last = self.knowledge.predecessors(id).nth(1).is_none();
-        let is_unknown = has_one && is_last && !self.knowledge.knows_all_before(id);
-        let mut foreign = nearest.filter(|entry| self.is_foreign(entry));
-        is_unknown || foreign.any(|entry| !self.is_watchable(session, entry))
+        let nearest: Vec<_> = self.nearest(id).collect();
+        let is_unwatched =
+            |entry: &&EntryId| self.is_foreign(entry) && !self.is_watchable(session, entry);
+        let is_second_unknown = match nearest[..] {
+            [only] => self.is_foreign(only) && !self.knowledge.knows_all_before(id),
+            _ => false,
+        };
+        is_second_unknown || nearest.iter().any(is_unwatched)
     }
 
     fn watch_for(&mut self, session: LeaseId) {

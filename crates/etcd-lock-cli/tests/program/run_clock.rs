@@ -32,7 +32,7 @@ async fn a_wall_clock_that_jumps_forth_and_back_changes_nothing(etcd: &Etcd) {
         program.say("what time is it?\n").await;
         let shown = seconds(&mut program).await - begun;
         assert!((shown - days * DAY).abs() < DAY / 2, "{days}: {shown}");
-        // Whoever does not want to wait goes away.
+        // The lock is held all the while.
         etcd.end_of(["run", "--no-wait", "clock", "true"])
             .await
             .with(75);

@@ -25,7 +25,7 @@ pub struct RangeRequest {
     pub keys_only: bool,
     /// Leave all keys out and count them.
     pub count_only: bool,
-    /// Let a member answer by itself, possibly with old data. Never use this to decide who holds a lock.
+    /// Lets the member that is asked answer from its own data, which may be stale. Not for a decision on who holds a lock.
     pub serializable: bool,
 }
 

@@ -27,7 +27,7 @@ pub struct TxnRequest {
     pub success: Vec<Op>,
     /// The operations for when one doesn't.
     pub failure: Vec<Op>,
-    /// Whether doing it twice is as good as once, so that it may be repeated where the outcome is unknown.
+    /// Whether the transaction is idempotent, so that a transport may send it again after an unknown outcome.
     pub idempotent: bool,
 }
 
@@ -74,7 +74,7 @@ impl TxnRequest {
         ops.all(|op| matches!(op, Op::Range(_)))
     }
 
-    /// Vouches that doing it twice is as good as once.
+    /// Says that the transaction is idempotent.
     #[must_use]
     pub const fn idempotent(mut self) -> Self {
         self.idempotent = true;

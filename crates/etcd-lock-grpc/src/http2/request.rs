@@ -15,7 +15,7 @@ use tower::BoxError;
 pub(super) type Open = Option<oneshot::Sender<()>>;
 
 /// The body of a request, taken apart before its head is sent: then head and message follow each other so closely that they
-/// leave in one write. `h2` keeps what the other side has no room for yet.
+/// leave in one write. `h2` buffers what exceeds the flow-control window.
 pub(super) struct Outgoing {
     ready: Vec<Bytes>,
     /// Where more may come.
@@ -72,7 +72,7 @@ impl Outgoing {
 
 async fn send_all(stream: &mut SendStream<Bytes>, body: &mut Body) -> Result<(), BoxError> {
     while let Some(data) = next(body).await {
-        // More than one byte of room is not waited for: a message may be larger than there can ever be room.
+        // It waits for one byte of capacity only: a message may be larger than the whole window.
         stream.reserve_capacity(1);
         while stream.capacity() == 0 {
             match poll_fn(|cx| stream.poll_capacity(cx)).await {
