@@ -2,8 +2,9 @@
 //!
 //! hyper has a task that takes requests in, and another one for each of them, beside that of the connection. A lock is two
 //! short requests, and each time that one task wakes another takes a good part of what is not etcd's time. Here a caller
-//! gives its request to `h2` and is woken by the connection's task: no other task stands in between.
+//! gives its request to `h2`, [sends](driver) it itself, and is woken by the connection's task.
 
+mod driver;
 mod pings;
 mod reply;
 mod request;
@@ -23,6 +24,7 @@ use tonic::body::Body;
 use tonic::codegen::Bytes;
 use tower::BoxError;
 
+use self::driver::Driver;
 use self::pings::{Heard, LastHeard};
 use self::reply::Reply;
 use self::request::Outgoing;
@@ -49,8 +51,8 @@ pub(crate) struct Requests {
 }
 
 /// The state of a connection.
-#[derive(Debug, Default)]
 struct State {
+    driver: Driver,
     is_closed: AtomicBool,
     /// How many calls are under way.
     calls: AtomicUsize,
@@ -89,14 +91,18 @@ where
         Poll::Pending => Poll::Pending,
     })
     .await?;
-    let state = Arc::new(State::default());
     let pings = connection.ping_pong();
+    let state = Arc::new(State {
+        driver: Driver::new(connection),
+        is_closed: AtomicBool::new(false),
+        calls: AtomicUsize::new(0),
+    });
     let closing = Closing(state.clone());
     let driven = async move {
         let is_busy = || closing.0.calls.load(Relaxed) > 0;
         tokio::select! {
             biased;
-            end = connection => end.map_err(io::Error::other),
+            end = poll_fn(|cx| closing.0.driver.poll(cx)) => end.map_err(io::Error::other),
             () = pings::unanswered(pings, &heard, keep_alive, is_busy) => {
                 Err(io::Error::new(io::ErrorKind::TimedOut, "a ping was not answered"))
             }
@@ -133,8 +139,11 @@ impl Requests {
         let (head, body) = request.into_parts();
         let (head, body) = (Request::from_parts(head, ()), Outgoing::new(body)?);
         let mut send = self.send.ready().await.map_err(not_sent)?;
-        let (reply, stream) = send.send_request(head, false).map_err(not_sent)?;
-        let open = body.send(stream)?;
+        let (reply, open) = {
+            let _sending = state.driver.sending();
+            let (reply, stream) = send.send_request(head, false).map_err(not_sent)?;
+            (reply, body.send(stream))
+        };
         let (head, stream) = reply.await?.into_parts();
         let reply = Reply::new(stream, (under_way, open));
         Ok(Response::from_parts(head, Body::new(reply)))
@@ -143,7 +152,10 @@ impl Requests {
 
 impl fmt::Debug for Requests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Requests").field(&self.state).finish()
+        f.debug_struct("Requests")
+            .field("is_closed", &self.state.is_closed)
+            .field("calls", &self.state.calls)
+            .finish_non_exhaustive()
     }
 }
 
@@ -159,17 +171,17 @@ impl fmt::Display for NotSent {
 
 impl std::error::Error for NotSent {}
 
-/// Says that the connection has ended, also where its runtime drops it.
+/// Closes the connection with the task that drives it, also where the runtime drops that.
 struct Closing(Arc<State>);
 
 impl Drop for Closing {
     fn drop(&mut self) {
         self.0.is_closed.store(true, Relaxed);
+        self.0.driver.close();
     }
 }
 
 /// Counts a call while it is under way.
-#[derive(Debug)]
 struct UnderWay(Arc<State>);
 
 impl UnderWay {

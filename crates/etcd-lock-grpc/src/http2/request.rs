@@ -41,19 +41,18 @@ impl Outgoing {
         Ok(Self { ready, rest })
     }
 
-    /// Sends what is there. A task sends the rest.
-    ///
-    /// # Errors
-    /// If the stream has ended.
-    pub(super) fn send(self, mut stream: SendStream<Bytes>) -> Result<Open, BoxError> {
+    /// Sends what is there. A task sends the rest. A server may answer before it has read anything: then its reply counts, and
+    /// not that the stream takes no more.
+    pub(super) fn send(self, mut stream: SendStream<Bytes>) -> Open {
         let mut ready = self.ready.into_iter().peekable();
         while let Some(data) = ready.next() {
             let is_last = self.rest.is_none() && ready.peek().is_none();
-            stream.send_data(data, is_last)?;
+            if let Err(error) = stream.send_data(data, is_last) {
+                tracing::debug!(%error, "a request could not be sent to its end");
+                return None;
+            }
         }
-        let Some(mut rest) = self.rest else {
-            return Ok(None);
-        };
+        let mut rest = self.rest?;
         let (open, gone) = oneshot::channel();
         tokio::spawn(async move {
             tokio::select! {
@@ -66,7 +65,7 @@ impl Outgoing {
                 }
             }
         });
-        Ok(Some(open))
+        Some(open)
     }
 }
 

@@ -1,12 +1,17 @@
 //! A connection to an HTTP/2 server in memory that does what a test says.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, stream};
 use h2::server::{Connection, SendResponse};
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
-use tokio::io::{DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tonic::Status;
@@ -25,7 +30,7 @@ const LONG: Duration = Duration::from_secs(3600);
 type Server = Connection<DuplexStream, Bytes>;
 
 /// A connection that is driven, and the other side of it, which stands still while it isn't polled.
-async fn connection() -> (Requests, JoinHandle<std::io::Result<()>>, Server) {
+async fn connection() -> (Requests, JoinHandle<io::Result<()>>, Server) {
     let (ours, theirs) = duplex(4096);
     let (connected, server) =
         tokio::join!(connect(ours, KEEP_ALIVE), h2::server::handshake(theirs));
@@ -54,11 +59,43 @@ impl http_body::Body for Frames {
     type Error = Status;
 
     fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Status>>> {
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let next = self.0.poll_next_unpin(cx);
         next.map(|next| next.map(|data| data.map(Frame::data)))
+    }
+}
+
+/// Bytes both ways, whose writes are counted.
+struct Counted(DuplexStream, Arc<AtomicUsize>);
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.1.fetch_add(1, SeqCst);
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 
@@ -80,8 +117,47 @@ async fn a_short_request_is_one_frame_that_ends_the_stream() {
     let mut reply = respond.send_response(Response::new(()), false).unwrap();
     reply.send_data(Bytes::from("held"), true).unwrap();
     let mut reply = sent.await.unwrap().unwrap().into_body();
-    let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut reply).poll_frame(cx)).await;
+    let frame = std::future::poll_fn(|cx| Pin::new(&mut reply).poll_frame(cx)).await;
     assert_eq!(frame.unwrap().unwrap().into_data().unwrap(), "held");
+}
+
+#[tokio::test]
+async fn a_short_request_is_written_at_once_by_its_caller() {
+    let (ours, theirs) = duplex(4096);
+    let writes = Arc::new(AtomicUsize::new(0));
+    let ours = Counted(ours, writes.clone());
+    let (connected, _server) =
+        tokio::join!(connect(ours, KEEP_ALIVE), h2::server::handshake(theirs));
+    let (requests, _driven) = connected.unwrap();
+    writes.store(0, SeqCst);
+    let sent = requests.send(request(body([Bytes::from("lock")], false)));
+    // Nothing else has run: the task of the connection isn't even spawned.
+    assert!(sent.now_or_never().is_none());
+    assert_eq!(writes.load(SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn requests_of_many_threads_are_all_answered() {
+    let (requests, _driven, mut server) = connection().await;
+    tokio::spawn(async move {
+        while let Some(Ok((_request, mut respond))) = server.accept().await {
+            respond.send_response(Response::new(()), true).unwrap();
+        }
+    });
+    let callers = (0..16).map(|_| {
+        let requests = requests.clone();
+        tokio::spawn(async move {
+            for _ in 0..500 {
+                let sent = requests
+                    .clone()
+                    .send(request(body([Bytes::from("lock")], false)));
+                timeout(LONG, sent).await.unwrap().unwrap();
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -139,7 +215,7 @@ async fn a_reply_that_the_server_resets_is_an_error_and_no_end() {
     let mut reply = respond.send_response(Response::new(()), false).unwrap();
     let mut received = sent.await.unwrap().unwrap().into_body();
     reply.send_reset(h2::Reason::CANCEL);
-    let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut received).poll_frame(cx)).await;
+    let frame = std::future::poll_fn(|cx| Pin::new(&mut received).poll_frame(cx)).await;
     assert!(frame.unwrap().is_err());
 }
 
@@ -193,7 +269,7 @@ async fn a_connection_is_given_up_when_a_ping_is_not_answered_while_a_call_is_un
     assert!(sent.await.unwrap().is_err());
     assert_eq!(begun.elapsed(), KEEP_ALIVE.interval + KEEP_ALIVE.timeout);
     let end = driven.await.unwrap().unwrap_err();
-    assert_eq!(end.kind(), std::io::ErrorKind::TimedOut);
+    assert_eq!(end.kind(), io::ErrorKind::TimedOut);
     assert!(requests.is_closed());
 }
 
