@@ -12,34 +12,125 @@ use crate::{
 /// Makes a blank context for a request: on a [`Client`], on a connection's name, or from a context as it is.
 ///
 /// ```
-/// let ctx = etcd_lock_core::new("backend").with_name("report");
-/// assert_eq!(etcd_lock_core::new(ctx.clone()).name(), ctx.name());
+/// use std::time::Duration;
+///
+/// use etcd_lock::{Registry, new};
+///
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
+/// Registry::global().open("new", client.clone())?;
+/// let by_name = new("new").with_timeout(Duration::from_secs(5));
+/// let by_client = new(&client);
+/// assert_eq!(new(&by_name).timeout(), by_name.timeout());
+/// assert_ne!(by_client.timeout(), by_name.timeout());
+/// # Ok::<(), etcd_lock::Error>(())
 /// ```
 pub fn new(connection: impl Into<Context>) -> Context {
     connection.into()
 }
 
 /// Sets the name of the lock: see [`Context::with_name`].
+///
+/// ```
+/// use etcd_lock::{lock, new, with_lease, with_name};
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock::Error> {
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
+/// # let lease = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
+/// // Any bytes but none.
+/// for name in [&b"report"[..], b"jobs/nightly", b"\0\xff"] {
+///     let held = lock(with_lease(with_name(new(&client), name), lease)).await?;
+///     assert!(held.key.as_bytes().starts_with(name));
+/// }
+/// assert!(lock(with_lease(with_name(new(&client), ""), lease)).await.is_err());
+/// # Ok(())
+/// # }
+/// ```
 pub fn with_name(ctx: Context, name: impl Into<Bytes>) -> Context {
     ctx.with_name(name)
 }
 
 /// Sets the lease that will hold the lock: see [`Context::with_lease`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use etcd_lock::{ErrorKind, lease, lock, new, with_lease, with_name};
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock::Error> {
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
+/// let lease = lease::grant(&client, Duration::from_secs(60)).await?.id;
+/// let ctx = with_lease(with_name(new(&client), "report"), lease);
+/// assert_eq!(lock(ctx).await?.key.to_string(), format!("report/{lease}"));
+///
+/// let never_granted = with_lease(with_name(new(&client), "report"), 1);
+/// assert_eq!(lock(never_granted).await.unwrap_err().kind(), ErrorKind::LeaseNotFound);
+/// # Ok(())
+/// # }
+/// ```
 pub fn with_lease(ctx: Context, lease: impl Into<i64>) -> Context {
     ctx.with_lease(lease)
 }
 
 /// Sets the key to unlock: see [`Context::with_key`].
+///
+/// ```
+/// use etcd_lock::{lock_with, new, with_key};
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock::Error> {
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
+/// # let lease = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
+/// let held = lock_with(&client, "report", lease).await?;
+/// with_key(new(&client), &held.key).unlock().await?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn with_key(ctx: Context, key: impl Into<Bytes>) -> Context {
     ctx.with_key(key)
 }
 
 /// Sets how long to wait: see [`Context::with_timeout`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use etcd_lock::{Timeout, lock_with, new, with_timeout};
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock::Error> {
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
+/// # let mine = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
+/// # let yours = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
+/// lock_with(&client, "report", yours).await?;
+///
+/// let patient = with_timeout(new(&client), Duration::from_secs(2));
+/// let error = lock_with(&patient, "report", mine).await.unwrap_err();
+/// assert!(error.is_timeout() && error.is_busy());
+///
+/// // Until it is granted, or the lease ends.
+/// let endless = with_timeout(patient, Timeout::Infinity);
+/// # assert_eq!(endless.timeout(), Timeout::Infinity);
+/// # Ok(())
+/// # }
+/// ```
 pub fn with_timeout(ctx: Context, timeout: impl Into<Timeout>) -> Context {
     ctx.with_timeout(timeout)
 }
 
 /// Waits until the lock is held: see [`Context::lock`].
+///
+/// ```
+/// use etcd_lock::{lock, new};
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock::Error> {
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
+/// # let lease = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
+/// let held = lock(new(&client).with_name("report").with_lease(lease)).await?;
+/// println!("{} since revision {}", held.key, held.header.revision);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// As [`Context::lock`].
@@ -52,6 +143,23 @@ pub async fn lock(ctx: Context) -> Result<LockResponse> {
 
 /// Takes the lock if it is free: see [`Context::try_lock`].
 ///
+/// ```
+/// use etcd_lock::{ErrorKind, new, try_lock};
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock::Error> {
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
+/// # let mine = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
+/// # let yours = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
+/// let ctx = new(&client).with_name("report");
+/// try_lock(ctx.clone().with_lease(yours)).await?;
+///
+/// let error = try_lock(ctx.with_lease(mine)).await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Busy);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// As [`Context::try_lock`].
 ///
@@ -62,6 +170,25 @@ pub async fn try_lock(ctx: Context) -> Result<LockResponse> {
 }
 
 /// Waits until the lock `name` is held with `lease`: eetcd's `lock/3`.
+///
+/// ```
+/// use etcd_lock::{lock_with, unlock};
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock::Error> {
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
+/// # let mine = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
+/// # let yours = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
+/// let held = lock_with(&client, "report", yours).await?;
+/// let (waited, unlocked) = tokio::join!(
+///     lock_with(&client, "report", mine),
+///     unlock(&client, &held.key),
+/// );
+/// unlocked?;
+/// assert!(waited?.create_revision > held.create_revision);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// As [`Context::lock`].
@@ -77,6 +204,21 @@ pub async fn lock_with(
 }
 
 /// Releases the hold on a lock: see [`Context::unlock`].
+///
+/// ```
+/// use etcd_lock::{lock_with, unlock};
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock::Error> {
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
+/// # let lease = etcd_lock::lease::grant(&client, Duration::from_secs(60)).await?.id;
+/// let held = lock_with(&client, "report", lease).await?;
+/// unlock(&client, &held.key).await?;
+/// // Once more does no harm.
+/// unlock(&client, &held.key).await?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// As [`Context::unlock`].

@@ -9,6 +9,20 @@ use crate::{CallOptions, Context, Error, LeaseId, ResponseHeader, Result, Ttl};
 /// Grants a lease that lives for `ttl` after it was last kept alive. The server may grant more than was asked: the
 /// reply says how much.
 ///
+/// ```
+/// use std::time::Duration;
+///
+/// use etcd_lock::lease;
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock::Error> {
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
+/// // The server may grant more than was asked for: the reply counts.
+/// let granted = lease::grant(&client, Duration::from_secs(1)).await?;
+/// assert_eq!(granted.ttl.as_secs(), 2);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// `InvalidArgument` for a time to live outside of 1 s to [`Ttl::MAX_SECS`], and what [`Transport`](crate::Transport) calls can fail with.
 ///
@@ -26,6 +40,25 @@ where
 
 /// Ends a lease: all keys attached to it are deleted, locks held with it are released.
 ///
+/// ```
+/// use etcd_lock::{ErrorKind, lease, lock_with};
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock::Error> {
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
+/// # let mine = lease::grant(&client, Duration::from_secs(60)).await?.id;
+/// # let yours = lease::grant(&client, Duration::from_secs(60)).await?.id;
+/// lock_with(&client, "report", yours).await?;
+/// lease::revoke(&client, yours).await?;
+/// // The lock is free.
+/// lock_with(&client, "report", mine).await?;
+///
+/// let error = lease::revoke(&client, yours).await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::LeaseNotFound);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// `LeaseNotFound` when there is no such lease, and what [`Transport`](crate::Transport) calls can fail with.
 ///
@@ -37,6 +70,20 @@ pub async fn revoke(ctx: impl Into<Context>, lease: LeaseId) -> Result<LeaseRevo
 }
 
 /// Asks how long a lease still has, and which keys are attached to it.
+///
+/// ```
+/// use etcd_lock::lease;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock::Error> {
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
+/// # let granted = lease::grant(&client, Duration::from_secs(60)).await?;
+/// tokio::time::sleep(Duration::from_secs(20)).await;
+/// let left = lease::time_to_live(&client, granted.id).await?;
+/// assert_eq!(left.remaining, Some(Duration::from_secs(40)));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// The errors of [`Transport`](crate::Transport) calls. A lease that doesn't exist is no error:
@@ -57,6 +104,18 @@ pub async fn time_to_live(
 }
 
 /// Lists the leases that the answering member knows: possibly stale, as in etcd.
+///
+/// ```
+/// use etcd_lock::lease;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock::Error> {
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
+/// # let granted = lease::grant(&client, Duration::from_secs(60)).await?;
+/// assert_eq!(lease::leases(&client).await?.leases, [granted.id]);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// The errors of [`Transport`](crate::Transport) calls.

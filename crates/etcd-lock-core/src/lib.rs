@@ -37,6 +37,8 @@ pub mod lease;
 pub mod lock;
 pub mod name;
 pub mod registry;
+#[cfg(feature = "serde")]
+mod serde;
 pub mod timeout;
 pub mod token;
 pub mod transport;

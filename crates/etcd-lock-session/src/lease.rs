@@ -8,6 +8,24 @@ use crate::{Session, SessionOptions};
 
 /// Keeps a lease alive until the session that this returns is dropped. The lease stays the caller's: it is not revoked.
 ///
+/// ```
+/// use etcd_lock::lease;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock::Error> {
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
+/// # let granted = lease::grant(&client, Duration::from_secs(60)).await?;
+/// let kept = lease::keep_alive(&client, granted.id).await?;
+/// tokio::time::sleep(Duration::from_secs(600)).await;
+/// assert!(kept.is_alive());
+///
+/// drop(kept);
+/// tokio::time::sleep(Duration::from_secs(61)).await;
+/// assert_eq!(lease::time_to_live(&client, granted.id).await?.remaining, None);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// `LeaseNotFound` when there is no such lease, and those of [every call](etcd_lock_core::ErrorKind#every-call).
 ///
@@ -20,6 +38,23 @@ pub async fn keep_alive(ctx: impl Into<Context>, lease: LeaseId) -> Result<Sessi
 }
 
 /// Renews a lease once.
+///
+/// ```
+/// use etcd_lock::lease;
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), etcd_lock::Error> {
+/// # let client = etcd_lock::in_memory(etcd_lock::memory::MemoryEtcd::new());
+/// # let granted = lease::grant(&client, Duration::from_secs(60)).await?;
+/// let renewed = lease::keep_alive_once(&client, granted.id).await?;
+/// assert_eq!(renewed.ttl, Some(granted.ttl));
+///
+/// // One that is gone is no error.
+/// lease::revoke(&client, granted.id).await?;
+/// assert_eq!(lease::keep_alive_once(&client, granted.id).await?.ttl, None);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// `Timeout`, and those of [every call](etcd_lock_core::ErrorKind#every-call). A lease that doesn't exist is no error: its

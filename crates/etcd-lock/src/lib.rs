@@ -38,13 +38,13 @@
 //! | `tls-native-roots`, `tls-webpki-roots` | the system's root certificates or Mozilla's, where no CA certificate is given |
 //! | `memory`, `server` | an in-memory etcd, and the same served over gRPC |
 //! | `blocking` | sessions, mutexes and guards without async |
+//! | `serde` | `Serialize` and `Deserialize` for [`LeaseId`], [`FencingToken`], [`Revision`] and [`Ttl`] |
 //! | `metrics` | numbers about waits, holds and sessions, for any recorder of the `metrics` crate |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "grpc")]
 mod connect;
-mod eetcd;
 #[cfg(feature = "memory")]
 mod in_memory;
 pub mod lease;
@@ -68,14 +68,13 @@ pub use in_memory::in_memory;
 pub use names::{close, info};
 
 #[doc(inline)]
-pub use eetcd::{
-    lock, lock_with, new, try_lock, unlock, with_key, with_lease, with_name, with_timeout,
-};
-
-#[doc(inline)]
 pub use etcd_lock_core::{
     Client, Context, Error, ErrorKind, FenceGate, FencingToken, LeaseId, LockKey, LockName,
     LockResponse, Registry, Result, Revision, Timeout, Transport, Ttl, UnlockResponse, fence, kv,
+};
+#[doc(inline)]
+pub use etcd_lock_core::{
+    lock, lock_with, new, try_lock, unlock, with_key, with_lease, with_name, with_timeout,
 };
 #[cfg(feature = "owner")]
 #[doc(inline)]

@@ -24,7 +24,7 @@ pub(super) fn check(sh: &Shell, files: &[String]) -> Result<Vec<String>> {
 }
 
 /// The value of a key of `[workspace.package]`, the only place where it is given.
-pub(super) fn package_value<'a>(root: &'a str, key: &str) -> &'a str {
+pub(crate) fn package_value<'a>(root: &'a str, key: &str) -> &'a str {
     root.lines()
         .find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix('='))
         .map_or("", |value| value.trim().trim_matches('"'))
@@ -61,13 +61,17 @@ fn member_problems(file: &str, manifest: &str) -> Vec<String> {
     problems
 }
 
-/// Whether a line says where a dependency comes from, which is the root manifest's business; but for a package's dependency on
-/// itself, by which its examples get a feature. A version there could never be published.
+/// Whether a line says where a dependency comes from, which is the root manifest's business; but for that of examples on the
+/// facade, from the facade's own or from a crate below it. A version there could never be published.
 fn is_own_dependency(line: &str) -> bool {
     let Some((_, value)) = line.split_once(" = {") else {
         return false;
     };
-    if value.trim_start().starts_with("path = \".\"") {
+    let facade = ["path = \".\"", "path = \"../etcd-lock\""];
+    if facade
+        .iter()
+        .any(|path| value.trim_start().starts_with(path))
+    {
         return false;
     }
     ["version =", "path =", "git ="]
