@@ -4,8 +4,8 @@ use xshell::{Shell, cmd};
 
 use crate::test::{self, Scope};
 use crate::{
-    Result, bench, clients, cluster, codegen, deny, differential, features, model, mutants, sim,
-    tidy,
+    Result, api, bench, book, clients, cluster, codegen, dependencies, differential, model,
+    mutants, packages, sim, texts, tidy,
 };
 
 /// How many worlds the gate simulates.
@@ -29,6 +29,10 @@ const NIGHTLY_MINUTES: u64 = 30;
 /// The gate: what must pass before a change is taken.
 pub(crate) fn run(sh: &Shell, with_tests: bool) -> Result {
     step("lint", || lint(sh))?;
+    step("features", || packages::features(sh))?;
+    step("packages", || packages::pack(sh))?;
+    step("oldest Rust", || api::oldest_rust(sh))?;
+    step("changes since the last release", || api::semver(sh))?;
     if with_tests {
         step("test", || test::run(sh, Scope::Gate))?;
     }
@@ -40,7 +44,6 @@ pub(crate) fn run(sh: &Shell, with_tests: bool) -> Result {
 
 /// All that takes longer than anybody waits for.
 pub(crate) fn nightly(sh: &Shell) -> Result {
-    step("features", || features::check(sh))?;
     step("test", || test::run(sh, Scope::All))?;
     step("newer etcds", || test::newer(sh))?;
     step("clusters", || cluster::run(sh))?;
@@ -58,12 +61,13 @@ pub(crate) fn lint(sh: &Shell) -> Result {
     cmd!(sh, "cargo fmt --all --check").run()?;
     clippy(sh)?;
     doc(sh)?;
-    deny::check(sh)?;
+    dependencies::check(sh)?;
+    texts::check(sh)?;
+    book::build(sh)?;
     tidy::run(sh)
 }
 
-/// With everything on, and the facade with everything off: what one set of features hides, the other shows. The sets
-/// between are built at night.
+/// With everything on, and the facade with everything off: what one set of features hides, the other shows.
 fn clippy(sh: &Shell) -> Result {
     cmd!(
         sh,

@@ -103,11 +103,17 @@ pub(crate) fn install(sh: &Shell, packages: &[&str]) -> Result {
     Ok(())
 }
 
-fn install_35(sh: &Shell) -> Result {
+/// Makes sure that Python's pip is there: finds it, or installs Debian's package.
+pub(crate) fn provide_pip(sh: &Shell) -> Result {
     let has_pip = cmd!(sh, "python3 -m pip --version").quiet().ignore_stdout();
     if has_pip.ignore_stderr().run().is_err() {
         install(sh, &["python3-pip"])?;
     }
+    Ok(())
+}
+
+fn install_35(sh: &Shell) -> Result {
+    provide_pip(sh)?;
     let pip = ["-m", "pip", "--quiet", "--disable-pip-version-check"];
     cmd!(
         sh,

@@ -1,23 +1,27 @@
 //! The tasks that the developers of etcd-lock run with `cargo xtask`.
 
+mod api;
 mod bench;
+mod book;
 mod ci;
 mod clients;
 mod cluster;
 mod codegen;
-mod deny;
+mod dependencies;
 mod differential;
 mod etcd;
 mod failover;
-mod features;
 mod model;
 mod mutants;
+mod packages;
 mod peers;
 mod pictures;
 mod seeds;
 mod sim;
 mod test;
+mod texts;
 mod tidy;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -44,6 +48,11 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Build the book of `docs` into `target/book`; mdBook is installed first.
+    Book,
+    /// The preprocessor that mdBook runs.
+    #[command(hide = true)]
+    BookLinks { arguments: Vec<String> },
     /// Check everything that must pass before a change is taken.
     Ci {
         /// All of it but the tests, for where `cargo xtask test` runs them all.
@@ -134,6 +143,8 @@ fn run(command: Command) -> Result {
     sh.change_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     match command {
         Command::Bench { arguments } => bench::run(&sh, &arguments),
+        Command::Book => book::build(&sh),
+        Command::BookLinks { arguments } => book::preprocess(&arguments),
         Command::Ci { without_tests } => ci::run(&sh, !without_tests),
         Command::Codegen { check } => codegen::run(&sh, check),
         Command::Differential {

@@ -50,3 +50,13 @@ pub use contender::Contender;
 pub use real_etcd::RealEtcd;
 pub use test_context::{Clock, TestContext};
 pub use watcher::Watcher;
+
+/// The programs in the book are built, too.
+#[cfg(doctest)]
+mod book {
+    #[doc = include_str!("../../../docs/first-lock.md")]
+    mod first_lock {}
+
+    #[doc = include_str!("../../../docs/testing-your-code.md")]
+    mod testing_your_code {}
+}

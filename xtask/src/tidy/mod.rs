@@ -9,6 +9,8 @@ use xshell::{Shell, cmd};
 
 use crate::Result;
 
+pub(crate) use self::manifests::package_value;
+
 /// Checks all of them, and reports everything that is wrong at once.
 pub(crate) fn run(sh: &Shell) -> Result {
     let files = files(sh)?;

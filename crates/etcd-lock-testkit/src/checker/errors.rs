@@ -92,7 +92,7 @@ fn is_entailed(state: &State, wait: &Wait, kind: ErrorKind) -> Result<(), &'stat
             "its session was not closed",
         ),
         ErrorKind::AlreadyOpen => entailed(
-            was_anothers(state, wait),
+            was_taken_by_another_process(state, wait),
             "no other process had an entry under its key",
         ),
         ErrorKind::Unavailable => entailed(disturbed, "nothing disturbed it"),
@@ -127,7 +127,7 @@ fn was_deleted(state: &State, wait: &Wait) -> bool {
 
 /// Whether another process had an entry under its key while it waited: it shares the lease, and a history says so by the
 /// number 0, which is none.
-fn was_anothers(state: &State, wait: &Wait) -> bool {
+fn was_taken_by_another_process(state: &State, wait: &Wait) -> bool {
     let lock = state.lock(&wait.lock);
     let mut queue = lock.queue.iter();
     let mut gone = lock.gone.iter();
