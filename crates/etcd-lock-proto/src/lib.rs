@@ -1,6 +1,6 @@
 //! etcd's messages for locks, leases, keys and watches, generated from our own `.proto` files with etcd's contract.
 //!
-//! By default there are messages alone, on prost: no gRPC, no `protoc`. `bytes` fields are [`bytes::Bytes`].
+//! By default there are messages alone, on prost: no gRPC, no `protoc`. `bytes` fields are [`bytes::Bytes`](prost::bytes::Bytes).
 //!
 //! ```
 //! use etcd_lock_proto::v3lockpb::LockRequest;
