@@ -94,7 +94,7 @@ enum Command {
         #[arg(long, value_name = "SEED", conflicts_with = "walks")]
         replay: Option<u64>,
     },
-    /// Record the program at a terminal, for the documentation.
+    /// Draw the pictures of the documentation from real runs.
     Pictures,
     /// Simulate processes that lock, crash, stall and lose messages: one world for each seed.
     Sim {

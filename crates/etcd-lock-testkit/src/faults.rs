@@ -250,7 +250,8 @@ impl WatchFault {
 }
 
 /// No answer came, and nobody knows whether the request was executed.
-pub(crate) fn unanswered(call: CallKind) -> Error {
+#[must_use]
+pub fn unanswered(call: CallKind) -> Error {
     let error = Error::new(ErrorKind::Unavailable, "injected: no answer");
     if call.is_read() {
         error

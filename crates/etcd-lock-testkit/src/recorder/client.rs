@@ -31,6 +31,17 @@ impl RecordedClient {
         }
     }
 
+    /// Its name in the history.
+    #[must_use]
+    pub const fn identity(&self) -> history::Client {
+        self.identity
+    }
+
+    /// Notes what has just happened to it.
+    pub fn note(&self, fact: Fact) {
+        self.journal.add(fact);
+    }
+
     /// Notes that a session is this client's.
     pub fn note_session(&self, session: &Session) {
         let (client, lease) = (self.identity, session.lease().get());
@@ -108,6 +119,12 @@ impl RecordedGuard {
     /// The guard, to write under it.
     pub const fn guard(&self) -> &LockGuard {
         &self.guard
+    }
+
+    /// The number of its grant in the history.
+    #[must_use]
+    pub const fn grant(&self) -> u64 {
+        self.grant
     }
 
     /// As [`LockGuard::is_held`].

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use crate::history::{Fact, Micros, Record, to_lines};
 
 /// How much later than it happens a claim, or the end of a wait or a hold, is noted. etcd looks after watches that are not up to date every 100 ms.
@@ -27,14 +29,21 @@ fn micros(length: Duration) -> Micros {
 pub struct Journal {
     records: Mutex<Vec<Record>>,
     file: Option<File>,
+    /// The beginning of a run on tokio's clock, which is paused: nothing is noted late there.
+    started: Option<Instant>,
 }
 
 impl Journal {
     /// One in memory.
     #[must_use]
     pub fn in_memory() -> Arc<Self> {
-        let (records, file) = (Mutex::default(), None);
-        Arc::new(Self { records, file })
+        Self::new(None, None)
+    }
+
+    /// One in memory whose time is tokio's and begins now, for a clock that is paused.
+    #[must_use]
+    pub fn on_paused_clock() -> Arc<Self> {
+        Self::new(None, Some(Instant::now()))
     }
 
     /// One in a new file, a record a line.
@@ -42,8 +51,20 @@ impl Journal {
     /// # Errors
     /// When the file can't be created.
     pub fn in_file(path: &Path) -> std::io::Result<Arc<Self>> {
-        let (records, file) = (Mutex::default(), Some(File::create(path)?));
-        Ok(Arc::new(Self { records, file }))
+        Ok(Self::new(Some(File::create(path)?), None))
+    }
+
+    fn new(file: Option<File>, started: Option<Instant>) -> Arc<Self> {
+        Arc::new(Self {
+            records: Mutex::default(),
+            file,
+            started,
+        })
+    }
+
+    /// The time of its records.
+    pub fn now(&self) -> Micros {
+        self.started.map_or_else(now, |at| micros(at.elapsed()))
     }
 
     /// Notes what has just happened.
@@ -60,7 +81,8 @@ impl Journal {
                 | Fact::Lost { .. }
                 | Fact::Released { .. }
         );
-        let at = now() + if is_end { micros(LAG) } else { 0 };
+        let is_late = is_end && self.started.is_none();
+        let at = self.now() + if is_late { micros(LAG) } else { 0 };
         let record = Record::new(at, fact);
         if let Some(mut file) = self.file.as_ref() {
             let line = to_lines(std::slice::from_ref(&record)).unwrap();

@@ -1,4 +1,4 @@
-//! Histories of real etcds: the events of a watch of all keys, and the notes that recorded clients make of themselves.
+//! Histories of etcds: the events of a watch of all keys, and the notes that recorded clients make of themselves.
 //!
 //! A watch can't tell by whom a key was deleted, so a claim may outlive any entry by the bounds of [`checker`](crate::checker). Its events come a moment late:
 //! so claims and the ends of waits and holds are noted [`LAG`] later than they happen, all alike, and all else is noted at once.
@@ -14,6 +14,7 @@ use etcd_lock_core::kv::{PutRequest, TxnRequest};
 use etcd_lock_core::watch::{Event, EventKind, WatchBody, WatchCreate, WatchRequest};
 use etcd_lock_core::{Client, LockKey, Revision};
 use etcd_lock_grpc::GrpcTransport;
+use etcd_lock_memory::MemoryEtcd;
 use futures_util::{StreamExt, stream};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -48,10 +49,19 @@ impl Recorder {
     #[must_use]
     pub fn start(endpoints: &[String]) -> Self {
         let transport = GrpcTransport::connect(endpoints).unwrap();
-        let client = Client::new(transport);
+        Self::of(Client::new(transport), Journal::in_memory())
+    }
+
+    /// Begins with the first revision of an etcd in memory, on a clock that is paused: nothing is noted late.
+    #[must_use]
+    pub fn on_paused_clock(etcd: &MemoryEtcd) -> Self {
+        Self::of(Client::new(etcd.clone()), Journal::on_paused_clock())
+    }
+
+    fn of(client: Client, journal: Arc<Journal>) -> Self {
         let seen = Arc::<Seen>::default();
-        let watching = tokio::spawn(watch(client.clone(), seen.clone()));
-        let journal = Journal::in_memory();
+        let watching = watch(client.clone(), seen.clone(), journal.clone());
+        let watching = tokio::spawn(watching);
         Self {
             client,
             seen,
@@ -69,7 +79,7 @@ impl Recorder {
     /// From now on, for so long, requests of a process, or of everybody, may not be answered.
     pub fn disturbed(&self, process: Option<u32>, cause: &str, length: Duration) {
         let length = Micros::try_from(length.as_micros()).unwrap_or(Micros::MAX / 2);
-        let until = now() + length;
+        let until = self.journal.now() + length;
         self.journal.add(Fact::Disturbed {
             process,
             cause: cause.to_owned(),
@@ -115,7 +125,7 @@ impl Recorder {
             history.append(&mut from_lines(lines).unwrap());
         }
         history.sort_by_key(|record| record.at);
-        history.push(Record::observed(now(), Fact::Ended));
+        history.push(Record::observed(self.journal.now(), Fact::Ended));
         history
     }
 
@@ -149,8 +159,8 @@ impl Seen {
         access(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn tell(&self, event: &Event) {
-        let record = fact(event).map(|fact| Record::observed(now(), fact));
+    fn tell(&self, event: &Event, at: Micros) {
+        let record = fact(event).map(|fact| Record::observed(at, fact));
         self.with(|(records, revision)| {
             records.extend(record);
             *revision = event.kv.mod_revision;
@@ -181,7 +191,7 @@ fn fact(event: &Event) -> Option<Fact> {
 }
 
 /// Watches all keys from the first revision on, and goes on where it was when the stream breaks.
-async fn watch(client: Client, seen: Arc<Seen>) {
+async fn watch(client: Client, seen: Arc<Seen>, journal: Arc<Journal>) {
     let mut next = Revision::ZERO.next();
     loop {
         let mut all = WatchCreate::key(1, Bytes::from_static(&[0]))
@@ -195,7 +205,7 @@ async fn watch(client: Client, seen: Arc<Seen>) {
                 continue;
             };
             for event in &events {
-                seen.tell(event);
+                seen.tell(event, journal.now());
                 next = event.kv.mod_revision.next();
             }
         }
