@@ -29,12 +29,17 @@ async fn picture_of_a_session_is_that_of_a_run() {
         sleep(Duration::from_millis(7_500)).await;
         stage.silence(&first);
     };
-    tokio::join!(waiting, silence, guard.lost());
+    let given_up = async {
+        first.session.lost().await;
+        Instant::now()
+    };
+    let ((), (), _, given_up) = tokio::join!(waiting, silence, guard.lost(), given_up);
     let renewals = first.link.renewals();
     let run = stage.end().await;
     let picture = Picture {
         run,
         renewals,
+        given_up,
         begun,
     };
     expect_file!["../../../../docs/pictures/session.svg"].assert_eq(&picture.draw());
@@ -43,6 +48,8 @@ async fn picture_of_a_session_is_that_of_a_run() {
 struct Picture {
     run: Run,
     renewals: Vec<Renewal>,
+    /// When the session is lost.
+    given_up: Instant,
     begun: Instant,
 }
 
@@ -82,8 +89,10 @@ impl Picture {
         });
         let row = picture.row("as client 1 counts");
         assert_eq!(deleted.at - executed, ttl, "nothing was renewed since");
-        let text = format!("the lease lasts {}/10 of the TTL", (lost - sent) * 10 / ttl);
-        picture.bar(row, Bar::Lasting, [sent, lost], text);
+        let given_up = self.at(self.given_up);
+        let tenths = (given_up - sent) * 10 / ttl;
+        let text = format!("the lease lasts {tenths}/10 of the TTL");
+        picture.bar(row, Bar::Lasting, [sent, given_up], text);
 
         let row = picture.row("as etcd counts");
         picture.bar(
