@@ -1,5 +1,6 @@
 //! The book that is made of `docs`. Some of its chapters are pages of the crate's documentation, whose links name items of the
-//! crate: a preprocessor of mdBook makes them links that a browser can follow.
+//! crate: a preprocessor of mdBook makes them links that a browser can follow. Links to files outside of the book lead nowhere
+//! in a browser: it leaves their texts.
 
 use std::io::{self, Read, Write};
 
@@ -47,7 +48,7 @@ fn link_items(part: &mut Value) {
             for (field, value) in fields {
                 match value {
                     Value::String(text) if field == "content" => {
-                        *text = with_links_to_items(text);
+                        *text = without_links_to_files(&with_links_to_items(text));
                     }
                     value => link_items(value),
                 }
@@ -71,6 +72,21 @@ fn with_links_to_items(text: &str) -> String {
     linked
 }
 
+fn without_links_to_files(text: &str) -> String {
+    let mut parts = text.split("](../");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match (plain.rfind('['), part.split_once(')')) {
+            (Some(begin), Some((_file, rest))) => {
+                plain.remove(begin);
+                plain += rest;
+            }
+            _ => plain += part,
+        }
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +99,13 @@ mod tests {
             "a [`lock`]({SEARCH}lock), a [guard]({SEARCH}LockGuard::lost) and [more](more.md)"
         );
         assert_eq!(with_links_to_items(text), expected);
+    }
+
+    #[test]
+    fn link_to_a_file_outside_of_the_book_becomes_its_text() {
+        let text = "[`a.rs`](../crates/a.rs), [b](b.md#c), [`D.md`](../D.md#e).";
+        let expected = "`a.rs`, [b](b.md#c), `D.md`.";
+        assert_eq!(without_links_to_files(text), expected);
     }
 
     #[test]
