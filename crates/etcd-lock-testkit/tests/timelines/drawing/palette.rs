@@ -1,5 +1,5 @@
-//! How bars, marks and arrows look. The colours are Okabe and Ito's, which colour-blind readers can tell apart, on a sheet of
-//! their own, so that they look the same on light and dark pages. No two kinds differ by colour alone.
+//! How bars and marks look. The colours are Okabe and Ito's, which colour-blind readers can tell apart, on a sheet of their
+//! own, so that they look the same on light and dark pages. What a bar is also stands in it, where there is room.
 
 use svg::node::element::{Definitions, Line, Marker, Path, Pattern, Rectangle};
 
