@@ -11,6 +11,7 @@ mod dependencies;
 mod differential;
 mod etcd;
 mod failover;
+mod foreign_types;
 mod model;
 mod mutants;
 mod packages;
@@ -58,6 +59,10 @@ enum Command {
         /// All of it but the tests, for where `cargo xtask test` runs them all.
         #[arg(long)]
         without_tests: bool,
+        /// One part of it alone: lint, features, packages, foreign-types, oldest-rust, semver, test, model, walks, sim or
+        /// mutants.
+        #[arg(long, value_name = "PART", conflicts_with = "without_tests")]
+        only: Option<String>,
     },
     /// Generate the code of etcd-lock-proto from the .proto files.
     Codegen {
@@ -145,7 +150,10 @@ fn run(command: Command) -> Result {
         Command::Bench { arguments } => bench::run(&sh, &arguments),
         Command::Book => book::build(&sh),
         Command::BookLinks { arguments } => book::preprocess(&arguments),
-        Command::Ci { without_tests } => ci::run(&sh, !without_tests),
+        Command::Ci {
+            without_tests,
+            only,
+        } => ci::run(&sh, !without_tests, only.as_deref()),
         Command::Codegen { check } => codegen::run(&sh, check),
         Command::Differential {
             minutes,

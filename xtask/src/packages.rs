@@ -32,10 +32,13 @@ pub(crate) fn pack(sh: &Shell) -> Result {
 
 /// The names of the packages that may be published.
 pub(crate) fn published(sh: &Shell) -> Result<Vec<String>> {
+    Ok(published_in(&metadata(sh)?))
+}
+
+/// What cargo says of this workspace.
+pub(crate) fn metadata(sh: &Shell) -> Result<Value> {
     let metadata = cmd!(sh, "cargo metadata --no-deps --format-version 1");
-    Ok(published_in(&serde_json::from_str(
-        &metadata.quiet().read()?,
-    )?))
+    Ok(serde_json::from_str(&metadata.quiet().read()?)?)
 }
 
 fn published_in(metadata: &Value) -> Vec<String> {
