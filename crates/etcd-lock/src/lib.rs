@@ -10,7 +10,7 @@
 //!     let client = connect(["127.0.0.1:2379"])?;
 //!     let session = Session::open(&client, Duration::from_secs(10)).await?;
 //!     let guard = Mutex::new(&session, "report")?.lock().await?;
-//!     guard.run(async { println!("holding {}, token {}", guard.key(), guard.token()) }).await?;
+//!     guard.run(async { println!("holding {}", guard.key()) }).await?;
 //!     guard.unlock().await?;
 //!     session.close().await
 //! }
