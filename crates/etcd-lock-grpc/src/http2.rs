@@ -29,6 +29,12 @@ use self::pings::{Heard, LastHeard};
 use self::reply::Reply;
 use self::request::Outgoing;
 
+/// Exchanged for loom's in a test.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicBool, AtomicUsize};
+    pub(super) use std::sync::{Mutex, MutexGuard};
+}
+
 /// How much may be on its way to us unread on one connection: a watch that is read slowly must not stop the others.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 /// The same for one call.
@@ -197,5 +203,7 @@ impl Drop for UnderWay {
     }
 }
 
+#[cfg(test)]
+mod interleavings;
 #[cfg(test)]
 mod test;

@@ -6,11 +6,13 @@
 
 use std::mem;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, PoisonError, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
+
+use super::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard};
 
 type Connection = Pin<Box<dyn Future<Output = Result<(), h2::Error>> + Send>>;
 
@@ -31,7 +33,11 @@ impl Driver {
     pub(super) fn new(connection: Connection) -> Self {
         Self {
             state: Mutex::new(State::Open(connection)),
-            wakes: Arc::default(),
+            wakes: Arc::new(Wakes {
+                task: AtomicWaker::new(),
+                senders: AtomicUsize::new(0),
+                is_due: AtomicBool::new(false),
+            }),
         }
     }
 
@@ -39,7 +45,7 @@ impl Driver {
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         self.wakes.task.register(cx.waker());
         let driven = self.drive().or_else(|| {
-            self.wakes.is_due.store(true, SeqCst);
+            self.wakes.is_due.swap(true, SeqCst);
             self.drive()
         });
         // If a caller was at it even after the mark was set, it will see the mark.
@@ -78,12 +84,12 @@ impl Driver {
         };
         if let State::Open(connection) = &mut *state {
             // What it was woken for until now is done here.
-            self.wakes.is_due.store(false, SeqCst);
+            self.wakes.is_due.swap(false, SeqCst);
             let waker = Waker::from(self.wakes.clone());
             let mut cx = Context::from_waker(&waker);
             if let Poll::Ready(end) = connection.as_mut().poll(&mut cx) {
                 *state = State::Ended(end);
-                self.wakes.is_due.store(true, SeqCst);
+                self.wakes.is_due.swap(true, SeqCst);
             }
         }
         Some(state)
@@ -103,12 +109,11 @@ impl Drop for Sending<'_> {
 }
 
 /// Wakes the task of the connection, unless a caller is about to drive it.
-#[derive(Default)]
 struct Wakes {
     task: AtomicWaker,
     /// How many callers queue a request.
     senders: AtomicUsize,
-    /// Whether the connection is to be driven again.
+    /// Whether the connection is to be driven again. Always exchanged and never just stored: loom gives stores no order.
     is_due: AtomicBool,
 }
 
@@ -128,7 +133,7 @@ impl Wake for Wakes {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.is_due.store(true, SeqCst);
+        self.is_due.swap(true, SeqCst);
         self.wake_if_due();
     }
 }
