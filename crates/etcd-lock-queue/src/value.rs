@@ -57,8 +57,9 @@ impl<'a> EntryValue<'a> {
         let (header, owner) = value.split_at_checked(HEADER)?;
         let digits = header.strip_prefix(MARK)?.strip_suffix(b" ")?;
         let nonce = digits.iter().try_fold(0_u64, |nonce, digit| {
-            let digit = (*digit as char).to_digit(16)?;
-            Some(nonce << 4 | u64::from(digit))
+            let value = (*digit as char).to_digit(16)?;
+            let is_ours = !digit.is_ascii_uppercase();
+            is_ours.then_some(nonce << 4 | u64::from(value))
         });
         nonce.map(|nonce| Self::new(Nonce(nonce), owner))
     }
@@ -106,6 +107,7 @@ mod tests {
             b"etcd-lock/1 ",
             b"etcd-lock/1 000000000000001f",
             b"etcd-lock/1 00000000000000zz x",
+            b"etcd-lock/1 000000000000001F x",
             b"etcd-lock/2 000000000000001f x",
         ] {
             assert_eq!(EntryValue::parse(value), None, "{value:?}");
