@@ -135,6 +135,7 @@ impl fmt::Display for DetachedHold {
 impl FromStr for DetachedHold {
     type Err = Error;
 
+    /// Reads what [`Display`](fmt::Display) wrote, and nothing else.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = || {
             Error::invalid_argument(format!(
@@ -145,7 +146,11 @@ impl FromStr for DetachedHold {
         let (nonce, key) = rest.split_once(':').ok_or_else(wrong)?;
         let nonce = u64::from_str_radix(nonce, 16).map_err(|_| wrong())?;
         let key = unescaped(key).ok_or_else(wrong)?;
-        Self::new(LockKey::new(key)?, token.parse()?, Nonce::new(nonce))
+        let hold = Self::new(LockKey::new(key)?, token.parse()?, Nonce::new(nonce))?;
+        match hold.to_string() == text {
+            true => Ok(hold),
+            false => Err(wrong()),
+        }
     }
 }
 
@@ -195,6 +200,13 @@ mod tests {
             "34.0:7:report/%",
             "34.0:7:%zz/1f",
             "34.0:%:report/1f",
+            "34.0:7:report/1f",
+            "34.0:000000000000000A:report/1f",
+            "34.0:+000000000000007:report/1f",
+            "34.0:0000000000000007:%+7/1f",
+            "34.0:0000000000000007:%61/1f",
+            "34.0:0000000000000007:%FF/1f",
+            "34.0:0000000000000007:a b/1f",
         ] {
             assert!(bad.parse::<DetachedHold>().is_err(), "{bad:?}");
         }
