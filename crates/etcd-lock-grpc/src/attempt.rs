@@ -114,7 +114,12 @@ impl Attempt {
         let reply = sent.map_err(|status| {
             let question = waiting.question.as_deref();
             status::note(*status, &self.endpoint, question, is_read)
-        })??;
+        })?;
+        let reply = reply.map_err(|error| match error.kind() {
+            // A reply that makes no sense is a reply: the request may have been executed.
+            ErrorKind::Protocol if !is_read => error.with_outcome_unknown(),
+            _ => error,
+        })?;
         if let Some(header) = reply.header() {
             self.endpoint.check(header)?;
             self.endpoint.note_term(header.raft_term);

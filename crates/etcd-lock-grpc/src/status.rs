@@ -168,11 +168,17 @@ const TEXTS: &[(&str, ErrorKind, Executed)] = &[
         ErrorKind::ResourceExhausted,
         Executed::No,
     ),
-    // Servers of tonic say this with the code for "out of range".
+    // Servers of tonic say this of a request, with the code for "out of range", and tonic itself of a reply.
     (
         "message length too large",
         ErrorKind::ResourceExhausted,
-        Executed::No,
+        Executed::Perhaps,
+    ),
+    // tonic says this of a reply, with the code for "unimplemented".
+    (
+        "Content is compressed with",
+        ErrorKind::Protocol,
+        Executed::Perhaps,
     ),
     (
         "etcdserver: no leader",
@@ -359,6 +365,22 @@ mod tests {
         }
         let refused = Status::unavailable("etcdserver: no leader");
         assert!(!error(refused, false).is_outcome_unknown());
+    }
+
+    /// tonic's own words of a reply that it can't read have no cause, as if a server had said them.
+    #[test]
+    fn a_write_whose_reply_cant_be_read_is_unknown() {
+        for status in [
+            Status::out_of_range("Error, decoded message length too large: found 9 bytes"),
+            Status::unimplemented("Content is compressed with `gzip` which isn't supported"),
+            Status::internal("Missing response message."),
+        ] {
+            assert!(
+                error(status.clone(), false).is_outcome_unknown(),
+                "{status}"
+            );
+            assert!(!error(status, true).is_outcome_unknown());
+        }
     }
 
     #[test]

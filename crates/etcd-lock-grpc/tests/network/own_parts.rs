@@ -1,16 +1,21 @@
 //! Layers, connections and channels that users bring.
 
+use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use etcd_lock_core::{ErrorKind, Timeout};
 use etcd_lock_grpc::layers::Request;
 use etcd_lock_grpc::{Address, GrpcTransport};
 use etcd_lock_memory::{MemoryEtcd, Server};
+use http::{Request as HttpRequest, Response};
 use tokio::net::TcpStream;
+use tonic::body::Body;
 use tonic::transport::Channel;
 use tower::{ServiceBuilder, service_fn};
 
-use crate::calls::is_usable;
+use crate::calls::{PATIENCE, every_call, is_usable};
 
 #[tokio::test]
 async fn a_layer_sees_each_request() {
@@ -52,4 +57,24 @@ async fn a_channel_carries_the_requests() {
         .connect_lazy();
     let builder = GrpcTransport::builder(["etcd.example:2379"]).channel(channel);
     is_usable(&builder.build().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_write_is_in_doubt_where_the_reply_makes_no_sense() {
+    // An empty message: it lacks the header that every reply has.
+    let reply = || {
+        let reply = Response::builder().header("grpc-status", "0");
+        reply.body(Body::new("\0\0\0\0\0".to_owned())).unwrap()
+    };
+    let channel = service_fn(move |_: HttpRequest<Body>| ready(Ok::<_, Infallible>(reply())));
+    let builder = GrpcTransport::builder(["etcd.example:2379"]).channel(channel);
+    for called in every_call(&builder.build().unwrap(), Timeout::After(PATIENCE)).await {
+        let (name, is_read) = (called.name, called.is_read);
+        let error = called.error();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{name}: {error:?}");
+        // A lock and its release begin with a read.
+        if !["lock", "unlock"].contains(&name) {
+            assert_eq!(error.is_outcome_unknown(), !is_read, "{name}: {error:?}");
+        }
+    }
 }
