@@ -10,6 +10,7 @@ use pb::maintenance_client::MaintenanceClient;
 use crate::endpoint::Endpoint;
 use crate::pool::Purpose;
 use crate::status::{self, Failure};
+use crate::wire::MAX_TIMEOUT;
 
 /// A member's version, place in its cluster, and database.
 #[derive(Clone, Debug)]
@@ -35,7 +36,8 @@ pub(crate) async fn ask(
     let slot = endpoint.slot(Purpose::Short).await.map_err(unreachable)?;
     let mut client = MaintenanceClient::new(slot.channel);
     let mut request = tonic::Request::new(pb::StatusRequest {});
-    request.set_timeout(limit);
+    // More than the header can say would be a panic.
+    request.set_timeout(limit.min(MAX_TIMEOUT));
     match client.status(request).await {
         Ok(reply) => Ok(reply.into_inner()),
         Err(status) => Err(status::failure(status, endpoint.name(), true)),

@@ -32,7 +32,7 @@ use crate::streams;
 pub(crate) const MAX_REPLY: usize = 64 * 1024 * 1024;
 
 /// A longer timeout is as good as none, and is not told.
-const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How exactly the server is told how long its caller waits.
 const STEP: Duration = Duration::from_millis(10);

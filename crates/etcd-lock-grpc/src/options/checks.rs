@@ -10,12 +10,23 @@ use super::{ConnectOptions, Login, SHORTEST_KEEP_ALIVE};
 /// The shortest time that an attempt may have.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
 
+/// A longer time is as good as none, and more than a clock can count to. Linux takes no more than 24 days for one of them.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl ConnectOptions {
     /// Refuses options that can't work with any endpoint.
-    pub(crate) fn checked(self) -> Result<Self> {
+    pub(crate) fn checked(mut self) -> Result<Self> {
         self.check_values()?;
         if let Some(login) = &self.login {
             login.check()?;
+        }
+        for time in [
+            &mut self.connect_timeout,
+            &mut self.keep_alive_interval,
+            &mut self.keep_alive_timeout,
+            &mut self.attempt_timeout,
+        ] {
+            *time = (*time).min(LONGEST);
         }
         Ok(self)
     }
@@ -111,6 +122,20 @@ mod tests {
             assert!(error.to_string().contains(text), "{error}");
         }
         assert!(ConnectOptions::new().checked().is_ok());
+    }
+
+    #[test]
+    fn times_without_a_bound_are_bounded() {
+        let options = ConnectOptions::new()
+            .with_connect_timeout(Duration::MAX)
+            .with_keep_alive_interval(Duration::MAX)
+            .with_keep_alive_timeout(Duration::MAX)
+            .with_attempt_timeout(Duration::MAX);
+        let options = options.checked().unwrap();
+        assert_eq!(options.connect_timeout, LONGEST);
+        assert_eq!(options.keep_alive_interval, LONGEST);
+        assert_eq!(options.keep_alive_timeout, LONGEST);
+        assert_eq!(options.attempt_timeout, LONGEST);
     }
 
     #[test]

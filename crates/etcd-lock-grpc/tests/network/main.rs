@@ -11,6 +11,7 @@ mod hung_members;
 mod isolation;
 mod leaders;
 mod logins;
+mod long_times;
 mod lost_replies;
 mod metadata;
 mod own_parts;
