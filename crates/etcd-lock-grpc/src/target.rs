@@ -1,6 +1,6 @@
 //! Where an endpoint is, read from the text that names it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 use etcd_lock_core::{Error, Result};
@@ -85,27 +85,13 @@ impl Target {
             Some("https") => true,
             _ => return Err(bad(given, "its scheme must be http, https or unix")),
         };
-        let (Some(host), Some(port)) =
-            (origin.host().filter(|it| !it.is_empty()), origin.port_u16())
-        else {
-            return Err(bad(given, "host and port are needed"));
-        };
-        if options.login.is_some() && !has_tls && !is_loopback(host) {
+        let (host, port) = host_and_port(&name, &origin).map_err(|why| bad(given, why))?;
+        if options.login.is_some() && !has_tls && !is_loopback(&host) {
             return Err(bad(
                 given,
                 "a password goes over plain TCP to loopback addresses only, write https:// before others",
             ));
         }
-        if origin
-            .path_and_query()
-            .is_some_and(|path| path.as_str() != "/")
-        {
-            return Err(bad(given, "there must be nothing after the port"));
-        }
-        let host = host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
         Ok(Self {
             tls: has_tls.then(|| host.clone()),
             address: Address::Tcp { host, port },
@@ -115,9 +101,29 @@ impl Target {
     }
 }
 
+/// The host, without brackets, and the port of a URL that has nothing else.
+fn host_and_port(url: &str, parsed: &Uri) -> Result<(String, u16), &'static str> {
+    let host = parsed.host().filter(|host| !host.is_empty());
+    let (Some(host), Some(port)) = (host, parsed.port_u16()) else {
+        return Err("host and port are needed");
+    };
+    // What a URL may have besides, such as a fragment, would be passed over in silence.
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    if rest.strip_suffix('/').unwrap_or(rest) != format!("{host}:{port}") {
+        return Err("there must be nothing but host and port");
+    }
+    let Some(ip) = host.strip_prefix('[') else {
+        return Ok((host.to_owned(), port));
+    };
+    let ip = ip.trim_end_matches(']');
+    match ip.parse::<Ipv6Addr>() {
+        Ok(_) => Ok((ip.to_owned(), port)),
+        Err(_) => Err("what is in brackets must be an IPv6 address"),
+    }
+}
+
 fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    address == "localhost" || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn bad(given: &str, why: &str) -> Error {
@@ -171,6 +177,12 @@ mod tests {
             "unix:relative",
             "unix:/",
             "http://a:1/b",
+            "http://a:1?b",
+            "http://a:1#b",
+            "http://a:+1",
+            "http://a:01",
+            "http://[a]:1",
+            "http://[localhost]:1",
             "a b:1",
             "http://a:99999",
         ] {
