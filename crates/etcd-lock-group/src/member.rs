@@ -1,7 +1,7 @@
 //! A transaction that shares a request, on both sides: the sender's and its caller's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use etcd_lock_core::kv::{TxnRequest, TxnResponse};
 use etcd_lock_core::{CallOptions, Error, ErrorKind, Result};
@@ -20,8 +20,9 @@ pub(crate) struct Member {
     pub(crate) access: Access,
     pub(crate) deadline: Option<Instant>,
     pub(crate) arrived: Instant,
-    /// Whether it may have been sent: set before the caller is asked whether it still waits.
-    is_sent: Arc<AtomicBool>,
+    /// Set by the sender that takes it along, or by its caller that gives it up: by the first of them alone, so that neither
+    /// depends on the order in which it sees two changes of the other.
+    is_decided: Arc<AtomicBool>,
     pub(crate) caller: oneshot::Sender<Result<TxnResponse>>,
     /// The runtime of its caller, and the caller's span.
     pub(crate) runtime: Handle,
@@ -40,11 +41,11 @@ impl Member {
         // A caller may wait for longer than a clock can count.
         let deadline = options.timeout.as_duration();
         let deadline = deadline.and_then(|timeout| arrived.checked_add(timeout));
-        let is_sent = Arc::new(AtomicBool::new(false));
+        let is_decided = Arc::new(AtomicBool::new(false));
         let (caller, reply) = oneshot::channel();
         let wait = Wait {
             reply,
-            is_sent: is_sent.clone(),
+            is_decided: is_decided.clone(),
             deadline,
         };
         let member = Self {
@@ -52,7 +53,7 @@ impl Member {
             access,
             deadline,
             arrived,
-            is_sent,
+            is_decided,
             caller,
             runtime,
             span: Span::current(),
@@ -60,10 +61,9 @@ impl Member {
         (member, wait)
     }
 
-    /// Marks it as sent, unless its caller is gone.
+    /// Takes it along, unless its caller is gone or has given it up.
     pub(crate) fn is_to_be_sent(&self) -> bool {
-        self.is_sent.store(true, Ordering::SeqCst);
-        !self.caller.is_closed()
+        !self.caller.is_closed() && !self.is_decided.swap(true, Relaxed)
     }
 }
 
@@ -71,7 +71,7 @@ impl Member {
 #[derive(Debug)]
 pub(crate) struct Wait {
     reply: oneshot::Receiver<Result<TxnResponse>>,
-    is_sent: Arc<AtomicBool>,
+    is_decided: Arc<AtomicBool>,
     deadline: Option<Instant>,
 }
 
@@ -81,7 +81,8 @@ impl Wait {
         loop {
             let patience = group.patience();
             let overdue = Instant::now() + patience;
-            let wake = match self.is_sent.load(Ordering::SeqCst) {
+            // Until it is given up here, only its sender decides.
+            let wake = match self.is_decided.load(Relaxed) {
                 true => self.deadline,
                 false => Some(
                     self.deadline
@@ -108,9 +109,8 @@ impl Wait {
         if let Ok(reply) = self.reply.try_recv() {
             return reply;
         }
-        // The sender looks whether this side is closed only after it has set the mark.
         let error = Error::new(ErrorKind::Timeout, "no answer to the transaction in time");
-        Err(match self.is_sent.load(Ordering::SeqCst) {
+        Err(match self.is_decided.swap(true, Relaxed) {
             true => error.with_outcome_unknown(),
             false => error,
         })
@@ -128,4 +128,44 @@ async fn at(deadline: Option<Instant>) {
 pub(crate) fn abandoned() -> Error {
     let text = "the task that sent the transaction ended with its runtime";
     Error::new(ErrorKind::Unavailable, text).with_outcome_unknown()
+}
+
+#[cfg(test)]
+mod tests {
+    use etcd_lock_core::Timeout;
+    use etcd_lock_core::kv::PutRequest;
+
+    use super::*;
+
+    fn member() -> (Member, Wait) {
+        let txn = TxnRequest::new().and_then(PutRequest::new("key", "value"));
+        let options = CallOptions::new(Timeout::Infinity);
+        let access = Access::of(&txn).unwrap();
+        Member::new(&txn, access, Instant::now(), options, Handle::current())
+    }
+
+    #[tokio::test]
+    async fn transaction_that_its_caller_gave_up_is_not_sent() {
+        let (member, wait) = member();
+        assert!(!wait.time_out().unwrap_err().is_outcome_unknown());
+        assert!(!member.is_to_be_sent());
+    }
+
+    #[tokio::test]
+    async fn outcome_of_a_transaction_that_is_sent_is_unknown_to_a_caller_that_gives_it_up() {
+        let (member, wait) = member();
+        assert!(member.is_to_be_sent());
+        assert!(wait.time_out().unwrap_err().is_outcome_unknown());
+    }
+
+    /// Both look at the same moment: on two threads, many times.
+    #[tokio::test]
+    async fn sender_and_caller_agree_on_whether_a_transaction_was_sent() {
+        for _ in 0..2_000 {
+            let (member, wait) = member();
+            let sender = std::thread::spawn(move || member.is_to_be_sent());
+            let is_unknown = wait.time_out().unwrap_err().is_outcome_unknown();
+            assert_eq!(sender.join().unwrap(), is_unknown);
+        }
+    }
 }
