@@ -1,5 +1,8 @@
 //! The commands, arguments and options of the command line.
 
+#[cfg(test)]
+mod fuzz;
+
 use std::ffi::OsString;
 use std::time::Duration;
 

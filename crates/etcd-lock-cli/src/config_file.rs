@@ -1,5 +1,8 @@
 //! The configuration file: TOML, with keys named as the flags.
 
+#[cfg(test)]
+mod fuzz;
+
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;

@@ -31,11 +31,13 @@ pub(super) fn check(sh: &Shell, files: &[String]) -> Result<Vec<String>> {
     Ok(problems)
 }
 
-/// Lock files are their tools', the licences are not ours to write, and a patch begins its empty lines with a blank.
+/// Lock files are their tools', the licences are not ours to write, a patch begins its empty lines with a blank, and a
+/// corpus has any bytes.
 fn is_text_of_ours(file: &str) -> bool {
     let others = ["LICENSE-APACHE", "LICENSE-MIT"];
     let kinds = ["Cargo.lock", ".png", ".svg", ".gif", ".patch"];
-    !(others.contains(&file) || kinds.iter().any(|suffix| file.ends_with(suffix)))
+    let is_corpus = file.contains("/corpora/");
+    !(is_corpus || others.contains(&file) || kinds.iter().any(|suffix| file.ends_with(suffix)))
 }
 
 fn file_problems(file: &str, text: &str) -> Option<String> {
@@ -92,6 +94,7 @@ mod tests {
     #[test]
     fn files_of_others_are_left_alone() {
         assert!(!is_text_of_ours("Cargo.lock"));
+        assert!(!is_text_of_ours("crates/x/corpora/a/b"));
         assert!(is_text_of_ours("crates/x/src/lib.rs"));
     }
 }
