@@ -5,7 +5,7 @@ use xshell::{Shell, cmd};
 use crate::test::{self, Scope};
 use crate::{
     Result, api, bench, book, clients, cluster, codegen, dependencies, differential, foreign_types,
-    model, mutants, packages, sim, texts, tidy,
+    fuzz, model, mutants, packages, sim, texts, tidy,
 };
 
 /// How many worlds the gate simulates.
@@ -22,6 +22,9 @@ const NIGHTLY_WORLDS: u64 = 1_000_000;
 
 /// How many random walks of the state machine are taken at night.
 const NIGHTLY_WALKS: u64 = 5_000_000;
+
+/// For how many minutes each target is fuzzed at night.
+const NIGHTLY_FUZZING: u64 = 2;
 
 /// For how many minutes the in-memory etcd is compared with each real one at night.
 const NIGHTLY_MINUTES: u64 = 30;
@@ -61,6 +64,7 @@ pub(crate) fn nightly(sh: &Shell) -> Result {
     step("deliberate bugs", || mutants::run(sh, &[], None))?;
     step("walks", || model::walk(sh, NIGHTLY_WALKS, None))?;
     step("sim", || sim::run(sh, NIGHTLY_WORLDS, None))?;
+    step("fuzz", || fuzz::run(sh, None, NIGHTLY_FUZZING))?;
     step("differential", || differential::all(sh, NIGHTLY_MINUTES))?;
     step("bench", || bench::run(sh, &[]))
 }

@@ -12,6 +12,7 @@ mod differential;
 mod etcd;
 mod failover;
 mod foreign_types;
+mod fuzz;
 mod model;
 mod mutants;
 mod packages;
@@ -81,6 +82,14 @@ enum Command {
         /// The seed of the first sequence; chosen by chance where it isn't given.
         #[arg(long)]
         seed: Option<u64>,
+    },
+    /// Look for inputs that break what reads bytes from outside, by a fuzzer that coverage guides.
+    Fuzz {
+        /// One target, by the name of its corpus; all of them where it isn't given.
+        target: Option<String>,
+        /// For how long each.
+        #[arg(long, default_value_t = 1)]
+        minutes: u64,
     },
     /// Check all that can be checked without running the code: generated files, format, lints, documentation, tidy.
     Lint,
@@ -163,6 +172,7 @@ fn run(command: Command) -> Result {
             Some(etcd) => differential::run(&sh, minutes, &etcd, seed),
             None => differential::all(&sh, minutes),
         },
+        Command::Fuzz { target, minutes } => fuzz::run(&sh, target.as_deref(), minutes),
         Command::Lint => ci::lint(&sh),
         Command::Nightly => ci::nightly(&sh),
         Command::Model {
