@@ -171,7 +171,7 @@ impl Watch {
         }
         let is_idle = usable && self.asking.is_none() && ledger.heard() + bound < now;
         let stop = || endpoint.monitor.trusted_until.store(0, Relaxed);
-        if is_idle && ledger.stop_if_idle(stop) {
+        if is_idle && stops(endpoint, stop) {
             return Step::Stop;
         }
         let trusted = ledger.micros(next + LATE);
@@ -207,6 +207,12 @@ impl Watch {
         });
         pauses.next().unwrap_or(endpoint.bound)
     }
+}
+
+/// Stops the watch over an endpoint if there is nothing to watch over. The endpoint may be left meanwhile, by a caller that
+/// still finds the watch going on: so its state is looked at once more when callers find that it doesn't.
+fn stops(endpoint: &Endpoint, stop: impl FnOnce()) -> bool {
+    endpoint.ledger.stop_if_idle(stop) && endpoint.health().is_usable()
 }
 
 /// Asks an endpoint for its status, and draws the conclusions.
@@ -265,5 +271,39 @@ impl Endpoint {
         if state != EndpointState::Healthy {
             self.succeed();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ConnectOptions;
+    use crate::connection::Dialer;
+    use crate::connector::Connector;
+    use crate::target::Target;
+
+    const BOUND: Duration = Duration::from_secs(2);
+
+    #[tokio::test]
+    async fn endpoint_that_is_left_while_its_monitor_stops_goes_on_being_watched() {
+        let endpoint = Arc::new(endpoint());
+        let trusted_until = &endpoint.monitor.trusted_until;
+        endpoint.succeed();
+        trusted_until.store(u64::MAX, Relaxed);
+        let is_left_meanwhile = || {
+            endpoint.fail(&"left");
+            assert_eq!(endpoint.monitor.current.load(Relaxed), 0);
+            trusted_until.store(0, Relaxed);
+        };
+        assert!(!stops(&endpoint, is_left_meanwhile));
+        endpoint.succeed();
+        assert!(stops(&endpoint, || trusted_until.store(0, Relaxed)));
+    }
+
+    fn endpoint() -> Endpoint {
+        let options = ConnectOptions::new();
+        let target = Target::parse("127.0.0.1:1", &options).unwrap();
+        let dialer = Dialer::new(target, Connector::own(BOUND), None, options);
+        Endpoint::new(dialer, None, BOUND, Arc::default())
     }
 }
