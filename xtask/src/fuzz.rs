@@ -65,6 +65,7 @@ fn one(sh: &Shell, tool: &Path, target: &str, minutes: u64) -> Result {
         format!("-seed={}", seed(sh)),
         format!("-timeout={HANGS}"),
         "-print_final_stats=1".to_owned(),
+        "-verbosity=0".to_owned(),
     ];
     let _target = sh.push_env(VARIABLE, target);
     // Rust without `unsafe` needs no sanitizer, and stable Rust has none.
@@ -75,7 +76,7 @@ fn one(sh: &Shell, tool: &Path, target: &str, minutes: u64) -> Result {
     .run()
     .map_err(|error| {
         format!(
-            "{error}\nThe input is in {FUZZ}/failed. In {CORPORA}/{target} the tests try it from then on."
+            "{error}\nThe input is in {FUZZ}/failed. Copied into {CORPORA}/{target}, the tests try it from then on."
         )
     })?;
     let inputs = fs::read_dir(&found)?.count();
