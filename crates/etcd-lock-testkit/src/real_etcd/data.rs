@@ -10,19 +10,19 @@ use tempfile::TempDir;
 
 const PREFIX: &str = "etcd-lock-";
 
-/// A new directory: in memory where that is possible, since etcd waits for the disk with every write.
+/// A new directory in this one.
 ///
 /// An etcd takes up some 120 MiB there. So what processes that were killed have left behind is removed first.
-pub(super) fn directory() -> TempDir {
-    let parent = parent();
-    remove_orphans(&parent);
+pub(super) fn directory(parent: &Path) -> TempDir {
+    remove_orphans(parent);
     tempfile::Builder::new()
         .prefix(&format!("{PREFIX}{}-", std::process::id()))
         .tempdir_in(parent)
         .unwrap()
 }
 
-fn parent() -> PathBuf {
+/// In memory where that is possible, since etcd waits for the disk with every write.
+pub(super) fn default_parent() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     match tempfile::tempfile_in(&memory) {
         Ok(_) => memory,

@@ -1,5 +1,6 @@
 //! One process of an etcd.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ pub struct Member {
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) program: PathBuf,
+    /// How much longer a sync takes.
+    pub(super) slower_sync: Option<Duration>,
     /// Its name is that of this directory.
     pub(super) data: PathBuf,
     /// `http` or `https`, for clients. Members talk to each other without TLS.
@@ -243,6 +246,21 @@ impl Drop for Member {
 }
 
 impl Plan {
+    /// The program with its arguments, and what it runs under.
+    fn command_line(&self) -> Vec<OsString> {
+        let mut line = Vec::new();
+        // A killed test process can't clean up, so the kernel is asked to.
+        if let Some(setpriv) = program::setpriv() {
+            line.extend([setpriv.into(), "--pdeathsig".into(), "KILL".into()]);
+        }
+        if let Some(by) = self.slower_sync {
+            line.extend(program::slowing_syncs(by));
+        }
+        line.push(self.program.clone().into());
+        line.extend(self.arguments().into_iter().map(OsString::from));
+        line
+    }
+
     /// Timing is left at etcd's defaults: the least time to live of a lease depends on it.
     fn arguments(&self) -> Vec<String> {
         let client = format!("{}://127.0.0.1:{}", self.scheme, self.ports.client);
@@ -285,9 +303,10 @@ fn plain(port: u16) -> String {
 /// The log begins anew with every start.
 fn start(plan: &Plan, log: &Path) -> Child {
     let log = File::create(log).unwrap();
-    let mut command = dying_with_us(&plan.program);
+    let line = plan.command_line();
+    let mut command = Command::new(&line[0]);
     command
-        .args(plan.arguments())
+        .args(&line[1..])
         // etcd reads each of its flags from ETCD_* variables, too: none of the caller's may get there.
         .env_clear()
         // Before 3.5 it refuses to run on this architecture unless told to.
@@ -309,17 +328,5 @@ fn count_start() {
         let test = std::thread::current();
         let line = format!("{}\n", test.name().unwrap_or("unknown"));
         file.unwrap().write_all(line.as_bytes()).unwrap();
-    }
-}
-
-/// A killed test process can't clean up, so the kernel is asked to.
-fn dying_with_us(program: &Path) -> Command {
-    match program::setpriv() {
-        Some(setpriv) => {
-            let mut command = Command::new(setpriv);
-            command.args(["--pdeathsig", "KILL"]).arg(program);
-            command
-        }
-        None => Command::new(program),
     }
 }

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The variable that names the etcd to use.
 const VARIABLE: &str = "ETCD_LOCK_ETCD";
@@ -29,6 +30,29 @@ pub(super) fn etcd() -> Result<PathBuf, String> {
 /// The kernel's helper for processes that must not outlive ours, where there is one.
 pub(super) fn setpriv() -> Option<PathBuf> {
     first_on("setpriv", env::var_os("PATH"))
+}
+
+/// What an etcd runs under so that each `fdatasync` takes this much longer. etcd calls the kernel without the C library, so
+/// that nothing can be loaded before it; strace stops it at this call alone. etcd stays this process's own child.
+///
+/// # Panics
+/// When there is no strace, saying how to get one.
+pub(super) fn slowing_syncs(by: Duration) -> Vec<OsString> {
+    let strace = first_on("strace", env::var_os("PATH")).unwrap_or_else(|| {
+        panic!("there is no strace on PATH: install it (Debian: `apt-get install strace`)")
+    });
+    let delay = format!("--inject=fdatasync:delay_enter={}", by.as_micros());
+    let line = [
+        "--daemonize",
+        "--follow-forks",
+        "--seccomp-bpf",
+        "--output=/dev/null",
+        "--signal=none",
+        "--trace=fdatasync",
+        &delay,
+    ];
+    let line = line.map(OsString::from);
+    [vec![strace.into()], line.to_vec()].concat()
 }
 
 fn choose(named: Option<OsString>, path: Option<OsString>) -> Result<PathBuf, String> {

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 use super::member::{Member, Plan, Ports};
 use super::peer_links::PeerLinks;
@@ -30,6 +31,8 @@ pub struct Setup {
     flags: Vec<String>,
     tls: Option<Tls>,
     has_peer_links: bool,
+    parent: Option<PathBuf>,
+    slower_sync: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,6 +51,8 @@ impl Setup {
             flags: Vec::new(),
             tls: None,
             has_peer_links: false,
+            parent: None,
+            slower_sync: None,
         }
     }
 
@@ -89,6 +94,18 @@ impl Setup {
         self
     }
 
+    /// Keeps data and logs in a new directory in this one. In memory by default, where that is possible.
+    pub fn data_in(mut self, parent: impl Into<PathBuf>) -> Self {
+        self.parent = Some(parent.into());
+        self
+    }
+
+    /// Each sync to the disk takes this much longer. A member then runs under strace, which must be on `PATH`.
+    pub const fn slower_syncs(mut self, by: Duration) -> Self {
+        self.slower_sync = Some(by);
+        self
+    }
+
     /// Starts it, and returns when all its members answer.
     ///
     /// # Panics
@@ -106,7 +123,8 @@ impl Setup {
 
     /// On failure, the end of the log of the member that failed.
     async fn try_start(&self) -> Result<RealEtcd, String> {
-        let dir = data::directory();
+        let parent = self.parent.clone();
+        let dir = data::directory(&parent.unwrap_or_else(data::default_parent));
         let ports = free_ports(self.size);
         let pids: Vec<_> = (0..self.size)
             .map(|_| Arc::new(AtomicU32::new(0)))
@@ -120,6 +138,7 @@ impl Setup {
         let mut members: Vec<_> = (0..self.size)
             .map(|index| Plan {
                 program: self.program.clone().unwrap_or_else(default_program),
+                slower_sync: self.slower_sync,
                 data: dir.path().join(name(index)),
                 scheme: if self.tls.is_some() { "https" } else { "http" },
                 ports: ports[index],
