@@ -8,7 +8,10 @@ use crate::{Result, clients, peers};
 pub(crate) fn run(sh: &Shell, arguments: &[String]) -> Result {
     clients::provide_packages(sh)?;
     let programs = [
-        format!("etcd-client={}", peers::rust(sh)?.display()),
+        format!(
+            "etcd-client={}",
+            peers::rust(sh, "etcd-client-cycles")?.display()
+        ),
         format!(
             "Go's concurrency={}",
             peers::go(sh, ".", "cycles")?.display()

@@ -45,8 +45,9 @@ struct Cli {
 enum Command {
     /// Measure how fast it is beside its peers and the floor that etcd sets.
     Bench {
-        /// `--json FILE`, `--rounds N`, `--only WORD`: see `cargo xtask bench -- --help`. Or `failover [--rounds N]`: how
-        /// long lock cycles stop when the leader dies.
+        /// `--json FILE`, `--plot`, `--rounds N`, `--only WORD`: see `cargo xtask bench -- --help`. Or `--plot FILE`: draw
+        /// what an earlier run wrote with `--json`. Or `failover [--rounds N]`: how long lock cycles stop when the leader
+        /// dies.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

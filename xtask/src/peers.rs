@@ -10,8 +10,9 @@ use crate::Result;
 const SOURCES: &str = "crates/etcd-lock-bench/peers";
 const TARGET: &str = "target/peers";
 
-/// Builds the program around Rust's `etcd-client`: in a workspace of its own, since it needs protoc.
-pub(crate) fn rust(sh: &Shell) -> Result<PathBuf> {
+/// Builds the programs around Rust's `etcd-client`, and returns one of them: in a workspace of their own, since they need
+/// protoc.
+pub(crate) fn rust(sh: &Shell, program: &str) -> Result<PathBuf> {
     let folder = copy(sh, "rust")?;
     let _inside = sh.push_dir(&folder);
     cmd!(
@@ -20,7 +21,7 @@ pub(crate) fn rust(sh: &Shell) -> Result<PathBuf> {
     )
     .quiet()
     .run()?;
-    Ok(folder.join("target/release/etcd-client-cycles"))
+    Ok(folder.join("target/release").join(program))
 }
 
 /// Builds a program around Go's client, of Debian's package.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use etcd_lock_proto::etcdserverpb as pb;
 use etcd_lock_proto::mvccpb::event::EventType;
 use etcd_lock_proto::v3lockpb;
+use futures_util::stream::unfold;
 use pb::compare::{CompareResult, CompareTarget, TargetUnion};
 use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
@@ -87,6 +88,25 @@ impl Bare {
         let request = v3lockpb::UnlockRequest { key };
         let reply = LockClient::new(self.channel.clone()).unlock(request).await;
         reply.unwrap();
+    }
+
+    /// Renews leases over one stream, one after the other and each of them once in this time, until it is dropped.
+    pub(crate) async fn keep_alive(&self, leases: Vec<i64>, every: Duration) {
+        let due = tokio::time::interval(every / u32::try_from(leases.len()).unwrap());
+        let requests = unfold(
+            (due, leases.into_iter().cycle()),
+            async |(mut due, mut ids)| {
+                due.tick().await;
+                let id = ids.next()?;
+                Some((pb::LeaseKeepAliveRequest { id }, (due, ids)))
+            },
+        );
+        let mut client = LeaseClient::new(self.channel.clone());
+        let replies = client.lease_keep_alive(requests).await;
+        let mut replies = replies.unwrap().into_inner();
+        while let Some(reply) = replies.next().await {
+            assert!(reply.unwrap().ttl > 0);
+        }
     }
 
     /// Ends the lease.

@@ -11,9 +11,9 @@ use etcd_lock_session::Queue;
 
 pub(crate) const TTL: Duration = Duration::from_secs(60);
 
-/// A client with connections of its own.
+/// A client with connections of its own. Several endpoints have commas between them.
 pub(crate) fn connect(endpoint: &str) -> Client {
-    over(GrpcTransport::connect([endpoint]).unwrap())
+    over(GrpcTransport::connect(endpoint.split(',').collect::<Vec<_>>()).unwrap())
 }
 
 /// A client over any transport.

@@ -8,7 +8,8 @@ use tokio::task::JoinSet;
 
 use crate::bare::Bare;
 use crate::client::{TTL, connect, fresh_name};
-use crate::race::{Etcd, Outcome, Race, Share};
+use crate::etcd::Etcd;
+use crate::race::{Outcome, Race, Share};
 use crate::ring;
 
 /// Hand-overs between our mutexes.
@@ -43,7 +44,7 @@ pub(crate) async fn ours(
             session.close().await.unwrap();
         });
     }
-    let outcome = race.count(contenders, etcd.pid, window).await;
+    let outcome = race.count(contenders, etcd, window).await;
     tasks.join_all().await;
     outcome
 }
@@ -74,7 +75,7 @@ pub(crate) async fn v3lock(
             client.close().await;
         });
     }
-    let outcome = race.count(contenders, etcd.pid, window).await;
+    let outcome = race.count(contenders, etcd, window).await;
     tasks.join_all().await;
     outcome
 }
@@ -99,7 +100,7 @@ pub(crate) async fn baseline(
             }
         });
     }
-    let outcome = race.count(contenders, etcd.pid, window).await;
+    let outcome = race.count(contenders, etcd, window).await;
     // A contender whose predecessor stopped first would wait for ever.
     tasks.shutdown().await;
     for lease in leases {
@@ -124,7 +125,7 @@ pub(crate) async fn one_session(etcd: &Etcd, contenders: usize, window: Duration
             }
         });
     }
-    let outcome = race.count(contenders, etcd.pid, window).await;
+    let outcome = race.count(contenders, etcd, window).await;
     tasks.join_all().await;
     session.close().await.unwrap();
     outcome
@@ -145,7 +146,7 @@ pub(crate) async fn tokio_mutex(etcd: &Etcd, contenders: usize, window: Duration
             }
         });
     }
-    let outcome = race.count(contenders, etcd.pid, window).await;
+    let outcome = race.count(contenders, etcd, window).await;
     tasks.join_all().await;
     outcome
 }

@@ -1,59 +1,20 @@
 //! Cycles on locks that nobody else wants, in a process of their own, so that what they cost can be told from what the bench
 //! costs. The peers' programs print the same line.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use etcd_lock_session::{Mutex, Session};
-use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::bare::Bare;
 use crate::client::{TTL, connect, fresh_name};
 use crate::cycle::Cycle;
-use crate::race::Etcd;
-use crate::usage::{micros, own_processor, processor};
+use crate::usage::own_processor;
 
 const WARM_UP: Duration = Duration::from_millis(500);
-
-/// What a program did.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Done {
-    /// Cycles a second.
-    pub(crate) rate: f64,
-    /// How long the median cycle took, in microseconds.
-    pub(crate) median: f64,
-    /// How long all but one in a hundred took, in microseconds.
-    pub(crate) p99: f64,
-    /// Processor time of the program for one cycle, in microseconds.
-    pub(crate) own_time: f64,
-    /// Processor time of etcd for one cycle, in microseconds, the program's start included.
-    pub(crate) etcds_time: f64,
-}
-
-/// Runs a program that prints what it did in so many seconds.
-pub(crate) async fn of(program: &Path, arguments: &[&str], etcd: &Etcd) -> Done {
-    let before = processor(etcd.pid);
-    let output = Command::new(program).args(arguments).output().await;
-    let output = output.unwrap();
-    assert!(output.status.success(), "{program:?}: {output:?}");
-    let line = String::from_utf8(output.stdout).unwrap();
-    let numbers = line
-        .split_whitespace()
-        .map(|number| number.parse().unwrap());
-    let [cycles, took, median, p99, used]: [f64; 5] =
-        numbers.collect::<Vec<_>>().try_into().unwrap();
-    Done {
-        rate: cycles / (took / 1e6),
-        median,
-        p99,
-        own_time: used / cycles,
-        etcds_time: micros(processor(etcd.pid) - before) / cycles,
-    }
-}
 
 /// Ours: all tasks share a session.
 pub(crate) async fn ours(endpoint: &str, tasks: usize, seconds: u64) {
@@ -88,6 +49,26 @@ pub(crate) async fn bare(endpoint: &str, tasks: usize, seconds: u64) {
             while !times.are_complete() {
                 let created = bare.txn(cycle.enter()).await;
                 bare.txn(cycle.leave(created)).await;
+            }
+            times.taken
+        });
+    }
+    report(&phase, set, seconds).await;
+    bare.close().await;
+}
+
+/// By etcd's own RPCs on one connection, with one lease.
+pub(crate) async fn v3lock(endpoint: &str, tasks: usize, seconds: u64) {
+    let bare = Bare::connect(endpoint).await;
+    let phase = Phase::default();
+    let mut set = JoinSet::new();
+    for _ in 0..tasks {
+        let (bare, name) = (bare.clone(), fresh_name());
+        let mut times = Times::of(&phase);
+        set.spawn(async move {
+            while !times.are_complete() {
+                let key = bare.lock(&name).await.unwrap();
+                bare.unlock(key).await;
             }
             times.taken
         });

@@ -14,17 +14,24 @@ mod client;
 mod contest;
 mod cycle;
 mod cycles;
+mod etcd;
 mod measures;
+mod pictures;
+mod plot;
 mod processes;
 mod race;
 mod recorder;
 mod report;
 mod ring;
 mod rounds;
+mod sessions;
+mod sides;
 mod usage;
 mod worker;
 
 use std::alloc::System;
+use std::error::Error;
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,8 +39,9 @@ use clap::Parser;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::time::Instant;
 
-use crate::measures::{ALL, Bench, Measure};
+use crate::measures::{Bench, Measure};
 use crate::report::Report;
+use crate::sides::Peers;
 use crate::worker::Worker;
 
 #[global_allocator]
@@ -45,15 +53,18 @@ struct Args {
     /// Also write the table as a list of JSON objects.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw the pictures of the documentation: from the results of this run or, where a file is given, from those that an
+    /// earlier run wrote with `--json`.
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    plot: Option<Option<PathBuf>>,
     /// How often the sides take turns.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Measure only what has this word in its name.
     #[arg(long, value_name = "WORD")]
     only: Option<String>,
-    /// Go's client, for the measures that compare with it.
-    #[arg(long, value_name = "PROGRAM")]
-    go: Option<PathBuf>,
+    #[command(flatten)]
+    peers: Peers,
     /// Print the names of all measures, and measure nothing.
     #[arg(long)]
     list: bool,
@@ -68,36 +79,47 @@ async fn main() -> ExitCode {
         worker.run().await;
         return ExitCode::SUCCESS;
     }
-    let word = args.only.unwrap_or_default();
-    let wanted = || ALL.iter().filter(|measure| measure.name.contains(&word));
-    if wanted().next().is_none() {
-        eprintln!("error: no measure has \"{word}\" in its name: see --list");
-        return ExitCode::FAILURE;
-    }
-    if args.list {
-        wanted().for_each(|measure| println!("{}", measure.name));
-        return ExitCode::SUCCESS;
-    }
-    let report = measure(wanted(), args.rounds.max(1), args.go).await;
-    println!("{report}");
-    if let Some(file) = args.json
-        && let Err(error) = std::fs::write(&file, report.to_json())
-    {
-        eprintln!("error: can't write {}: {error}", file.display());
-        return ExitCode::FAILURE;
-    }
-    match report.is_met() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    match run(args).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-async fn measure(
-    wanted: impl Iterator<Item = &Measure>,
-    rounds: usize,
-    go: Option<PathBuf>,
-) -> Report {
-    let bench = Bench::start(rounds, go).await;
+/// Whether every bar was met.
+async fn run(args: Args) -> Result<bool, Box<dyn Error>> {
+    if let Some(Some(file)) = args.plot {
+        pictures::draw(&fs::read_to_string(file)?)?;
+        return Ok(true);
+    }
+    let word = args.only.unwrap_or_default();
+    let mut wanted = measures::all();
+    wanted.retain(|measure| measure.name.contains(&word));
+    if wanted.is_empty() {
+        return Err(format!("no measure has \"{word}\" in its name: see --list").into());
+    }
+    if args.list {
+        wanted
+            .iter()
+            .for_each(|measure| println!("{}", measure.name));
+        return Ok(true);
+    }
+    let report = measure(&wanted, args.rounds.max(1), args.peers).await;
+    println!("{report}");
+    if let Some(file) = args.json {
+        fs::write(file, report.to_json())?;
+    }
+    if args.plot.is_some() {
+        pictures::draw(&report.to_json())?;
+    }
+    Ok(report.is_met())
+}
+
+async fn measure(wanted: &[Measure], rounds: usize, peers: Peers) -> Report {
+    let bench = Bench::start(rounds, peers).await;
     let mut report = Report::default();
     for measure in wanted {
         eprintln!("measuring: {}", measure.name);

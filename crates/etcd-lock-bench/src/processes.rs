@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::fresh_name;
-use crate::race::{Etcd, Share, WARM_UP};
+use crate::etcd::Etcd;
+use crate::race::{Share, WARM_UP};
 use crate::ring;
 use crate::worker::{COUNT, GO, READY};
 
@@ -44,21 +45,17 @@ pub(crate) async fn baseline(etcd: &Etcd, contenders: usize, window: Duration) -
 
 /// Grants a second of all processes together, once each was granted the lock.
 async fn race(mut processes: Vec<Process>, window: Duration) -> f64 {
-    for process in &mut processes {
-        assert_eq!(process.line(), READY);
-    }
-    for process in &mut processes {
-        process.say(GO);
-    }
+    processes.iter_mut().for_each(Process::wait_until_ready);
+    processes.iter_mut().for_each(Process::go);
     let warm = async {
-        while processes.iter_mut().any(|process| process.grants() == 0) {
+        while processes.iter_mut().any(|process| process.count() == 0) {
             sleep(Duration::from_millis(5)).await;
         }
     };
     timeout(WARM_UP, warm)
         .await
         .expect("not all processes were granted the lock");
-    let mut count = || processes.iter_mut().map(Process::grants).sum::<u64>();
+    let mut count = || processes.iter_mut().map(Process::count).sum::<u64>();
     let (begun, before) = (Instant::now(), count());
     sleep(window).await;
     let rate = (count() - before) as f64 / begun.elapsed().as_secs_f64();
@@ -69,14 +66,14 @@ async fn race(mut processes: Vec<Process>, window: Duration) -> f64 {
 }
 
 /// A worker. It ends when its input does, also when this process panics.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
 impl Process {
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(arguments)
             .stdin(Stdio::piped())
@@ -91,7 +88,17 @@ impl Process {
         }
     }
 
-    fn grants(&mut self) -> u64 {
+    pub(crate) fn wait_until_ready(&mut self) {
+        assert_eq!(self.line(), READY);
+    }
+
+    /// Tells it to begin.
+    pub(crate) fn go(&mut self) {
+        self.say(GO);
+    }
+
+    /// The number that it counts.
+    pub(crate) fn count(&mut self) -> u64 {
         self.say(COUNT);
         self.line().parse().unwrap()
     }
@@ -107,7 +114,7 @@ impl Process {
         line.trim_end().to_owned()
     }
 
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         drop(self.orders);
         assert!(self.child.wait().unwrap().success());
     }

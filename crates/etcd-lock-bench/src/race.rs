@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::usage::{self, micros};
+use crate::etcd::Etcd;
+use crate::usage::micros;
 
 /// How long it may take until every contender was granted the lock once.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(60);
@@ -37,13 +38,6 @@ pub(crate) struct Outcome {
     pub(crate) rate: f64,
     /// Processor time of etcd for one grant, in microseconds.
     pub(crate) etcds_time: f64,
-}
-
-/// The etcd that a race is about.
-#[derive(Clone)]
-pub(crate) struct Etcd {
-    pub(crate) endpoint: String,
-    pub(crate) pid: u32,
 }
 
 /// A count that grows with every grant, and a sign to stop.
@@ -94,7 +88,7 @@ impl Race {
     }
 
     /// Counts for a while, once all contenders have been granted the lock: then they all are in its queue.
-    pub(crate) async fn count(&self, contenders: usize, pid: u32, window: Duration) -> Outcome {
+    pub(crate) async fn count(&self, contenders: usize, etcd: &Etcd, window: Duration) -> Outcome {
         let warm = async {
             while self.warm.load(Relaxed) < contenders {
                 sleep(Duration::from_millis(5)).await;
@@ -104,12 +98,12 @@ impl Race {
             .await
             .expect("not all contenders were granted the lock");
         let (begun, before) = (Instant::now(), self.grants());
-        let etcds = usage::processor(pid);
+        let etcds = etcd.processor();
         sleep(window).await;
         let grants = (self.grants() - before) as f64;
         let outcome = Outcome {
             rate: grants / begun.elapsed().as_secs_f64(),
-            etcds_time: micros(usage::processor(pid) - etcds) / grants,
+            etcds_time: micros(etcd.processor() - etcds) / grants,
         };
         self.stop();
         outcome

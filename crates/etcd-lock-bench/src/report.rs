@@ -95,6 +95,7 @@ impl Report {
                     "reference": row.rounds.reference(),
                     "ratio": row.rounds.ratio(),
                     "spread": row.rounds.spread(),
+                    "rounds": row.rounds.count(),
                     "cores": cores(),
                     "must": row.must.to_string(),
                     "met": row.is_met(),

@@ -15,6 +15,10 @@ impl Rounds {
         self.0.push(Round { ours, reference });
     }
 
+    pub(crate) const fn count(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn ours(&self) -> f64 {
         median(self.0.iter().map(|round| round.ours).collect())
     }

@@ -1,24 +1,24 @@
-//! One contender in a process of its own, and what its parent tells it by lines on standard input: [`GO`] to begin, [`COUNT`]
-//! to answer how often it was granted the lock, and the end of the input to stop.
+//! Programs that the bench starts, and what one of them is told by lines on standard input: [`GO`] to begin, [`COUNT`] to
+//! answer with a number, such as how often it was granted the lock, and the end of the input to stop.
 
 use std::io::{Lines, StdinLock, stdin};
 
 use clap::Subcommand;
 use etcd_lock_session::{Mutex, Session};
-use tokio::task::JoinHandle;
 
 use crate::bare::Bare;
 use crate::client::{TTL, connect};
 use crate::cycles;
 use crate::race::Race;
 use crate::ring;
+use crate::sessions;
 
 /// The line that a worker prints once it can begin.
 pub(crate) const READY: &str = "ready";
 pub(crate) const GO: &str = "go";
 pub(crate) const COUNT: &str = "count";
 
-/// A contender that the bench starts as a process of its own.
+/// What the bench starts as a process of its own.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Worker {
     /// Takes a lock by our mutex.
@@ -38,6 +38,19 @@ pub(crate) enum Worker {
         tasks: usize,
         seconds: u64,
     },
+    /// The same by etcd's `Lock` and `Unlock`.
+    #[command(hide = true)]
+    DistinctV3lock {
+        endpoint: String,
+        tasks: usize,
+        seconds: u64,
+    },
+    /// Keeps sessions alive.
+    #[command(hide = true)]
+    Sessions { endpoint: String },
+    /// Keeps as many leases alive by bare stubs.
+    #[command(hide = true)]
+    SessionsBare { endpoint: String },
     /// Takes a lock by bare stubs that know their predecessor.
     #[command(hide = true)]
     Baseline {
@@ -66,6 +79,13 @@ impl Worker {
                 tasks,
                 seconds,
             } => cycles::bare(&endpoint, tasks, seconds).await,
+            Self::DistinctV3lock {
+                endpoint,
+                tasks,
+                seconds,
+            } => cycles::v3lock(&endpoint, tasks, seconds).await,
+            Self::Sessions { endpoint } => sessions::ours(&endpoint).await,
+            Self::SessionsBare { endpoint } => sessions::bare(&endpoint).await,
             Self::Baseline {
                 endpoint,
                 name,
@@ -87,48 +107,45 @@ async fn ours(endpoint: &str, name: String) {
     let mutex = Mutex::new(&session, name).unwrap();
     let race = Race::default();
     let mut part = race.part();
-    follow_orders(&race, || {
-        tokio::spawn(async move {
-            while !part.is_over() {
-                let guard = mutex.lock().await.unwrap();
-                part.granted();
-                guard.unlock().await.unwrap();
-            }
-        })
-    })
-    .await
-    .unwrap();
+    let contend = async move {
+        while !part.is_over() {
+            let guard = mutex.lock().await.unwrap();
+            part.granted();
+            guard.unlock().await.unwrap();
+        }
+    };
+    let contending = follow_orders(|| tokio::spawn(contend), || race.grants());
+    race.stop();
+    contending.await.unwrap();
     session.close().await.unwrap();
 }
 
 fn baseline(mut contender: ring::Contender) {
     let race = Race::default();
     let mut part = race.part();
-    let contending = follow_orders(&race, || {
-        tokio::spawn(async move {
-            while !part.is_over() {
-                let created = contender.lock().await;
-                part.granted();
-                contender.unlock(created).await;
-            }
-        })
-    });
+    let contend = async move {
+        while !part.is_over() {
+            let created = contender.lock().await;
+            part.granted();
+            contender.unlock(created).await;
+        }
+    };
+    let contending = follow_orders(|| tokio::spawn(contend), || race.grants());
     // A contender whose predecessor stopped first would wait for ever.
     contending.abort();
 }
 
-/// Does what the parent says. The main task has nothing else to do, so that it may block.
-fn follow_orders(race: &Race, contend: impl FnOnce() -> JoinHandle<()>) -> JoinHandle<()> {
+/// Does what the parent says, and counts what it asks for. The main task has nothing else to do, so that it may block.
+pub(crate) fn follow_orders<T>(begin: impl FnOnce() -> T, count: impl Fn() -> u64) -> T {
     let mut orders = stdin().lines();
     println!("{READY}");
     assert_eq!(next(&mut orders).as_deref(), Some(GO));
-    let contending = contend();
+    let begun = begin();
     while let Some(order) = next(&mut orders) {
         assert_eq!(order, COUNT);
-        println!("{}", race.grants());
+        println!("{}", count());
     }
-    race.stop();
-    contending
+    begun
 }
 
 fn next(orders: &mut Lines<StdinLock<'static>>) -> Option<String> {

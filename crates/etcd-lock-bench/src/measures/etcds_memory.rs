@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use etcd_lock_core::kv::RangeRequest;
 use etcd_lock_core::{CallOptions, Client, Timeout, lease, new};
+use etcd_lock_testkit::RealEtcd;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::Bench;
 use crate::client::{TTL, connect, fresh_name};
+use crate::etcd::Etcd;
 use crate::race::Share;
 use crate::report::{Must, Report, Row};
+use crate::ring;
 use crate::rounds::{Rounds, between};
-use crate::{ring, usage};
 
 const WAITERS: usize = 2000;
 
@@ -88,15 +90,16 @@ async fn bare_entries(endpoint: &str, name: &str) -> JoinSet<()> {
 
 /// How much an etcd of its own grows by one of those who wait.
 async fn memory_per_waiter(wait: impl AsyncFnOnce(&str, &str) -> JoinSet<()>) -> f64 {
-    let bench = Bench::start(1, None).await;
-    let client = connect(&bench.etcd.endpoint);
+    let mut process = RealEtcd::start().await;
+    let etcd = Etcd::of(&mut process);
+    let client = connect(&etcd.endpoint);
     let name = fresh_name();
-    let before = settled_memory(bench.etcd.pid).await;
-    let _waiters = wait(&bench.etcd.endpoint, &name).await;
+    let before = settled_memory(&etcd).await;
+    let _waiters = wait(&etcd.endpoint, &name).await;
     timeout(LATEST, queue_is_full(&client, &name))
         .await
         .expect("not all came into the queue: a busy etcd refuses some of those who come at once");
-    let grown = settled_memory(bench.etcd.pid).await - before;
+    let grown = settled_memory(&etcd).await - before;
     grown / WAITERS as f64 / 1024.0
 }
 
@@ -115,11 +118,11 @@ async fn queue_is_full(client: &Client, name: &str) {
 }
 
 /// The resident memory of etcd once it no longer changes.
-async fn settled_memory(pid: u32) -> f64 {
-    let mut last = usage::memory(pid);
+async fn settled_memory(etcd: &Etcd) -> f64 {
+    let mut last = etcd.memory();
     for _ in 0..20 {
         sleep(Duration::from_millis(500)).await;
-        let now = usage::memory(pid);
+        let now = etcd.memory();
         if (now - last).abs() < 1024.0 * 1024.0 {
             return now;
         }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"sort"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -26,7 +27,7 @@ func main() {
 	check(err)
 	seconds, err := strconv.Atoi(os.Args[3])
 	check(err)
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{os.Args[1]}, DialTimeout: 5 * time.Second})
+	client, err := clientv3.New(clientv3.Config{Endpoints: strings.Split(os.Args[1], ","), DialTimeout: 5 * time.Second})
 	check(err)
 	session, err := concurrency.NewSession(client, concurrency.WithTTL(60))
 	check(err)
