@@ -112,11 +112,7 @@ fn contended(results: &Results) -> Plot {
         lines: vec![
             line("etcd-lock", V3LOCK, |row| row.0),
             line("v3lock", V3LOCK, |row| row.1),
-            line(
-                "bare stubs that know their predecessor",
-                PREDECESSOR,
-                |row| row.1,
-            ),
+            line("predecessor stubs", PREDECESSOR, |row| row.1),
         ],
     }
 }

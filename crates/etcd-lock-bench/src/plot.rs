@@ -5,7 +5,10 @@ use std::error::Error;
 use plotters::prelude::*;
 
 /// Width and height, before a page scales it.
-const SIZE: (u32, u32) = (880, 500);
+const SIZE: (u32, u32) = (960, 500);
+
+/// The width of the legend beside the lines.
+const LEGEND: u32 = 190;
 
 const FONT: &str = "sans-serif";
 
@@ -65,6 +68,18 @@ impl Plot {
 
     fn draw(&self, area: &Area<'_>) -> Result<(), Box<dyn Error>> {
         area.fill(&WHITE)?;
+        let (left, right) = area.split_horizontally(SIZE.0 - LEGEND);
+        self.draw_lines(&left)?;
+        for ((line, style), place) in self.lines.iter().zip(STYLES).zip(1..) {
+            let name = Text::new(line.name, (36, -8), (FONT, 19));
+            let entry = EmptyElement::at((0, 50 + 30 * place)) + stroke(style) + name;
+            right.draw(&(entry + Polygon::new(moved(style, 14), style.0)))?;
+        }
+        area.present()?;
+        Ok(())
+    }
+
+    fn draw_lines(&self, area: &Area<'_>) -> Result<(), Box<dyn Error>> {
         let xs = self.xs();
         let (Some(first), Some(last)) = (xs.first(), xs.last()) else {
             return Err(format!("there is nothing to draw of \"{}\"", self.title).into());
@@ -89,29 +104,23 @@ impl Plot {
             .x_label_formatter(&|x| thousands(*x))
             .y_label_formatter(&|y| thousands(*y))
             .draw()?;
-        for (line, (colour, mark)) in self.lines.iter().zip(STYLES) {
+        for (line, style) in self.lines.iter().zip(STYLES) {
             let points = line.points.iter().copied();
-            let series = LineSeries::new(points.clone(), colour.stroke_width(2));
-            let legend = move |(x, y): (i32, i32)| {
-                let stroke = PathElement::new([(0, 0), (30, 0)], colour.stroke_width(2));
-                let middle: Vec<_> = mark.iter().map(|(x, y)| (x + 15, *y)).collect();
-                EmptyElement::at((x, y)) + stroke + Polygon::new(middle, colour)
-            };
-            chart.draw_series(series)?.label(line.name).legend(legend);
-            let marks = points.map(|at| EmptyElement::at(at) + Polygon::new(mark, colour));
-            chart.draw_series(marks)?;
+            chart.draw_series(LineSeries::new(points.clone(), style.0.stroke_width(2)))?;
+            let mark = |at| EmptyElement::at(at) + Polygon::new(style.1, style.0);
+            chart.draw_series(points.map(mark))?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .label_font((FONT, 19))
-            .legend_area_size(40)
-            .background_style(WHITE)
-            .border_style(RGBColor(200, 200, 200))
-            .draw()?;
-        area.present()?;
         Ok(())
     }
+}
+
+/// A line's piece in the legend, and its mark there.
+fn stroke((colour, _): Style) -> PathElement<(i32, i32)> {
+    PathElement::new([(0, 0), (28, 0)], colour.stroke_width(2))
+}
+
+fn moved((_, corners): Style, by: i32) -> Vec<(i32, i32)> {
+    corners.iter().map(|(x, y)| (x + by, *y)).collect()
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
