@@ -5,10 +5,7 @@ use xshell::{Shell, cmd};
 use crate::Result;
 use crate::tools::Tool;
 
-const SEMVER_CHECKS: Tool = Tool::Crate {
-    package: "cargo-semver-checks",
-    version: "0.51.0",
-};
+const SEMVER_CHECKS: Tool = Tool::from_cargo("cargo-semver-checks", "0.51.0");
 
 /// Builds everything with the oldest Rust that the manifests promise. Where that is the one of this run, it has built all.
 pub(crate) fn oldest_rust(sh: &Shell) -> Result {

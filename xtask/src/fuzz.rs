@@ -8,10 +8,7 @@ use xshell::{Shell, cmd};
 use crate::tools::Tool;
 use crate::{Result, seeds};
 
-const CARGO_FUZZ: Tool = Tool::Crate {
-    package: "cargo-fuzz",
-    version: "0.13.2",
-};
+const CARGO_FUZZ: Tool = Tool::from_cargo("cargo-fuzz", "0.13.2");
 
 /// The program that has a target run by libFuzzer.
 const PROGRAM: &str = "crates/etcd-lock-fuzz/libfuzzer";

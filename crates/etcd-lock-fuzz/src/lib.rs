@@ -1,4 +1,4 @@
-//! What reads bytes from outside, as fuzz targets: functions that take any bytes, and panic where the reader does not do what
+//! Fuzz targets for all readers of bytes from outside: functions that take any bytes, and panic where a reader does not do what
 //! it promises.
 //!
 //! Each target has a corpus, in `corpora` under its name. The tests of this crate try all of it and some inputs made from it

@@ -48,7 +48,7 @@ pub(crate) fn watch_reply(bytes: &[u8]) {
             && prev.is_none_or(is_kv)
     };
     let is_possible = match (reply.canceled, reply.created) {
-        // It ends whatever else is in it, and some servers leave the header out.
+        // A cancelled watch ends: no other field counts, and some servers leave the header out.
         (true, _) => reply.header.is_none() || is_header(reply.header),
         (false, true) => is_header(reply.header),
         (false, false) => is_header(reply.header) && reply.events.iter().all(is_event),

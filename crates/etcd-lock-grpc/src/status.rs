@@ -357,11 +357,7 @@ mod tests {
             Status::deadline_exceeded("late"),
             Status::cancelled("gone"),
         ] {
-            assert!(
-                error(status.clone(), false).is_outcome_unknown(),
-                "{status}"
-            );
-            assert!(!error(status, true).is_outcome_unknown());
+            is_in_doubt(status);
         }
         let refused = Status::unavailable("etcdserver: no leader");
         assert!(!error(refused, false).is_outcome_unknown());
@@ -375,12 +371,15 @@ mod tests {
             Status::unimplemented("Content is compressed with `gzip` which isn't supported"),
             Status::internal("Missing response message."),
         ] {
-            assert!(
-                error(status.clone(), false).is_outcome_unknown(),
-                "{status}"
-            );
-            assert!(!error(status, true).is_outcome_unknown());
+            is_in_doubt(status);
         }
+    }
+
+    /// A write may have been executed; a read can be repeated.
+    fn is_in_doubt(status: Status) {
+        let write = error(status.clone(), false);
+        assert!(write.is_outcome_unknown(), "{status}");
+        assert!(!error(status, true).is_outcome_unknown());
     }
 
     #[test]

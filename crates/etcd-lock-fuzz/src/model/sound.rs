@@ -1,4 +1,4 @@
-//! What holds in every etcd, whatever was asked of it.
+//! The invariants of an etcd, which hold after any requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -11,7 +11,7 @@ use etcd_lock_core::{
 use futures_util::stream::{self, StreamExt};
 use tokio::time::timeout;
 
-/// Every call ends within this time, whatever a server does.
+/// Every call ends within this time, also where a server never answers.
 const BOUND: Duration = Duration::from_secs(10);
 
 /// Runs something on a clock that passes over every wait. Nothing takes longer than it may.

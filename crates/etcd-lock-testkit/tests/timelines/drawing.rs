@@ -80,7 +80,7 @@ impl Timeline {
         self.arrows.push([from, to]);
     }
 
-    /// The picture, with its contents in words for readers who can't see it.
+    /// The picture, with a description in words for screen readers.
     pub(crate) fn svg(&self) -> String {
         let labels: Vec<_> = self.rows.iter().map(|row| self.labels(row)).collect();
         let mut tops = Vec::new();

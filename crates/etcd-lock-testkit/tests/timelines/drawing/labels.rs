@@ -1,6 +1,6 @@
 //! Where texts are placed, so that none covers another.
 
-/// The room between a text and what is next to it.
+/// The room between a text and its neighbour.
 const SPACE: i64 = 6;
 
 /// A label above a row, to the right of the line from it to its mark.
@@ -23,7 +23,7 @@ impl Label {
     }
 }
 
-/// Places labels that come from left to right. One that is too long for the room before the next is above that.
+/// Places labels, which come from left to right. A label that would overlap the next one is placed above it.
 pub(super) fn placed(labels: Vec<(i64, String)>) -> Vec<Label> {
     let mut placed: Vec<Label> = Vec::new();
     for (at, text) in labels.into_iter().rev() {
@@ -38,7 +38,7 @@ pub(super) fn placed(labels: Vec<(i64, String)>) -> Vec<Label> {
     placed
 }
 
-/// Where the text of a bar begins, so that it covers none of the marks. `None` where there is no room.
+/// The left end of the text of a bar, where the text covers no mark. `None` if there is no room.
 pub(super) fn inside(text: &str, [begin, end]: [i64; 2], marks: &[i64]) -> Option<i64> {
     let behind = marks.iter().map(|mark| mark + SPACE);
     let starts = [begin].into_iter().chain(behind).map(|at| at + SPACE);

@@ -1,5 +1,5 @@
 //! How bars and marks look. The colours are Okabe and Ito's, which colour-blind readers can tell apart, on a sheet of their
-//! own, so that they look the same on light and dark pages. What a bar is also stands in it, where there is room.
+//! own, so that they look the same on light and dark pages. The name of a bar is also written in it, if there is room.
 
 use svg::node::element::{Definitions, Line, Marker, Path, Pattern, Rectangle};
 
