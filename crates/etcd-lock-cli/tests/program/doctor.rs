@@ -92,16 +92,6 @@ async fn endpoints_of_two_clusters_end_with_64() {
 }
 
 #[tokio::test]
-async fn members_of_one_cluster_are_told() {
-    let etcd = RealEtcd::cluster(3).await;
-    let endpoints = etcd.endpoints().join(",");
-    let end = end_of(["doctor", "--endpoints", &endpoints]).await.with(0);
-    has_line(&end, "ok    cluster: 3 endpoints are 3 members of cluster ");
-    assert_eq!(end.stdout.matches("; etcd 3.").count(), 3, "{end:?}");
-    assert_eq!(end.stdout.matches(", led by ").count(), 3, "{end:?}");
-}
-
-#[tokio::test]
 async fn login_and_permissions_are_told_apart() {
     for program in [default_program(), program_35()] {
         login_and_permissions(Setup::new().program(program).start().await).await;
@@ -146,13 +136,18 @@ async fn login_and_permissions(mut etcd: RealEtcd) {
 }
 
 #[tokio::test]
-async fn cluster_without_a_quorum_ends_with_69() {
+async fn members_of_one_cluster_are_told_and_without_a_quorum_it_ends_with_69() {
     let mut etcd = RealEtcd::cluster(3).await;
     let endpoints = etcd.endpoints();
+    let list = endpoints.join(",");
+    let end = end_of(["doctor", "--endpoints", &list]).await.with(0);
+    has_line(&end, "ok    cluster: 3 endpoints are 3 members of cluster ");
+    assert_eq!(end.stdout.matches("; etcd 3.").count(), 3, "{end:?}");
+    assert_eq!(end.stdout.matches(", led by ").count(), 3, "{end:?}");
+
     etcd.members()[1..]
         .iter_mut()
         .for_each(|member| member.kill());
-    let list = endpoints.join(",");
     let end = end_of(["doctor", "name", "--endpoints", &list])
         .await
         .with(69);

@@ -1,6 +1,7 @@
 //! How an etcd is to be started.
 
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -13,6 +14,9 @@ use crate::certificates::{Authority, Pair};
 
 /// How often other ports are tried when somebody takes one of ours between choosing and using it.
 const ATTEMPTS: usize = 5;
+
+/// The ports that are tried: below those that Linux gives to connections.
+const PORTS: Range<u16> = 10_000..32_000;
 
 /// An etcd that is yet to be started: one member, without TLS, of the program that is found by itself.
 ///
@@ -196,11 +200,14 @@ impl Default for Setup {
     }
 }
 
-/// All are held before the first is let go, so that they differ.
+/// All are held before the first is let go, so that they differ. A port that the kernel chose could be that of somebody's
+/// connection before etcd listens on it.
 fn free_ports(members: usize) -> Vec<Ports> {
-    let listeners: Vec<_> = (0..3 * members)
-        .map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap())
-        .collect();
+    let mut random = fastrand::Rng::new();
+    let mut listeners = Vec::new();
+    while listeners.len() < 3 * members {
+        listeners.extend(TcpListener::bind(("127.0.0.1", random.u16(PORTS))));
+    }
     let ports: Vec<_> = listeners
         .iter()
         .map(|listener| listener.local_addr().unwrap().port())
