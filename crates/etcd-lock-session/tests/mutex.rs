@@ -4,8 +4,11 @@
 
 mod common;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use common::{INFINITE, client, keys, until_keys};
@@ -333,4 +336,45 @@ async fn a_stall_while_entering_is_waited_out() {
         tokio::time::sleep(Duration::from_secs(20)).await;
         assert!(keys(&etcd, "a").await.is_empty(), "after {fault:?}");
     }
+}
+
+/// Wakes a task, and counts how often.
+struct Counted {
+    task: Waker,
+    count: Arc<AtomicUsize>,
+}
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {
+        self.count.fetch_add(1, SeqCst);
+        self.task.wake_by_ref();
+    }
+}
+
+/// The result of a future, and how often it was woken until then.
+async fn wakes<T>(future: impl Future<Output = T>) -> (T, usize) {
+    let (mut future, count) = (pin!(future), Arc::new(AtomicUsize::new(0)));
+    let output = poll_fn(|cx| {
+        let counted = Waker::from(Arc::new(Counted {
+            task: cx.waker().clone(),
+            count: count.clone(),
+        }));
+        future.as_mut().poll(&mut Context::from_waker(&counted))
+    });
+    let output = output.await;
+    (output, count.load(SeqCst))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_is_woken_once_for_each_answer() {
+    let etcd = MemoryEtcd::new();
+    let faulty = FaultyTransport::new(&etcd);
+    faulty.on_calls(|_| Some(CallFault::Delayed(Duration::from_millis(1))));
+    let session = Session::open(&client(Queue::new(faulty)), TTL).await;
+    let mutex = Mutex::new(&session.unwrap(), "a").unwrap();
+
+    let (guard, for_lock) = wakes(mutex.lock()).await;
+    let (unlocked, for_unlock) = wakes(guard.unwrap().unlock()).await;
+    unlocked.unwrap();
+    assert_eq!((for_lock, for_unlock), (1, 1));
 }

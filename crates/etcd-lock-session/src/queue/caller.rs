@@ -165,7 +165,7 @@ impl Caller {
     /// Waits for a change, and goes on with the request under way.
     async fn until(&mut self, mut changed: Pin<&mut Notified<'_>>) {
         poll_fn(|cx| {
-            if self.poll_call(cx) {
+            if self.poll_call(cx) || self.poll_slot(cx).is_ready() {
                 return Poll::Ready(());
             }
             changed.as_mut().poll(cx)
@@ -175,6 +175,10 @@ impl Caller {
 
     fn poll_granted(&mut self, cx: &mut Context<'_>) -> Poll<Result<Grant, Refusal>> {
         self.poll_call(cx);
+        self.poll_slot(cx)
+    }
+
+    fn poll_slot(&self, cx: &mut Context<'_>) -> Poll<Result<Grant, Refusal>> {
         let mut state = self.lock.state();
         match state.callers.slot(self.id) {
             Some(Slot::Waiting(waker)) => {
@@ -416,14 +420,18 @@ impl Caller {
         self.lease.id()
     }
 
-    /// Goes on with the request under way, and returns whether that has ended now.
+    /// Goes on with the request under way, and returns whether that has ended now. Nothing wakes the caller for its slot
+    /// until it has looked at that again.
     fn poll_call(&mut self, cx: &mut Context<'_>) -> bool {
-        let call = self.call();
-        let ends = call
-            .as_mut()
-            .is_some_and(|call| call.as_mut().poll(cx).is_ready());
-        if ends {
-            *call = None;
+        let Some(mut call) = self.call().take() else {
+            return false;
+        };
+        // The answer mostly resolves this slot. A task that is woken while it runs is polled once more, for which the runtime
+        // wakes another thread.
+        self.lock.state().callers.forget_waker(self.id);
+        let ends = call.as_mut().poll(cx).is_ready();
+        if !ends {
+            *self.call() = Some(call);
         }
         ends
     }

@@ -121,6 +121,13 @@ impl Callers {
         Some(&mut caller.slot)
     }
 
+    /// The caller is not to be woken until it waits again.
+    pub(super) fn forget_waker(&mut self, id: CallerId) {
+        if let Some(Slot::Waiting(waker) | Slot::Releasing(waker)) = self.slot(id) {
+            *waker = None;
+        }
+    }
+
     /// Changes the slot of a caller, which is woken where it waits.
     pub(super) fn resolve(&mut self, id: CallerId, slot: Slot, todo: &mut Todo) {
         let Some(old) = self.slot(id) else {
