@@ -200,6 +200,7 @@ impl<'a> Waiting<'a> {
         }
         self.if_open().await;
         if self.is_repeatable {
+            endpoint.distrust();
             endpoint.suspect("a request got no answer in time");
         }
     }

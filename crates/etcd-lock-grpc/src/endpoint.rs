@@ -8,6 +8,10 @@
 //! An endpoint that owes an answer and gave no sign of life since it was asked is *silent*: everything under way on it
 //! ends at once, and its connections are made anew. One that only owes an answer is left, but what it does is not ended.
 //!
+//! A member that no longer reaches the others may not know: while it hears its leader it says that all is well, and answers
+//! nothing that needs a majority. So an endpoint that left a request without its answer, and gave signs of life, is well
+//! again when it has answered a read, and not by its word.
+//!
 //! A proposal that a member forwarded to a leader that died is lost, and the member answers only after etcd's own time-out of
 //! 7 s. So while an answer is [`SLOW`], the endpoint is asked for the term of its leader: a request that was sent in an
 //! earlier term is given up when the new one is known. A member that lost all of its peers never learns of a new
@@ -47,6 +51,8 @@ pub(crate) struct Endpoint {
     health: Mutex<Health>,
     /// Whether the state is `Healthy`, for callers that need no more.
     healthy: AtomicBool,
+    /// Whether it gave signs of life and left a request without its answer, since it was last healthy.
+    is_distrusted: AtomicBool,
     /// Counts how often the endpoint was found silent.
     silences: watch::Sender<u64>,
     /// Whether the member said that it has no leader when it was last asked.
@@ -93,6 +99,7 @@ impl Endpoint {
             bound,
             health: Mutex::new(Health::new()),
             healthy: AtomicBool::new(false),
+            is_distrusted: AtomicBool::new(false),
             silences: watch::Sender::new(0),
             leaderless: watch::Sender::new(false),
             cluster,
@@ -221,8 +228,26 @@ impl Endpoint {
     /// Notes that the endpoint serves requests.
     pub(crate) fn succeed(self: &Arc<Self>) {
         if !self.healthy.load(Relaxed) {
+            self.is_distrusted.store(false, Relaxed);
             self.change(EndpointState::Healthy, None);
         }
+    }
+
+    /// Notes that the endpoint answered something that it knows without the other members.
+    pub(crate) fn answers(self: &Arc<Self>) {
+        if !self.is_distrusted() {
+            self.succeed();
+        }
+    }
+
+    /// Has it answer a read before it is taken for well again: it may be cut off from the other members.
+    pub(crate) fn distrust(&self) {
+        self.is_distrusted.store(true, Relaxed);
+    }
+
+    /// Whether its word that it is well is not enough.
+    pub(crate) fn is_distrusted(&self) -> bool {
+        self.is_distrusted.load(Relaxed)
     }
 
     /// Leaves the endpoint until a probe is answered.
@@ -241,7 +266,9 @@ impl Endpoint {
     pub(crate) fn overdue(self: &Arc<Self>, asked: Instant) {
         let reason = format!("a request got no answer within {:?}", self.bound);
         self.fail(&reason);
-        if self.ledger.heard() < asked {
+        if self.ledger.heard() >= asked {
+            self.distrust();
+        } else {
             self.silences.send_modify(|count| *count += 1);
             if let Links::Own { pools, .. } = &self.links {
                 pools.iter().for_each(Pool::forget);

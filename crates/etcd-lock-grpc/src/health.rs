@@ -12,7 +12,8 @@ pub enum EndpointState {
     Untried,
     /// It answers.
     Healthy,
-    /// It was slow to connect or to answer: others are asked until a probe has been answered.
+    /// It was slow to connect or to answer: others are asked until a probe has been answered, and a read where it owed an
+    /// answer.
     Suspect,
     /// It can't be reached, doesn't answer, or has no leader: others are asked until a probe shows that it is well again.
     Failed,

@@ -2,6 +2,7 @@
 //!
 //! It notices answers that are overdue, asks an endpoint for a sign of life when a caller left without an answer or a stream
 //! has been quiet, and for its leader while an answer is slow, and probes an endpoint that was left until it is well again.
+//! One that left a request without its answer has to answer a read as well.
 //! It ends when the endpoint is well and nothing is under way, and is started again by the next request: on that request's
 //! runtime, since the one of before may have ended.
 
@@ -13,13 +14,16 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use etcd_lock_core::Error;
 use etcd_lock_proto::etcdserverpb as pb;
 use futures_util::future::BoxFuture;
+use pb::kv_client::KvClient;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::endpoint::{Endpoint, SLOW};
 use crate::health::EndpointState;
 use crate::held_up::catch_up;
-use crate::member_status;
+use crate::pool::Purpose;
+use crate::wire::MAX_TIMEOUT;
+use crate::{member_status, status};
 
 /// A task that is so late doesn't run any more, or its runtime is held up.
 const LATE: Duration = Duration::from_secs(1);
@@ -258,10 +262,34 @@ async fn status(endpoint: &Arc<Endpoint>, limit: Duration) -> Result<Option<Stri
             if is_ours {
                 endpoint.note_term(reply.raft_term);
             }
-            return Ok(None);
+            match endpoint.is_distrusted() && !reads(endpoint).await? {
+                true => "does not reach the other members",
+                false => return Ok(None),
+            }
         }
     };
     Ok(Some(format!("{} {trouble}", endpoint.name())))
+}
+
+/// Whether an endpoint answers a read, for which it needs the others. A refusal is an answer: etcd looks for permission after
+/// it has asked its leader.
+async fn reads(endpoint: &Arc<Endpoint>) -> Result<bool, Error> {
+    let limit = endpoint.bound / 4;
+    let slot = endpoint.slot(Purpose::Short).await?;
+    let mut client = KvClient::new(slot.channel);
+    let mut request = tonic::Request::new(pb::RangeRequest {
+        key: "\0".into(),
+        count_only: true,
+        ..pb::RangeRequest::default()
+    });
+    request.set_timeout(limit.min(MAX_TIMEOUT));
+    let Ok(reply) = timeout(limit, client.range(request)).await else {
+        return Ok(false);
+    };
+    let failure = reply
+        .err()
+        .map(|status| status::failure(status, endpoint.name(), true));
+    Ok(failure.is_none_or(|failure| !failure.is_fault))
 }
 
 impl Endpoint {

@@ -62,6 +62,9 @@ pub(crate) fn note(
     }
     if failure.is_fault {
         endpoint.count_failure();
+        if failure.is_heard {
+            endpoint.distrust();
+        }
         endpoint.fail(&failure.error);
     }
     failure.error

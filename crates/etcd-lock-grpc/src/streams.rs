@@ -176,7 +176,7 @@ impl Line {
     fn heard(&self, header: &ResponseHeader) -> Result<()> {
         self.endpoint.hear();
         self.endpoint.check(header)?;
-        self.endpoint.succeed();
+        self.endpoint.answers();
         Ok(())
     }
 

@@ -1,20 +1,19 @@
 //! A proposal that was on its way to a leader that died is lost, and its member answers only after etcd's own time-out. So does
-//! a member that lost all of its peers.
+//! a member that lost all of its peers. One that its peers don't hear may say all the time that it has a leader.
 
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use etcd_lock_core::kv::{PutRequest, RangeRequest, TxnRequest};
 use etcd_lock_core::{CallOptions, Result, Transport};
-use etcd_lock_grpc::{ConnectOptions, GrpcTransport};
+use etcd_lock_grpc::{ConnectOptions, EndpointChoice, EndpointInfo, EndpointState, GrpcTransport};
 use etcd_lock_proto::etcdserverpb as pb;
 use pb::kv_server::{Kv, KvServer};
 use pb::maintenance_server::{Maintenance, MaintenanceServer};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
@@ -71,6 +70,43 @@ async fn a_write_that_may_not_be_repeated_is_waited_for_while_its_member_has_a_l
     }
 }
 
+#[tokio::test]
+async fn a_member_that_says_that_it_is_well_and_answers_no_read_is_left_until_it_does() {
+    let (cut_off, cut_off_at) = serve(First::Slow).await;
+    let (_other, other_at) = serve(First::Slow).await;
+    let options = ConnectOptions::new()
+        .with_attempt_timeout(SHORT)
+        .with_endpoint_choice(EndpointChoice::Listed)
+        .with_endpoints([cut_off_at, other_at]);
+    let transport = GrpcTransport::connect(options).unwrap();
+    let read = async || {
+        let read = transport.range(RangeRequest::key("key"), CallOptions::default());
+        timeout(PATIENCE, read).await.unwrap().unwrap();
+    };
+    let first = || -> EndpointInfo { transport.info().endpoints.swap_remove(0) };
+    read().await;
+    assert_eq!(first().state, EndpointState::Healthy);
+
+    cut_off.is_cut_off.store(true, SeqCst);
+    read().await;
+    let attempts = first().attempts;
+    // Long enough for some probes.
+    for _ in 0..10 {
+        sleep(SHORT / 5).await;
+        read().await;
+    }
+    assert_ne!(first().state, EndpointState::Healthy);
+    assert_eq!(first().attempts, attempts);
+
+    cut_off.is_cut_off.store(false, SeqCst);
+    let is_taken_again = async {
+        while first().state != EndpointState::Healthy {
+            sleep(SHORT / 10).await;
+        }
+    };
+    timeout(PATIENCE, is_taken_again).await.unwrap();
+}
+
 fn put() -> TxnRequest {
     TxnRequest::new().and_then(PutRequest::new("key", "value"))
 }
@@ -79,34 +115,16 @@ fn put() -> TxnRequest {
 struct Member {
     cluster: Arc<Cluster>,
     transport: GrpcTransport,
-    server: JoinHandle<()>,
 }
 
 impl Member {
     async fn start(first: First, bound: Duration) -> Self {
-        let cluster = Arc::new(Cluster {
-            first,
-            leader: AtomicU64::new(1),
-            term: AtomicU64::new(7),
-            txns: AtomicU64::new(0),
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address: SocketAddr = listener.local_addr().unwrap();
-        let router = tonic::transport::Server::builder()
-            .add_service(KvServer::from_arc(cluster.clone()))
-            .add_service(MaintenanceServer::from_arc(cluster.clone()));
-        let serving = router.serve_with_incoming(TcpListenerStream::new(listener));
-        let server = tokio::spawn(async move { serving.await.unwrap() });
+        let (cluster, address) = serve(first).await;
         let options = ConnectOptions::new().with_attempt_timeout(bound);
-        let transport =
-            GrpcTransport::connect(options.with_endpoints([address.to_string()])).unwrap();
+        let transport = GrpcTransport::connect(options.with_endpoints([address])).unwrap();
         let read = RangeRequest::key("key");
         transport.range(read, CallOptions::default()).await.unwrap();
-        Self {
-            cluster,
-            transport,
-            server,
-        }
+        Self { cluster, transport }
     }
 
     async fn write(&self, txn: TxnRequest) -> Result<()> {
@@ -119,10 +137,23 @@ impl Member {
     }
 }
 
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
+/// Serves a member for as long as its test runs, and returns its address.
+async fn serve(first: First) -> (Arc<Cluster>, String) {
+    let cluster = Arc::new(Cluster {
+        first,
+        leader: AtomicU64::new(1),
+        term: AtomicU64::new(7),
+        txns: AtomicU64::new(0),
+        is_cut_off: AtomicBool::new(false),
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    let router = tonic::transport::Server::builder()
+        .add_service(KvServer::from_arc(cluster.clone()))
+        .add_service(MaintenanceServer::from_arc(cluster.clone()));
+    let serving = router.serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(async move { serving.await.unwrap() });
+    (cluster, address.to_string())
 }
 
 /// The fate of the first transaction.
@@ -143,6 +174,8 @@ struct Cluster {
     leader: AtomicU64,
     term: AtomicU64,
     txns: AtomicU64,
+    /// No read is answered.
+    is_cut_off: AtomicBool,
 }
 
 impl Cluster {
@@ -162,6 +195,9 @@ impl Kv for Cluster {
         &self,
         _: Request<pb::RangeRequest>,
     ) -> Result<Response<pb::RangeResponse>, Status> {
+        if self.is_cut_off.load(SeqCst) {
+            pending::<()>().await;
+        }
         Ok(Response::new(pb::RangeResponse {
             header: self.header(),
             ..pb::RangeResponse::default()

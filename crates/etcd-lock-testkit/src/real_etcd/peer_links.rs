@@ -13,6 +13,9 @@ use tokio::task::JoinHandle;
 
 use super::proxy::{self, Link};
 
+/// How often the owner of a connection is looked for.
+const LOOKS: usize = 20;
+
 /// The links between each two members.
 #[derive(Debug)]
 pub struct PeerLinks {
@@ -28,7 +31,16 @@ impl PeerLinks {
         self.of(member).for_each(Link::hold);
     }
 
-    /// Ends that: connections are made anew, as after a long time without a network.
+    /// Has a member hear its peers without being heard by them: it still has a leader by its own word.
+    pub fn mute(&self, member: usize) {
+        for other in (0..self.links.len()).filter(|other| *other != member) {
+            // A member reads from those that it connects to, and sends to them what is too large for that.
+            self.links[other][member].hold();
+            self.links[member][other].hold_requests();
+        }
+    }
+
+    /// Ends either: connections are made anew, as after a long time without a network.
     pub fn heal(&self, member: usize) {
         self.of(member).for_each(|link| {
             link.cut();
@@ -47,7 +59,7 @@ impl PeerLinks {
             let target = SocketAddr::from(([127, 0, 0, 1], *port));
             let (links, pids) = (links.clone(), pids.to_vec());
             let choose = move |source: SocketAddr| {
-                let from = pids.iter().position(|pid| owns(pid.load(Relaxed), source));
+                let from = owner(&pids, source);
                 // The member itself is never parted from itself: its link is for those whom nobody knows.
                 links[from.unwrap_or(to)][to].clone()
             };
@@ -78,6 +90,13 @@ impl Drop for PeerLinks {
     fn drop(&mut self) {
         self.acceptors.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// The place of the process that has the socket with this local address. Linux lists sockets piece by piece, and leaves out
+/// one now and then as others come and go.
+fn owner(pids: &[Arc<AtomicU32>], local: SocketAddr) -> Option<usize> {
+    let look = || pids.iter().position(|pid| owns(pid.load(Relaxed), local));
+    (0..LOOKS).find_map(|_| look())
 }
 
 /// Whether a process has the socket with this local address.

@@ -133,6 +133,11 @@ impl Link {
         self.change(|state| state.replies = Flow::Hold);
     }
 
+    /// Replies pass and requests don't.
+    pub fn hold_requests(&self) {
+        self.change(|state| state.requests = Flow::Hold);
+    }
+
     /// Resets all connections. New ones are accepted.
     pub fn cut(&self) {
         self.change(|state| state.cuts += 1);

@@ -1,4 +1,4 @@
-//! A member loses the others and not its clients: it answers, and knows nothing new.
+//! A member loses the others, or they lose it, and it keeps its clients: it answers, and can't do anything.
 
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ scenarios! {
     leader_parted_from_its_peers_session_lives_on
     follower_parted_from_its_peers_waiter_keeps_its_entry_and_is_granted
     follower_parted_from_its_peers_session_lives_on
+    follower_not_heard_by_its_peers_waiter_keeps_its_entry_and_is_granted
+    follower_not_heard_by_its_peers_session_lives_on
 }
 
 /// Longer than a session of 10 s lives that isn't kept alive.
@@ -40,6 +42,23 @@ async fn follower_parted_from_its_peers_session_lives_on(version: Version) {
     let mut stage = stage(version).await;
     let fault = Fault::Part(stage.follower().await);
     let report = Report::of("follower parted from its peers during keep-alives", version);
+    hold_through(&mut stage, fault, LENGTH, report).await;
+}
+
+async fn follower_not_heard_by_its_peers_waiter_keeps_its_entry_and_is_granted(version: Version) {
+    let mut stage = stage(version).await;
+    let fault = Fault::Mute(stage.follower().await);
+    let report = Report::of("follower not heard by its peers during a wait", version);
+    wait_through(&mut stage, fault, report).await;
+}
+
+async fn follower_not_heard_by_its_peers_session_lives_on(version: Version) {
+    let mut stage = stage(version).await;
+    let fault = Fault::Mute(stage.follower().await);
+    let report = Report::of(
+        "follower not heard by its peers during keep-alives",
+        version,
+    );
     hold_through(&mut stage, fault, LENGTH, report).await;
 }
 

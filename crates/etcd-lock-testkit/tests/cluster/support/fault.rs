@@ -11,12 +11,16 @@ pub(crate) enum Fault {
     Stop(usize),
     /// Parted from the other members, and not from clients.
     Part(usize),
+    /// Not heard by the other members, which it hears, and not parted from clients.
+    Mute(usize),
 }
 
 impl Fault {
     pub(crate) const fn member(self) -> usize {
         match self {
-            Self::Kill(member) | Self::Stop(member) | Self::Part(member) => member,
+            Self::Kill(member) | Self::Stop(member) | Self::Part(member) | Self::Mute(member) => {
+                member
+            }
         }
     }
 }
@@ -27,6 +31,7 @@ impl Stage {
             Fault::Kill(member) => self.etcd.members()[member].kill(),
             Fault::Stop(member) => self.etcd.members()[member].pause(),
             Fault::Part(member) => self.etcd.peer_links().part(member),
+            Fault::Mute(member) => self.etcd.peer_links().mute(member),
         }
     }
 
@@ -36,7 +41,7 @@ impl Stage {
         match fault {
             Fault::Kill(_) => self.etcd.members()[member].launch(),
             Fault::Stop(_) => self.etcd.members()[member].resume(),
-            Fault::Part(_) => self.etcd.peer_links().heal(member),
+            Fault::Part(_) | Fault::Mute(_) => self.etcd.peer_links().heal(member),
         }
         self.etcd.members()[member].wait_until_healthy().await;
     }
