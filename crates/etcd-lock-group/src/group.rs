@@ -1,4 +1,9 @@
 //! The way of a transaction: alone at once, or into the next request with those that wait beside it.
+//!
+//! Callers often come together, woken by the replies to one request. Were each sent as it comes, the first of them would take
+//! all slots for requests of their own, and the others would wait until one of these is answered. So only a transaction that
+//! finds nothing on its way goes at once. While anything is, a task sends those that wait, and it runs after the callers that
+//! are ready.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,6 +11,7 @@ use std::time::Duration;
 use etcd_lock_core::kv::{TxnRequest, TxnResponse};
 use etcd_lock_core::{CallOptions, Result, Transport};
 use tokio::runtime::Handle;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::access::Access;
@@ -77,7 +83,9 @@ impl Group {
         }
         let now = Instant::now();
         let mut state = self.state();
-        if let Some(slot) = state.slots.take(now) {
+        if state.slots.are_idle()
+            && let Some(slot) = state.slots.take(now)
+        {
             return Arrival::Alone(Some(self.running(slot, now)));
         }
         drop(state);
@@ -90,11 +98,18 @@ impl Group {
         if !state.claims.claim(&access.keys) {
             return Arrival::Alone(None);
         }
-        let (member, wait) = Member::new(txn, access, now, options, runtime);
+        let is_sender_due = state.waiting.is_empty() && state.slots.are_free();
+        let (member, wait) = Member::new(txn, access, now, options, runtime.clone());
         state.waiting.push(session_of(txn), member);
         drop(state);
-        // A slot may have become free in between, with nobody waiting for it then.
-        self.send_waiting();
+        // Where others wait already a task is about to run, or the end of a request sends them.
+        if is_sender_due {
+            let group = self.clone();
+            runtime.spawn(async move {
+                yield_now().await;
+                group.send_waiting();
+            });
+        }
         Arrival::Waits(wait)
     }
 

@@ -28,9 +28,10 @@
 //!
 //! # Which transactions share a request
 //!
-//! A transaction that finds a free [slot](#slots) is sent alone, at once, from the task of its caller. Others wait for a
-//! slot, and all that wait when one becomes free share a request, as far as etcd's limits allow. So only a process that has
-//! more transactions to send than slots pays for a wait, and a wait lasts no longer than a request takes.
+//! A transaction that finds no other on its way is sent alone, at once, from the task of its caller. Others wait until the
+//! callers that are ready have had their turn, and for a [slot](#slots), and those that wait then share a request, as far as
+//! etcd's limits allow. So only a process that has several transactions to send pays for a wait, and a wait lasts no longer
+//! than a request takes.
 //!
 //! - Only small writes share: puts, deletes and reads with a limit. A transaction that only reads is sent alone, since a nested
 //!   read would have to go through raft; so are large ones and those with transactions nested in them.

@@ -60,8 +60,18 @@ impl Slots {
         }
     }
 
+    /// Whether nothing is on its way.
+    pub(crate) const fn are_idle(&self) -> bool {
+        self.busy.is_empty()
+    }
+
+    /// Whether another request may be sent.
+    pub(crate) fn are_free(&self) -> bool {
+        self.busy.len() < STEPS[self.step]
+    }
+
     pub(crate) fn take(&mut self, now: Instant) -> Option<Slot> {
-        if self.busy.len() >= STEPS[self.step] {
+        if !self.are_free() {
             return None;
         }
         self.last += 1;

@@ -29,10 +29,23 @@ async fn a_transaction_alone_is_sent_as_it_is() {
 async fn transactions_without_a_slot_share_a_request() {
     let (faults, group) = grouped();
     faults.on_calls(|_| Some(CallFault::Slow(LATENCY)));
+    let begun = Instant::now();
     let replies = all(&group, (0..20).map(put)).await;
     assert!(replies.into_iter().all(|reply| reply.unwrap().succeeded));
-    // Two slots, then all that waited.
-    assert_eq!(sizes(&faults), [1, 1, 18]);
+    assert_eq!(sizes(&faults), [1, 19]);
+    assert_eq!(begun.elapsed(), 2 * LATENCY);
+}
+
+#[tokio::test(start_paused = true)]
+async fn transactions_that_come_together_share_a_request_in_a_free_slot() {
+    let faults = FaultyTransport::new(&MemoryEtcd::new());
+    let group = GroupCommit::with_slots(faults.clone(), 8);
+    faults.on_calls(|_| Some(CallFault::Slow(LATENCY)));
+    let begun = Instant::now();
+    let replies = all(&group, (0..20).map(put)).await;
+    assert!(replies.into_iter().all(|reply| reply.unwrap().succeeded));
+    assert_eq!(sizes(&faults), [1, 19]);
+    assert_eq!(begun.elapsed(), LATENCY);
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,11 +149,11 @@ async fn an_unknown_outcome_is_each_callers_and_nothing_is_sent_again() {
     while let Some(call) = calls.join_next().await {
         let (place, reply) = call.unwrap();
         match place {
-            0 | 1 => assert!(reply.unwrap().succeeded),
+            0 => assert!(reply.unwrap().succeeded),
             _ => assert!(reply.unwrap_err().is_outcome_unknown()),
         }
     }
-    assert_eq!(sizes(&faults), [1, 1, 18]);
+    assert_eq!(sizes(&faults), [1, 19]);
     assert_eq!(stored(&faults), 20);
 }
 
@@ -157,12 +170,12 @@ async fn a_failure_that_leaves_no_doubt_leaves_none_to_any_caller() {
     faults.on_calls(|_| Some(CallFault::Refused));
     while let Some(call) = calls.join_next().await {
         let (place, reply) = call.unwrap();
-        if place > 1 {
+        if place > 0 {
             let error = reply.unwrap_err();
             assert!(error.is_unavailable() && !error.is_outcome_unknown());
         }
     }
-    assert_eq!(sizes(&faults), [1, 1, 8]);
+    assert_eq!(sizes(&faults), [1, 9]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,7 +196,7 @@ async fn a_transaction_dropped_before_it_is_sent_is_never_executed() {
     assert_eq!(stored(&faults), 10);
     // Its key is free again: a later transaction on it need not go alone.
     assert_eq!(all(&group, (70..80).map(put)).await.len(), 10);
-    assert_eq!(sizes(&faults), [1, 1, 8, 1, 1, 8]);
+    assert_eq!(sizes(&faults), [1, 9, 1, 9]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -243,8 +256,8 @@ async fn each_caller_times_out_by_itself() {
             _ => assert!(reply.unwrap().succeeded),
         }
     }
-    assert_eq!(sizes(&faults), [1, 1, 7]);
-    assert_eq!(faults.sent()[2].timeout, Timeout::After(latency * 8));
+    assert_eq!(sizes(&faults), [1, 8]);
+    assert_eq!(faults.sent()[1].timeout, Timeout::After(latency * 8));
     assert_eq!(stored(&faults), 9);
 }
 
@@ -349,9 +362,10 @@ async fn all(
     replies
 }
 
+/// With one slot: all but the first transaction wait for it.
 fn grouped() -> (FaultyTransport, GroupCommit) {
     let faults = FaultyTransport::new(&MemoryEtcd::new());
-    (faults.clone(), GroupCommit::new(faults))
+    (faults.clone(), GroupCommit::with_slots(faults, 1))
 }
 
 fn put(place: usize) -> TxnRequest {
