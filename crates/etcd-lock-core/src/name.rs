@@ -64,9 +64,8 @@ impl LockName {
     /// The key under which `lease` waits for this lock: `<name>/<lease in lower-case hex>`.
     #[must_use]
     pub fn key(&self, lease: LeaseId) -> LockKey {
-        let mut key = Vec::from(self.queue_prefix());
-        key.extend_from_slice(lease.to_string().as_bytes());
-        LockKey(key.into())
+        let lease = lease.to_string();
+        LockKey([&self.0, &b"/"[..], lease.as_bytes()].concat().into())
     }
 }
 

@@ -133,6 +133,13 @@ impl LockQueue {
         &self.name
     }
 
+    /// The key of a session's entry, whether there is one or not.
+    #[must_use]
+    pub fn key(&self, session: LeaseId) -> LockKey {
+        let own = self.own.get(&session);
+        own.map_or_else(|| self.name.key(session), |own| own.key.clone())
+    }
+
     /// Whether the client has nothing to do with the lock any more, so that the machine can be dropped.
     #[must_use]
     pub fn is_idle(&self) -> bool {

@@ -7,7 +7,7 @@
 //! | module | what is in it |
 //! | --- | --- |
 //! | `lock` | one lock: its state machine, and what is done with the machine's outputs |
-//! | `caller`, `callers` | a caller's handle on a lock, and what each was told |
+//! | `caller`, `hold`, `callers` | a caller's handle on a lock, and what each was told |
 //! | `requests`, `failures` | requests on their way, and what their errors mean |
 //! | `upkeep`, `heartbeat` | what happens in the background: reads that confirm entries, watches of longer holds |
 //! | `bare` | locks by a lease alone |
@@ -21,6 +21,7 @@ mod callers;
 mod cluster;
 mod failures;
 mod heartbeat;
+mod hold;
 mod lock;
 mod reads;
 mod requests;
@@ -46,9 +47,10 @@ use etcd_lock_core::{
 use etcd_lock_queue::{Input, Mode};
 use tracing::{Instrument, debug_span};
 
-pub(crate) use self::caller::{Caller, Refusal, Standing};
+pub(crate) use self::caller::{Caller, Refusal};
 pub(crate) use self::callers::{Grant, Kind};
 use self::cluster::Cluster;
+pub(crate) use self::hold::Standing;
 pub(crate) use self::lock::Lock;
 use self::lock::Shared;
 use self::upkeep::Upkeep;

@@ -4,10 +4,9 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
-use etcd_lock_core::{Error, ErrorKind, LeaseId, Result, Revision};
+use etcd_lock_core::{Error, ErrorKind, LeaseId, Result};
 use etcd_lock_queue::{CallerId, Failure, Input, Limits, Nonce, Request, Stage, Stamp, Ticket};
 use tokio::runtime::Handle;
 use tokio::sync::futures::Notified;
@@ -15,6 +14,7 @@ use tokio::sync::futures::Notified;
 use super::callers::{Grant, Kind, Slot};
 use super::lock::{Lock, none};
 use super::requests::Call;
+use super::state::{State, Todo};
 use crate::clock::until;
 use crate::validity::Lease;
 
@@ -23,15 +23,15 @@ use crate::validity::Lease;
 /// The request that it causes runs in the caller's own task, so that an uncontended lock costs no other. When the handle is
 /// dropped in the middle of a request, that goes on in a task of its own.
 pub(crate) struct Caller {
-    lock: Lock,
-    lease: Arc<Lease>,
-    id: CallerId,
+    pub(super) lock: Lock,
+    pub(super) lease: Arc<Lease>,
+    pub(super) id: CallerId,
     /// The request that runs in the caller's task. The mutex is never locked: it lets guards be shared between threads.
-    call: Mutex<Option<Call>>,
-    runtime: Handle,
-    begun: Stamp,
+    pub(super) call: Mutex<Option<Call>>,
+    pub(super) runtime: Handle,
+    pub(super) begun: Stamp,
     /// Where the hold of a bare lease goes on without the handle.
-    is_detached: bool,
+    pub(super) is_detached: bool,
 }
 
 /// Why a caller did not get the lock.
@@ -39,15 +39,6 @@ pub(crate) struct Caller {
 pub(crate) struct Refusal {
     pub(crate) kind: Failure,
     pub(crate) error: Error,
-}
-
-/// Whether a hold may be relied on now.
-pub(crate) enum Standing {
-    Held(Stamp),
-    /// It was not confirmed in time.
-    Expired,
-    /// Its entry is gone, or its session has ended.
-    Lost,
 }
 
 impl Lock {
@@ -63,42 +54,54 @@ impl Lock {
         owner: &Bytes,
         runtime: &Handle,
     ) -> Result<Caller> {
-        let nonce = Nonce::new(self.queue.clock.random()?);
         let session = lease.id();
-        let mut id = CallerId(0);
         let is_mine = |request: &Request| request.ticket() == Ticket::Enter(session);
-        let mut ended = None;
+        let mut begun = Ok(CallerId(0));
         let call = self.change(is_mine, |state, todo| {
-            // Looked at under the lock, so that the end of the session comes before or after all of this.
-            if let Some(error) = lease.ended() {
-                ended = Some(error.clone());
-                return;
-            }
-            state.join(lease, owner);
-            id = state.callers.add(session, kind);
-            let input = Input::Acquire {
-                session,
-                caller: id,
-                mode: kind.mode(),
-                nonce,
-                limits,
-            };
-            self.handle(state, input, todo);
+            begun = self.acquire(state, todo, lease, (kind, limits), owner);
         });
         // Not before there is something to look after: the task would end where it runs on another thread meanwhile.
         self.queue.upkeep.ensure_runs(&self.queue, lease, runtime);
-        match ended {
-            Some(error) => Err(error),
-            None => Ok(Caller {
-                lock: self.clone(),
-                lease: lease.clone(),
-                id,
-                call: Mutex::new(call),
-                runtime: runtime.clone(),
-                begun: self.queue.clock.now(),
-                is_detached: false,
-            }),
+        begun.map(|id| Caller {
+            lock: self.clone(),
+            lease: lease.clone(),
+            id,
+            call: Mutex::new(call),
+            runtime: runtime.clone(),
+            begun: self.queue.clock.now(),
+            is_detached: false,
+        })
+    }
+
+    fn acquire(
+        &self,
+        state: &mut State,
+        todo: &mut Todo,
+        lease: &Arc<Lease>,
+        (kind, limits): (Kind, Limits),
+        owner: &Bytes,
+    ) -> Result<CallerId> {
+        // Looked at under the lock, so that the end of the session comes before or after all of this.
+        if let Some(error) = lease.ended() {
+            return Err(error.clone());
         }
+        let session = lease.id();
+        // While there is an entry, the machine keeps its nonce.
+        let nonce = match state.machine.nonce(session) {
+            Some(nonce) => nonce,
+            None => Nonce::new(self.queue.clock.random()?),
+        };
+        state.join(lease, owner);
+        let caller = state.callers.add(session, kind);
+        let input = Input::Acquire {
+            session,
+            caller,
+            mode: kind.mode(),
+            nonce,
+            limits,
+        };
+        self.handle(state, input, todo);
+        Ok(caller)
     }
 }
 
@@ -235,82 +238,6 @@ impl Caller {
         .await
     }
 
-    /// The nonce in the entry of the hold.
-    pub(crate) fn nonce(&self) -> Option<Nonce> {
-        self.lock.state().machine.nonce(self.session())
-    }
-
-    /// Whether the hold may be relied on at this moment.
-    pub(crate) fn standing(&self) -> Standing {
-        let mut state = self.lock.state();
-        if !matches!(state.callers.slot(self.id), Some(Slot::Held(_)))
-            || self.lease.ended().is_some()
-        {
-            return Standing::Lost;
-        }
-        match state.machine.holder(self.session()) {
-            Some((holder, confirmed)) if holder == self.id => {
-                let held_until = self.lease.held_until(confirmed);
-                match self.lock.queue.clock.now() < held_until {
-                    true => Standing::Held(held_until),
-                    false => Standing::Expired,
-                }
-            }
-            _ => Standing::Lost,
-        }
-    }
-
-    /// Waits until the hold can't be relied on for longer than a margin.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost.
-    pub(crate) async fn fades(&self, margin: Duration) {
-        loop {
-            let mut changed = pin!(self.lock.changed());
-            changed.as_mut().enable();
-            let Standing::Held(held_until) = self.standing() else {
-                return;
-            };
-            let clock = &self.lock.queue.clock;
-            let left = until(held_until, clock.now());
-            if left <= margin {
-                return;
-            }
-            let fades_at =
-                Stamp(held_until.0 - u64::try_from(margin.as_nanos()).unwrap_or(held_until.0));
-            tokio::select! {
-                biased;
-                () = changed => {}
-                () = clock.sleep_until(fades_at) => {}
-            }
-        }
-    }
-
-    /// How long the hold may be relied on.
-    pub(crate) fn remaining(&self) -> Duration {
-        match self.standing() {
-            Standing::Held(held_until) => until(held_until, self.lock.queue.clock.now()),
-            _ => Duration::ZERO,
-        }
-    }
-
-    /// Lets the machine find that the hold was not confirmed in time.
-    pub(crate) fn expire(&self) {
-        self.lock.expire(self.session());
-    }
-
-    /// A fenced write is about to be sent.
-    pub(crate) fn write_sent(&self) {
-        self.lock
-            .feed_all([Input::WriteSent(self.session(), self.id)]);
-    }
-
-    /// A fenced write was answered, or can't be executed any more.
-    pub(crate) fn write_answered(&self) {
-        self.lock
-            .feed_all([Input::WriteAnswered(self.session(), self.id)]);
-    }
-
     /// How many are before this caller, in etcd's queue and among the tasks of its session; `None` where that is not known
     /// yet, and is asked for now.
     pub(crate) fn position(&self) -> Option<usize> {
@@ -378,45 +305,7 @@ impl Caller {
         age > self.lease.heartbeat() + self.lease.attempt()
     }
 
-    /// Why the session, or the entry, is gone.
-    pub(crate) fn why_lost(&self) -> Error {
-        let ended = self.lease.ended().cloned();
-        ended.unwrap_or_else(|| {
-            let key = self.lock.name().key(self.session());
-            Error::new(ErrorKind::Lost, format!("the lock's key {key} is gone"))
-        })
-    }
-
-    /// The hold goes on without the handle, until it is released by its key or lost. Returns whether there is one still:
-    /// callers that were granted the lock as one have one hold.
-    pub(crate) fn detach(mut self, created: Revision) -> bool {
-        let session = self.session();
-        let mut state = self.lock.state();
-        let holder = state.machine.holder(session).map(|(holder, _)| holder);
-        let entry = state.machine.entry(session);
-        if let Some(member) = state.members.get_mut(&session)
-            && holder == Some(self.id)
-        {
-            member.bare_hold = Some(self.id);
-            self.is_detached = true;
-        }
-        holder.is_some() && entry.is_some_and(|entry| entry.created == created)
-    }
-
-    /// The handle of a hold that goes on without one.
-    pub(super) fn attach(lock: &Lock, lease: &Arc<Lease>, id: CallerId, runtime: Handle) -> Self {
-        Self {
-            lock: lock.clone(),
-            lease: lease.clone(),
-            id,
-            call: Mutex::default(),
-            runtime,
-            begun: lock.queue.clock.now(),
-            is_detached: false,
-        }
-    }
-
-    fn session(&self) -> LeaseId {
+    pub(super) fn session(&self) -> LeaseId {
         self.lease.id()
     }
 
@@ -452,8 +341,10 @@ impl Drop for Caller {
         let _runtime = self.runtime.enter();
         let (session, id) = (self.session(), self.id);
         self.lock.change(none, |state, todo| {
-            // A release that was under way goes on, and so does what nobody waits for any more.
-            self.lock.handle(state, Input::Cancel(session, id), todo);
+            if !state.callers.is_over(id) {
+                // A release that was under way goes on, and so does what nobody waits for any more.
+                self.lock.handle(state, Input::Cancel(session, id), todo);
+            }
             state.callers.remove(id);
             state.leave(session);
         });

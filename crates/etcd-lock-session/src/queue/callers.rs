@@ -121,6 +121,15 @@ impl Callers {
         Some(&mut caller.slot)
     }
 
+    /// Whether the machine has nothing to do with a caller any more.
+    pub(super) fn is_over(&self, id: CallerId) -> bool {
+        let slot = self.get(id).map(|caller| &caller.slot);
+        !matches!(
+            slot,
+            Some(Slot::Waiting(_) | Slot::Held(_) | Slot::Releasing(_))
+        )
+    }
+
     /// The caller is not to be woken until it waits again.
     pub(super) fn forget_waker(&mut self, id: CallerId) {
         if let Some(Slot::Waiting(waker) | Slot::Releasing(waker)) = self.slot(id) {

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::Inner;
-use super::callers::{Callers, Grant, Slot};
+use super::callers::{Callers, Slot};
 use super::requests::{Call, Flight};
 use super::state::{Now, State, Todo};
 use crate::backoff::Backoff;
@@ -77,10 +77,7 @@ impl Lock {
 
     /// One input, and the outputs that follow.
     pub(super) fn handle(&self, state: &mut State, input: Input, todo: &mut Todo) {
-        let now = Now {
-            members: &state.members,
-            now: self.queue.clock.now(),
-        };
+        let now = Now::new(&state.members, &self.queue.clock);
         state.machine.handle(input, &now);
         while let Some(output) = state.machine.poll_output() {
             self.take_output(state, output, todo);
@@ -112,8 +109,7 @@ impl Lock {
                 if handover > 0 {
                     metrics::handed_over();
                 }
-                let grant = Grant::new(self.name().key(session), created, handover, state.header);
-                state.granted(session, caller, &grant, todo);
+                state.granted(session, caller, (created, handover), todo);
             }
             Output::Attached {
                 session,
@@ -122,8 +118,7 @@ impl Lock {
                 handover,
             } => {
                 todo.entered = Some((session, created));
-                let grant = Grant::new(self.name().key(session), created, handover, state.header);
-                state.granted(session, caller, &grant, todo);
+                state.granted(session, caller, (created, handover), todo);
             }
             Output::Failed(caller, kind) => state.failed(caller, kind, todo),
             Output::Released(caller) => state.callers.resolve(caller, Slot::Released, todo),

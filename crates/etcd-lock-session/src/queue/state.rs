@@ -1,5 +1,6 @@
 //! The state of one lock of a client: its machine, the sessions and callers that take part, and what is told to callers.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
@@ -11,7 +12,7 @@ use etcd_lock_queue::{CallerId, Failure, Input, LockQueue, Request, Stamp, Timer
 use super::callers::{Callers, Grant, Slot};
 use super::failures::failure;
 use crate::backoff::Backoff;
-use crate::clock::until;
+use crate::clock::{Clock, until};
 use crate::validity::Lease;
 
 /// The machine, and what the driver keeps beside it.
@@ -76,9 +77,11 @@ impl State {
         &mut self,
         session: LeaseId,
         caller: CallerId,
-        grant: &Grant,
+        (created, handover): (Revision, u64),
         todo: &mut Todo,
     ) {
+        let key = self.machine.key(session);
+        let grant = Grant::new(key, created, handover, self.header);
         if let Some(member) = self.members.get_mut(&session) {
             member.failure = None;
             member.backoff = None;
@@ -133,25 +136,40 @@ pub(super) struct Todo {
     pub(super) cancelled: Vec<Input>,
 }
 
-/// The validity of the sessions that take part, by the clock.
+/// The validity of the sessions that take part, at the moment when it is first asked for: most inputs need no clock.
 pub(super) struct Now<'a> {
-    pub(super) members: &'a BTreeMap<LeaseId, Member>,
-    pub(super) now: Stamp,
+    members: &'a BTreeMap<LeaseId, Member>,
+    clock: &'a Clock,
+    now: OnceCell<Stamp>,
 }
 
 impl Validity for Now<'_> {
     fn is_fresh(&self, session: LeaseId, confirmed: Stamp) -> bool {
-        let fresh = |lease: &Lease| until(self.now, confirmed) <= lease.heartbeat();
+        let fresh = |lease: &Lease| until(self.now(), confirmed) <= lease.heartbeat();
         self.lease(session).is_some_and(fresh) && self.is_valid(session, confirmed)
     }
 
     fn is_valid(&self, session: LeaseId, confirmed: Stamp) -> bool {
         let lease = self.lease(session);
-        lease.is_some_and(|lease| lease.ended().is_none() && self.now < lease.held_until(confirmed))
+        lease.is_some_and(|lease| {
+            lease.ended().is_none() && self.now() < lease.held_until(confirmed)
+        })
     }
 }
 
-impl Now<'_> {
+impl<'a> Now<'a> {
+    pub(super) const fn new(members: &'a BTreeMap<LeaseId, Member>, clock: &'a Clock) -> Self {
+        Self {
+            members,
+            clock,
+            now: OnceCell::new(),
+        }
+    }
+
+    fn now(&self) -> Stamp {
+        *self.now.get_or_init(|| self.clock.now())
+    }
+
     fn lease(&self, session: LeaseId) -> Option<&Lease> {
         self.members.get(&session).map(|member| &*member.lease)
     }
