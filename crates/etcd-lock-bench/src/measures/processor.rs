@@ -1,5 +1,8 @@
 //! The processor time of our layers above the transport: cycles over an etcd in memory, less the same two transactions without
 //! anything around them.
+//!
+//! Tasks that share requests pack and unpack them, and save sending over a network, which is not seen here. The bar for many
+//! tasks is therefore on the time of the whole process beside a real etcd, in `distinct`.
 
 use std::sync::Arc;
 
@@ -9,6 +12,7 @@ use etcd_lock_session::{Mutex, Session};
 use tokio::task::JoinSet;
 
 use super::Bench;
+use super::distinct::tasks;
 use crate::client::{TTL, fresh_name, over};
 use crate::cycle::Cycle;
 use crate::recorder::{Answers, Recorder};
@@ -22,16 +26,16 @@ const CYCLES: usize = 25_600;
 /// How much of it both calls may take.
 const BOUND: f64 = 10.0;
 
-pub(crate) async fn measure(bench: &Bench, report: &mut Report, tasks: usize) {
-    let recorder = Recorder::counting(match tasks {
+pub(crate) async fn measure(bench: &Bench, report: &mut Report, count: usize) {
+    let recorder = Recorder::counting(match count {
         1 => Answers::AtOnce,
         _ => Answers::Later,
     });
     let session = Session::open(&over(recorder.clone()), TTL).await.unwrap();
-    let mutexes: Vec<_> = (0..tasks)
+    let mutexes: Vec<_> = (0..count)
         .map(|_| Mutex::new(&session, fresh_name()).unwrap())
         .collect();
-    let (lease, cycles) = Cycle::record(tasks).await;
+    let (lease, cycles) = Cycle::record(count).await;
     grant(&recorder, lease).await;
     let cycles: Vec<_> = cycles.into_iter().map(Arc::new).collect();
 
@@ -44,10 +48,7 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report, tasks: usize) {
         both.push((our, bare));
         added.push((our - bare, BOUND));
     }
-    let tasks = match tasks {
-        1 => "1 task".to_owned(),
-        tasks => format!("{tasks} tasks"),
-    };
+    let tasks = tasks(count);
     report.add(Row {
         measure: format!("processor time of lock and unlock over memory, {tasks}, beside bare"),
         unit: "µs",
@@ -58,7 +59,10 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report, tasks: usize) {
         measure: format!("our own processor time for lock and unlock, {tasks}, beside 10 µs"),
         unit: "µs",
         rounds: added,
-        must: Must::AtMost(1.0),
+        must: match count {
+            1 => Must::AtMost(1.0),
+            _ => Must::Tell,
+        },
     });
     drop(mutexes);
     session.close().await.unwrap();
