@@ -64,8 +64,8 @@ impl LockName {
     /// The key under which `lease` waits for this lock: `<name>/<lease in lower-case hex>`.
     #[must_use]
     pub fn key(&self, lease: LeaseId) -> LockKey {
-        let lease = lease.to_string();
-        LockKey([&self.0, &b"/"[..], lease.as_bytes()].concat().into())
+        let (prefix, lease) = (self.queue_prefix(), lease.to_string());
+        LockKey([&prefix, lease.as_bytes()].concat().into())
     }
 }
 

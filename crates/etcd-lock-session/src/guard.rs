@@ -10,7 +10,7 @@ use etcd_lock_core::{
 };
 use tracing::{Instrument, debug_span};
 
-use crate::queue::{Caller, Grant, Standing};
+use crate::queue::{Caller, Grant, Standing, key_gone};
 use crate::{DetachedHold, Session, metrics};
 
 /// A lock that is held for as long as this lives, and for as long as etcd can be trusted to think so.
@@ -282,8 +282,4 @@ impl FencedTxn<'_> {
             _ => Err(key_gone(&guard.key)),
         }
     }
-}
-
-fn key_gone(key: &LockKey) -> Error {
-    Error::new(ErrorKind::Lost, format!("the lock's key {key} is gone"))
 }

@@ -50,7 +50,7 @@ use tracing::{Instrument, debug_span};
 pub(crate) use self::caller::{Caller, Refusal};
 pub(crate) use self::callers::{Grant, Kind};
 use self::cluster::Cluster;
-pub(crate) use self::hold::Standing;
+pub(crate) use self::hold::{Standing, key_gone};
 pub(crate) use self::lock::Lock;
 use self::lock::Shared;
 use self::upkeep::Upkeep;

@@ -119,29 +119,21 @@ impl Lock {
     ) -> Result<Caller> {
         let session = lease.id();
         let runtime = Handle::current();
-        let mut caller = CallerId(0);
-        let mut ended = None;
+        let mut begun = Ok(CallerId(0));
         self.change(none, |state, todo| {
-            // Looked at under the lock, so that the end of the session comes before or after all of this.
-            if let Some(error) = lease.ended() {
-                ended = Some(error.clone());
-                return;
+            begun = state.add_caller(lease, owner, Kind::Guarded(Mode::Try));
+            if let Ok(caller) = begun {
+                let input = Input::Attach {
+                    session,
+                    caller,
+                    limits,
+                    entry,
+                };
+                self.handle(state, input, todo);
             }
-            state.join(lease, owner);
-            caller = state.callers.add(session, Kind::Guarded(Mode::Try));
-            let input = Input::Attach {
-                session,
-                caller,
-                limits,
-                entry,
-            };
-            self.handle(state, input, todo);
         });
         self.queue.upkeep.ensure_runs(&self.queue, lease, &runtime);
-        match ended {
-            Some(error) => Err(error),
-            None => Ok(Caller::attach(self, lease, caller, runtime)),
-        }
+        begun.map(|id| Caller::new(self, lease, id, None, runtime))
     }
 }
 

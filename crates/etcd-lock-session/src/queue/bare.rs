@@ -187,7 +187,8 @@ impl Lock {
         let caller = member.bare_hold.take()?;
         let lease: Arc<Lease> = member.lease.clone();
         drop(state);
-        Some(Caller::attach(self, &lease, caller, Handle::current()))
+        let runtime = Handle::current();
+        Some(Caller::new(self, &lease, caller, None, runtime))
     }
 }
 

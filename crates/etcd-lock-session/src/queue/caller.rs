@@ -27,9 +27,9 @@ pub(crate) struct Caller {
     pub(super) lease: Arc<Lease>,
     pub(super) id: CallerId,
     /// The request that runs in the caller's task. The mutex is never locked: it lets guards be shared between threads.
-    pub(super) call: Mutex<Option<Call>>,
-    pub(super) runtime: Handle,
-    pub(super) begun: Stamp,
+    call: Mutex<Option<Call>>,
+    runtime: Handle,
+    begun: Stamp,
     /// Where the hold of a bare lease goes on without the handle.
     pub(super) is_detached: bool,
 }
@@ -62,15 +62,7 @@ impl Lock {
         });
         // Not before there is something to look after: the task would end where it runs on another thread meanwhile.
         self.queue.upkeep.ensure_runs(&self.queue, lease, runtime);
-        begun.map(|id| Caller {
-            lock: self.clone(),
-            lease: lease.clone(),
-            id,
-            call: Mutex::new(call),
-            runtime: runtime.clone(),
-            begun: self.queue.clock.now(),
-            is_detached: false,
-        })
+        begun.map(|id| Caller::new(self, lease, id, call, runtime.clone()))
     }
 
     fn acquire(
@@ -81,18 +73,13 @@ impl Lock {
         (kind, limits): (Kind, Limits),
         owner: &Bytes,
     ) -> Result<CallerId> {
-        // Looked at under the lock, so that the end of the session comes before or after all of this.
-        if let Some(error) = lease.ended() {
-            return Err(error.clone());
-        }
         let session = lease.id();
         // While there is an entry, the machine keeps its nonce.
         let nonce = match state.machine.nonce(session) {
             Some(nonce) => nonce,
             None => Nonce::new(self.queue.clock.random()?),
         };
-        state.join(lease, owner);
-        let caller = state.callers.add(session, kind);
+        let caller = state.add_caller(lease, owner, kind)?;
         let input = Input::Acquire {
             session,
             caller,
@@ -106,6 +93,25 @@ impl Lock {
 }
 
 impl Caller {
+    /// The handle of a caller that the lock knows, and the request that is the caller's to run.
+    pub(super) fn new(
+        lock: &Lock,
+        lease: &Arc<Lease>,
+        id: CallerId,
+        call: Option<Call>,
+        runtime: Handle,
+    ) -> Self {
+        Self {
+            lock: lock.clone(),
+            lease: lease.clone(),
+            id,
+            call: Mutex::new(call),
+            runtime,
+            begun: lock.queue.clock.now(),
+            is_detached: false,
+        }
+    }
+
     pub(crate) const fn lock(&self) -> &Lock {
         &self.lock
     }

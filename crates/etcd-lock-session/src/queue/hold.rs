@@ -1,18 +1,14 @@
 //! What a caller can say of its hold, and do with it.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use etcd_lock_core::{Error, ErrorKind, Revision};
-use etcd_lock_queue::{CallerId, Input, Nonce, Stamp};
-use tokio::runtime::Handle;
+use etcd_lock_core::{Error, ErrorKind, LockKey, Revision};
+use etcd_lock_queue::{Input, Nonce, Stamp};
 
 use super::caller::Caller;
 use super::callers::Slot;
-use super::lock::Lock;
 use crate::clock::until;
-use crate::validity::Lease;
 
 /// Whether a hold may be relied on now.
 pub(crate) enum Standing {
@@ -103,10 +99,7 @@ impl Caller {
     /// Why the session, or the entry, is gone.
     pub(crate) fn why_lost(&self) -> Error {
         let ended = self.lease.ended().cloned();
-        ended.unwrap_or_else(|| {
-            let key = self.lock.name().key(self.session());
-            Error::new(ErrorKind::Lost, format!("the lock's key {key} is gone"))
-        })
+        ended.unwrap_or_else(|| key_gone(&self.lock.name().key(self.session())))
     }
 
     /// The hold goes on without the handle, until it is released by its key or lost. Returns whether there is one still:
@@ -124,17 +117,9 @@ impl Caller {
         }
         holder.is_some() && entry.is_some_and(|entry| entry.created == created)
     }
+}
 
-    /// The handle of a hold that goes on without one.
-    pub(super) fn attach(lock: &Lock, lease: &Arc<Lease>, id: CallerId, runtime: Handle) -> Self {
-        Self {
-            lock: lock.clone(),
-            lease: lease.clone(),
-            id,
-            call: Mutex::default(),
-            runtime,
-            begun: lock.queue.clock.now(),
-            is_detached: false,
-        }
-    }
+/// The error of a hold whose entry is not there any more.
+pub(crate) fn key_gone(key: &LockKey) -> Error {
+    Error::new(ErrorKind::Lost, format!("the lock's key {key} is gone"))
 }

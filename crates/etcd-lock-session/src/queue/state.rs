@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
-use etcd_lock_core::{Error, LeaseId, LockKey, ResponseHeader, Revision};
+use etcd_lock_core::{Error, LeaseId, LockKey, ResponseHeader, Result, Revision};
 use etcd_lock_queue::{CallerId, Failure, Input, LockQueue, Request, Stamp, Timer, Validity};
 
-use super::callers::{Callers, Grant, Slot};
+use super::callers::{Callers, Grant, Kind, Slot};
 use super::failures::failure;
 use crate::backoff::Backoff;
 use crate::clock::{Clock, until};
@@ -40,8 +40,20 @@ pub(super) struct Member {
 }
 
 impl State {
-    /// Takes part from now on.
-    pub(super) fn join(&mut self, lease: &Arc<Lease>, owner: &Bytes) -> &mut Member {
+    /// A caller of a lease, which takes part from now on.
+    ///
+    /// # Errors
+    /// When the lease has ended. That is looked at here, under the lock, so that the end of a session comes before or after
+    /// all that its caller does.
+    pub(super) fn add_caller(
+        &mut self,
+        lease: &Arc<Lease>,
+        owner: &Bytes,
+        kind: Kind,
+    ) -> Result<CallerId> {
+        if let Some(error) = lease.ended() {
+            return Err(error.clone());
+        }
         let member = self.members.entry(lease.id()).or_insert_with(|| Member {
             lease: lease.clone(),
             owner: Bytes::new(),
@@ -51,7 +63,7 @@ impl State {
             bare_hold: None,
         });
         member.owner = owner.clone();
-        member
+        Ok(self.callers.add(lease.id(), kind))
     }
 
     /// Forgets a session that has nothing to do with the lock any more.
