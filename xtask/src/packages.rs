@@ -20,10 +20,19 @@ pub(crate) fn features(sh: &Shell) -> Result {
 }
 
 /// Builds each from what would be uploaded, with the packages of its siblings. What isn't committed yet is packed as well.
+///
+/// Each time in a new folder: cargo keeps a package that it has unpacked or built, and tells a later one of the same version
+/// from it by the folder alone.
 pub(crate) fn pack(sh: &Shell) -> Result {
     let packages = published(sh)?;
     let packages = packages.iter().flat_map(|name| ["--package", name]);
-    cmd!(sh, "cargo package --quiet --allow-dirty {packages...}").run()?;
+    let target = tempfile::tempdir()?;
+    let target = target.path();
+    cmd!(
+        sh,
+        "cargo package --quiet --allow-dirty --target-dir {target} {packages...}"
+    )
+    .run()?;
     Ok(())
 }
 
