@@ -104,7 +104,8 @@ impl LockGuard {
         }
     }
 
-    /// Waits until the lock can no longer be relied on, and says why.
+    /// Waits until the lock can no longer be relied on, and says why. From then on it is lost for good: a renewal that is
+    /// answered later doesn't bring it back.
     ///
     /// # Cancel safety
     /// Nothing is left behind.
@@ -112,17 +113,20 @@ impl LockGuard {
         let Some(caller) = &self.caller else {
             return key_gone(&self.key);
         };
-        tokio::select! {
-            biased;
-            error = self.session.lost() => return error,
-            () = caller.fades(Duration::ZERO) => {}
-        }
-        match caller.standing() {
-            Standing::Lost => caller.why_lost(),
-            _ => {
-                caller.expire();
+        loop {
+            tokio::select! {
+                biased;
+                error = self.session.lost() => return error,
+                () = caller.fades(Duration::ZERO) => {}
+            }
+            self.session.end_if_late();
+            if matches!(caller.standing(), Standing::Lost) {
+                return caller.why_lost();
+            }
+            // Where it doesn't expire, an answer has come at the last moment.
+            if caller.expire() {
                 let text = format!("the lock's key {} could not be read in time", self.key);
-                Error::new(ErrorKind::Lost, text)
+                return Error::new(ErrorKind::Lost, text);
             }
         }
     }

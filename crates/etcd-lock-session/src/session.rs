@@ -189,7 +189,8 @@ impl Session {
         !self.0.stop.is_cancelled() && self.0.lease.ended().is_none() && !self.is_late()
     }
 
-    /// Waits until the session is lost or closed, and says why.
+    /// Waits until the session is lost or closed, and says why. From then on it is lost for good: a renewal that is answered
+    /// later doesn't bring it back.
     ///
     /// # Cancel safety
     /// Nothing is left behind.
@@ -201,9 +202,7 @@ impl Session {
                 () = self.0.stop.cancelled() => return closed(),
                 () = self.0.queue.inner().clock.sleep_until(self.0.lease.valid_until()) => {}
             }
-            if self.is_late() {
-                return too_late();
-            }
+            self.end_if_late();
         }
     }
 
@@ -295,6 +294,13 @@ impl Session {
             return Err(closed());
         }
         Err(self.0.lease.ended().cloned().unwrap_or_else(too_late))
+    }
+
+    /// Ends it for good where it is late: an answer that comes now must not bring back what is said to be lost.
+    pub(crate) fn end_if_late(&self) {
+        if self.is_late() {
+            self.0.queue.inner().end(&self.0.lease, too_late());
+        }
     }
 
     /// Nothing was heard of the lease for too long, also where its keeper had no chance to run since.

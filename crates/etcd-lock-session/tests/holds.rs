@@ -595,16 +595,16 @@ impl System for Laptop {
     }
 }
 
-fn on_laptop(etcd: &MemoryEtcd) -> (Arc<Laptop>, etcd_lock_core::Client) {
+fn on_laptop(transport: impl Transport) -> (Arc<Laptop>, etcd_lock_core::Client) {
     let laptop = Arc::new(Laptop::default());
-    let queue = Queue::tuned(Arc::new(etcd.clone()), Tuning::new(), laptop.clone());
+    let queue = Queue::tuned(Arc::new(transport), Tuning::new(), laptop.clone());
     (laptop, queue.into_client())
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hold_ends_with_the_time_that_the_system_was_suspended() {
     let etcd = MemoryEtcd::new();
-    let (laptop, client) = on_laptop(&etcd);
+    let (laptop, client) = on_laptop(etcd.clone());
     let session = Session::open(&client, TTL).await.unwrap();
     let guard = lock(&session).await;
     let mut lost = Box::pin(guard.lost());
@@ -620,10 +620,27 @@ async fn a_hold_ends_with_the_time_that_the_system_was_suspended() {
     assert!(error.is_session_lost(), "{error:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn session_that_was_said_to_be_lost_and_is_renewed_then_stays_lost() {
+    let faulty = FaultyTransport::new(&MemoryEtcd::new());
+    let (laptop, client) = on_laptop(faulty.clone());
+    let session = Session::open(&client, TTL).await.unwrap();
+    let guard = lock(&session).await;
+    sleep(HEARTBEAT - Duration::from_millis(500)).await;
+    faulty.on_streams(StreamFault::Stalled(Duration::from_secs(1)));
+    sleep(Duration::from_millis(700)).await;
+    // The task that keeps the lease alive waits for an answer now, and doesn't notice before its timer ends.
+    laptop.suspended.store(5, SeqCst);
+    assert!(session.lost().await.is_session_lost());
+    sleep(Duration::from_millis(500)).await;
+    assert!(!session.is_alive() && !guard.is_held());
+    until_keys(faulty.etcd(), "a", 0).await;
+}
+
 /// Copies of a virtual machine share the seeds of a program's own random numbers.
 #[tokio::test(start_paused = true)]
 async fn lease_numbers_are_drawn_from_the_operating_system() {
-    let (_, client) = on_laptop(&MemoryEtcd::new());
+    let (_, client) = on_laptop(MemoryEtcd::new());
     let session = Session::open(&client, TTL).await.unwrap();
     assert_eq!(session.lease().get(), 1 << 31);
 }

@@ -79,9 +79,9 @@ impl Caller {
         }
     }
 
-    /// Lets the machine find that the hold was not confirmed in time.
-    pub(crate) fn expire(&self) {
-        self.lock.expire(self.session());
+    /// Lets the machine find that the hold was not confirmed in time, and returns whether it does: the hold is lost then.
+    pub(crate) fn expire(&self) -> bool {
+        self.lock.expire(self.session())
     }
 
     /// A fenced write is about to be sent.

@@ -197,14 +197,18 @@ impl Lock {
         }
     }
 
-    /// Gives a hold up that could not be confirmed in time. The caller of a bare lease asked nobody to do that.
-    pub(super) fn expire(&self, session: LeaseId) {
+    /// Gives a hold up that could not be confirmed in time, and returns whether it did. The caller of a bare lease asked
+    /// nobody to do that.
+    pub(super) fn expire(&self, session: LeaseId) -> bool {
+        let mut is_expired = false;
         self.change(none, |state, todo| {
             let holder = state.machine.holder(session);
             if holder.is_some_and(|(caller, _)| !state.callers.is_bare(caller)) {
                 self.handle(state, Input::Fired(Timer::Expired(session)), todo);
+                is_expired = state.machine.holder(session).is_none();
             }
         });
+        is_expired
     }
 
     /// The waits of a session end with this error, and its entry is withdrawn.

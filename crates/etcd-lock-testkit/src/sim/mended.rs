@@ -6,7 +6,7 @@ use etcd_lock_session::Tuning;
 use super::scenario::{
     Acquire, End, Etcd, Fault, FaultKind, Foreign, How, Mode, Net, Program, Scenario, Step, Value,
 };
-use crate::faults::WatchFault;
+use crate::faults::{ClockFault, WatchFault};
 
 /// A scenario in which a queue once broke a rule, and must break none any more.
 #[derive(Clone, Debug)]
@@ -29,6 +29,7 @@ pub fn mended() -> Vec<Mended> {
         front_task_times_out(),
         stall_while_entering(),
         deleted_before_a_late_answer(),
+        renewed_after_the_loss(),
     ]
 }
 
@@ -127,6 +128,32 @@ fn deleted_before_a_late_answer() -> Mended {
         fault(400, 3_000, FaultKind::SlowReply(0)),
     ];
     case("deleted-before-a-late-answer", vec![holder], faults)
+}
+
+/// The computer sleeps during a stall, and the holder is told that its session is lost, as its timer ends before that of the
+/// task that keeps the lease alive. Then a keep-alive was answered, and the hold was back.
+fn renewed_after_the_loss() -> Mended {
+    let task = Step::Acquire(Acquire {
+        lock: 0,
+        session: 0,
+        how: How::Lock,
+        polls: None,
+        hold_ms: 20_000,
+        writes: 0,
+        value: Value::Empty,
+        stops: true,
+        end: End::Unlock,
+    });
+    let holder = program(
+        Mode::Mutex(0),
+        8,
+        vec![vec![hold(10), Step::Sleep(800), task]],
+    );
+    let faults = vec![
+        fault(4_200, 5_720, FaultKind::Stall),
+        fault(8_100, 1_700, FaultKind::Clock(0, ClockFault::Suspended)),
+    ];
+    case("renewed-after-the-loss", vec![holder], faults)
 }
 
 fn case(name: &'static str, processes: Vec<Program>, faults: Vec<Fault>) -> Mended {
