@@ -626,6 +626,7 @@ async fn session_that_was_said_to_be_lost_and_is_renewed_then_stays_lost() {
     let (laptop, client) = on_laptop(faulty.clone());
     let session = Session::open(&client, TTL).await.unwrap();
     let guard = lock(&session).await;
+    // The keep-alive is due in the middle of the stall.
     sleep(HEARTBEAT - Duration::from_millis(500)).await;
     faulty.on_streams(StreamFault::Stalled(Duration::from_secs(1)));
     sleep(Duration::from_millis(700)).await;

@@ -86,7 +86,7 @@ fn holder_and_waiter() -> (Program, Program) {
 /// A waiter gives up and can't reach the server for 40 s, while its session lives. The withdrawal was given up after half a minute.
 fn withdrawal_in_a_long_partition() -> Mended {
     let holder = program(Mode::Mutex(0), 120, vec![vec![hold(70_000)]]);
-    let gives_up = acquire(How::Timeout(500), 10);
+    let gives_up = Step::Acquire(acquire(How::Timeout(500), 10));
     let steps = vec![
         Step::Sleep(1_000),
         gives_up,
@@ -105,8 +105,11 @@ fn withdrawal_in_a_long_partition() -> Mended {
 /// Two tasks of a session wait behind another process; the first one's time is up. The other one's entry went with it.
 fn front_task_times_out() -> Mended {
     let holder = program(Mode::Mutex(0), 5, vec![vec![hold(3_000)]]);
-    let front = vec![Step::Sleep(100), acquire(How::Timeout(500), 10)];
-    let behind = vec![Step::Sleep(200), acquire(How::Lock, 10)];
+    let front = vec![
+        Step::Sleep(100),
+        Step::Acquire(acquire(How::Timeout(500), 10)),
+    ];
+    let behind = vec![Step::Sleep(200), hold(10)];
     let waiters = program(Mode::Mutex(0), 5, vec![front, behind]);
     case("front-task-times-out", vec![holder, waiters], Vec::new())
 }
@@ -133,22 +136,12 @@ fn deleted_before_a_late_answer() -> Mended {
 /// The computer sleeps during a stall, and the holder is told that its session is lost, as its timer ends before that of the
 /// task that keeps the lease alive. Then a keep-alive was answered, and the hold was back.
 fn renewed_after_the_loss() -> Mended {
-    let task = Step::Acquire(Acquire {
-        lock: 0,
-        session: 0,
-        how: How::Lock,
-        polls: None,
-        hold_ms: 20_000,
-        writes: 0,
-        value: Value::Empty,
+    let holds = Step::Acquire(Acquire {
         stops: true,
-        end: End::Unlock,
+        ..acquire(How::Lock, 20_000)
     });
-    let holder = program(
-        Mode::Mutex(0),
-        8,
-        vec![vec![hold(10), Step::Sleep(800), task]],
-    );
+    let steps = vec![hold(10), Step::Sleep(800), holds];
+    let holder = program(Mode::Mutex(0), 8, vec![steps]);
     let faults = vec![
         fault(4_200, 5_720, FaultKind::Stall),
         fault(8_100, 1_700, FaultKind::Clock(0, ClockFault::Suspended)),
@@ -182,11 +175,11 @@ pub(super) fn program(mode: Mode, ttl: u64, tasks: Vec<Vec<Step>>) -> Program {
 }
 
 pub(super) fn hold(hold_ms: u64) -> Step {
-    acquire(How::Lock, hold_ms)
+    Step::Acquire(acquire(How::Lock, hold_ms))
 }
 
-fn acquire(how: How, hold_ms: u64) -> Step {
-    Step::Acquire(Acquire {
+fn acquire(how: How, hold_ms: u64) -> Acquire {
+    Acquire {
         lock: 0,
         session: 0,
         how,
@@ -196,7 +189,7 @@ fn acquire(how: How, hold_ms: u64) -> Step {
         value: Value::Empty,
         stops: false,
         end: End::Unlock,
-    })
+    }
 }
 
 pub(super) const fn fault(at_ms: u64, for_ms: u64, kind: FaultKind) -> Fault {
