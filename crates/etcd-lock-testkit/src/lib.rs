@@ -21,6 +21,7 @@
 //! | [`seeds`] | where random tests begin |
 //! | [`sim`] | a simulated world of processes and faults |
 //! | [`real_etcd`] | etcd processes of our own, to be paused, killed, restarted and cut off by proxies |
+//! | [`reserved_port`] | ports for servers that are stopped and started again |
 #![allow(
     clippy::unwrap_used,
     reason = "it is test code: a panic is how it reports"
@@ -39,6 +40,7 @@ pub mod history;
 pub mod poll;
 pub mod real_etcd;
 pub mod recorder;
+pub mod reserved_port;
 pub mod seeds;
 pub mod sim;
 pub mod store;
@@ -48,6 +50,7 @@ pub mod watcher;
 pub use backend::{Backend, NestedNames};
 pub use contender::Contender;
 pub use real_etcd::RealEtcd;
+pub use reserved_port::ReservedPort;
 pub use test_context::{Clock, TestContext};
 pub use watcher::Watcher;
 

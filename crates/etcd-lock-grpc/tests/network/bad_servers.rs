@@ -14,9 +14,10 @@ use etcd_lock_core::watch::{WatchCreate, WatchRequest};
 use etcd_lock_core::{BoxStream, CallOptions, Error, ErrorKind, LeaseId, Timeout, Transport};
 use etcd_lock_grpc::{ConnectOptions, EndpointChoice, GrpcTransport};
 use etcd_lock_memory::{MemoryEtcd, Server};
+use etcd_lock_testkit::ReservedPort;
 use futures_util::stream::{self, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::service::Routes;
@@ -31,10 +32,8 @@ const SHORT: Duration = Duration::from_millis(150);
 
 #[tokio::test]
 async fn nobody_listens() {
-    // Bound, so that nobody else gets the port, and not listening.
-    let reserved = TcpSocket::new_v4().unwrap();
-    reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = reserved.local_addr().unwrap();
+    let port = ReservedPort::new();
+    let address = port.address();
     let transport = connect(&endpoint(address));
     for called in every_call(&transport, AMPLE).await {
         let name = called.name;
@@ -49,8 +48,7 @@ async fn nobody_listens() {
     for error in streams(&transport).await {
         is(&error, ErrorKind::Unavailable, &endpoint(address));
     }
-    drop(reserved);
-    works_with_an_etcd_at(address, &transport).await;
+    works_with_an_etcd_at(port, &transport).await;
 }
 
 #[tokio::test]
@@ -229,15 +227,9 @@ async fn one_of_two_endpoints_refuses() {
     let good = Server::bind("127.0.0.1:0", MemoryEtcd::new())
         .await
         .unwrap();
-    let bad = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    for endpoints in [
-        [good.endpoint(), endpoint(bad)],
-        [endpoint(bad), good.endpoint()],
-    ] {
+    let port = ReservedPort::new();
+    let bad = endpoint(port.address());
+    for endpoints in [[good.endpoint(), bad.clone()], [bad, good.endpoint()]] {
         let transport = GrpcTransport::connect(&endpoints).unwrap();
         is_usable(&transport).await;
     }
@@ -342,8 +334,10 @@ async fn only_error<T>(mut stream: BoxStream<Result<T, Error>>) -> Error {
     error
 }
 
-async fn works_with_an_etcd_at(address: SocketAddr, transport: &GrpcTransport) {
-    let _server = Server::bind(address, MemoryEtcd::new()).await.unwrap();
+async fn works_with_an_etcd_at(port: ReservedPort, transport: &GrpcTransport) {
+    let _server = Server::bind(port.address(), MemoryEtcd::new())
+        .await
+        .unwrap();
     let errors: Vec<_> = every_call(transport, Timeout::DEFAULT)
         .await
         .into_iter()
@@ -402,7 +396,7 @@ async fn answer_with(status: u16, page: &'static str, stream: TcpStream) {
 
 /// A listener that treats each connection in the same way.
 struct BadServer {
-    address: SocketAddr,
+    port: ReservedPort,
     task: JoinHandle<()>,
 }
 
@@ -411,8 +405,8 @@ impl BadServer {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let port = ReservedPort::new();
+        let listener = TcpListener::bind(port.address()).await.unwrap();
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
@@ -420,17 +414,17 @@ impl BadServer {
                 connections.spawn(treat(stream));
             }
         });
-        Self { address, task }
+        Self { port, task }
     }
 
     fn endpoint(&self) -> String {
-        endpoint(self.address)
+        endpoint(self.port.address())
     }
 
     /// Hangs up on all, and returns where it was.
-    async fn stop(self) -> SocketAddr {
+    async fn stop(self) -> ReservedPort {
         self.task.abort();
         let _ = self.task.await;
-        self.address
+        self.port
     }
 }

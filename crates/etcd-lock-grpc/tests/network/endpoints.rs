@@ -6,7 +6,7 @@ use etcd_lock_core::kv::RangeRequest;
 use etcd_lock_core::{CallOptions, Result, Transport};
 use etcd_lock_grpc::{ConnectOptions, EndpointChoice, EndpointState, GrpcTransport};
 use etcd_lock_memory::{MemoryEtcd, Server};
-use etcd_lock_testkit::RealEtcd;
+use etcd_lock_testkit::{RealEtcd, ReservedPort};
 use futures_util::future::join_all;
 use tokio::io;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -50,16 +50,17 @@ async fn endpoints_in_turn_are_asked_equally_often() {
 #[tokio::test]
 async fn a_listed_endpoint_that_comes_back_is_asked_again() {
     let etcd = MemoryEtcd::new();
-    let servers = three(&etcd).await;
+    let port = ReservedPort::new();
+    let mut servers = three(&etcd).await;
+    servers[0] = Server::bind(port.address(), etcd.clone()).await.unwrap();
     let transport = connect(&servers, EndpointChoice::Listed);
     range(&transport).await.unwrap();
     assert_eq!(attempts(&transport), [1, 0, 0]);
     let [first, second, _third] = servers;
-    let address = first.address();
     first.shutdown().await.unwrap();
     range(&transport).await.unwrap();
     assert_ne!(transport.info().endpoints[0].state, EndpointState::Healthy);
-    let _first = Server::bind(address, etcd).await.unwrap();
+    let _first = Server::bind(port.address(), etcd).await.unwrap();
     becomes(&transport, EndpointState::Healthy).await;
     second.shutdown().await.unwrap();
     range(&transport).await.unwrap();

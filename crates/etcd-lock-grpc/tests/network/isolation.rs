@@ -13,9 +13,9 @@ use etcd_lock_core::{
 };
 use etcd_lock_grpc::{Address, ConnectOptions, GrpcTransport, TlsOptions};
 use etcd_lock_memory::{MemoryEtcd, Server};
-use etcd_lock_testkit::RealEtcd;
 use etcd_lock_testkit::certificates::Authority;
 use etcd_lock_testkit::real_etcd::Setup;
+use etcd_lock_testkit::{RealEtcd, ReservedPort};
 use futures_util::stream::{self, StreamExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -147,13 +147,13 @@ fn a_client_works_on_two_runtimes_of_which_one_stands_still() {
 #[tokio::test]
 async fn an_idle_client_works_after_its_server_was_restarted() {
     let etcd = MemoryEtcd::new();
-    let server = Server::bind("127.0.0.1:0", etcd.clone()).await.unwrap();
-    let address = server.address();
+    let port = ReservedPort::new();
+    let server = Server::bind(port.address(), etcd.clone()).await.unwrap();
     let transport = GrpcTransport::connect([server.endpoint()]).unwrap();
     is_usable(&transport).await;
     drop(server);
     sleep(Duration::from_millis(200)).await;
-    let _server = Server::bind(address, etcd).await.unwrap();
+    let _server = Server::bind(port.address(), etcd).await.unwrap();
     is_usable(&transport).await;
 }
 

@@ -8,6 +8,7 @@ use etcd_lock_core::{CallOptions, Client, LockName, LockRequest, Transport, leas
 use etcd_lock_grpc::GrpcTransport;
 use etcd_lock_memory::{MemoryEtcd, Server};
 use etcd_lock_session::Queue;
+use etcd_lock_testkit::ReservedPort;
 use tokio::io::{self, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -23,9 +24,9 @@ async fn an_entry_that_nobody_heard_of_is_withdrawn() {
     let etcd = MemoryEtcd::new();
     let inspector = Client::new(etcd.clone());
     let server = Server::bind("127.0.0.1:0", etcd.clone()).await.unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let endpoint = format!("http://{address}");
+    let port = ReservedPort::new();
+    let listener = TcpListener::bind(port.address()).await.unwrap();
+    let endpoint = format!("http://{}", port.address());
     let queue = Queue::new(GrpcTransport::connect([endpoint]).unwrap());
     let lease = lease::grant(&inspector, Duration::from_secs(600))
         .await
@@ -43,7 +44,7 @@ async fn an_entry_that_nobody_heard_of_is_withdrawn() {
         "{error:?}"
     );
     assert!(is_queued(&inspector).await);
-    let _back = Server::bind(address, etcd).await.unwrap();
+    let _back = Server::bind(port.address(), etcd).await.unwrap();
     timeout(PATIENCE, becomes(&inspector, false)).await.unwrap();
 }
 

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{health, program};
+use crate::ReservedPort;
 
 /// How long a member may take until it answers. An election on a busy machine can take a few seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,7 +30,7 @@ pub struct Member {
 }
 
 /// How a member is started.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Plan {
     pub(super) program: PathBuf,
     /// How much longer a sync takes.
@@ -45,21 +46,20 @@ pub(super) struct Plan {
     pub(super) flags: Vec<String>,
 }
 
-/// The ports that a member listens on.
-#[derive(Clone, Copy, Debug)]
+/// The ports that a member listens on, which it finds free when it is started again.
+#[derive(Debug)]
 pub(super) struct Ports {
-    pub(super) client: u16,
-    pub(super) peer: u16,
+    pub(super) client: ReservedPort,
+    pub(super) peer: ReservedPort,
     /// For health and metrics: without TLS, whatever clients need.
-    pub(super) metrics: u16,
+    pub(super) metrics: ReservedPort,
 }
 
 impl Member {
     /// The URL for clients.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        let Plan { scheme, ports, .. } = &self.plan;
-        format!("{scheme}://127.0.0.1:{}", ports.client)
+        self.plan.endpoint()
     }
 
     /// The number of its process.
@@ -70,12 +70,12 @@ impl Member {
 
     /// Whether it answers and has a leader.
     pub async fn is_healthy(&self) -> bool {
-        health::is_healthy(self.plan.ports.metrics).await
+        health::is_healthy(self.plan.ports.metrics.number()).await
     }
 
     /// Whether it leads, by its own word. A member that doesn't answer doesn't lead.
     pub async fn is_leader(&self) -> bool {
-        let metrics = health::metrics(self.plan.ports.metrics).await;
+        let metrics = health::metrics(self.plan.ports.metrics.number()).await;
         metrics.is_ok_and(|metrics| metrics.contains("\netcd_server_is_leader 1\n"))
     }
 
@@ -84,7 +84,9 @@ impl Member {
     /// # Panics
     /// When it doesn't answer.
     pub async fn metrics(&self) -> String {
-        health::metrics(self.plan.ports.metrics).await.unwrap()
+        health::metrics(self.plan.ports.metrics.number())
+            .await
+            .unwrap()
     }
 
     /// Stops it in its tracks, as a long pause of its machine would: its connections stay open and nothing answers.
@@ -132,9 +134,7 @@ impl Member {
     pub async fn restart(&mut self) {
         self.kill();
         self.launch();
-        if let Err(log) = self.wait_until_it_answers().await {
-            panic!("etcd did not start again; the end of its log:\n{log}");
-        }
+        self.wait_until_healthy().await;
     }
 
     /// As [`restart`](Self::restart), without waiting until it answers: without a majority it never would.
@@ -175,10 +175,14 @@ impl Member {
     /// Waits until it answers and has a leader.
     ///
     /// # Panics
-    /// When it doesn't in half a minute.
+    /// When it ends, or doesn't in half a minute. The end of its log is printed as it is dropped.
     pub async fn wait_until_healthy(&mut self) {
-        if let Err(log) = self.wait_until_it_answers().await {
-            panic!("etcd is not healthy; the end of its log:\n{log}");
+        let deadline = Instant::now() + PATIENCE;
+        while !(self.is_listening() && self.is_healthy().await) {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "etcd ended: {ended:?}");
+            assert!(Instant::now() < deadline, "etcd is not healthy");
+            sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -194,20 +198,7 @@ impl Member {
         }
     }
 
-    /// On failure, the end of its log.
-    pub(super) async fn wait_until_it_answers(&mut self) -> Result<(), String> {
-        let deadline = Instant::now() + PATIENCE;
-        while !(self.is_listening() && self.is_healthy().await) {
-            let ended = self.child.try_wait().unwrap().is_some();
-            if ended || Instant::now() > deadline {
-                return Err(self.log_tail());
-            }
-            sleep(Duration::from_millis(5)).await;
-        }
-        Ok(())
-    }
-
-    /// By its own word: the health of another program that has taken our port is none of ours.
+    /// Health is told on a port of its own, which may answer before the one for clients does.
     fn is_listening(&self) -> bool {
         self.log().contains("ready to serve client requests")
     }
@@ -245,7 +236,21 @@ impl Drop for Member {
     }
 }
 
+impl Ports {
+    pub(super) fn reserve() -> Self {
+        Self {
+            client: ReservedPort::new(),
+            peer: ReservedPort::new(),
+            metrics: ReservedPort::new(),
+        }
+    }
+}
+
 impl Plan {
+    fn endpoint(&self) -> String {
+        format!("{}://{}", self.scheme, self.ports.client.address())
+    }
+
     /// The program with its arguments, and what it runs under.
     fn command_line(&self) -> Vec<OsString> {
         let mut line = Vec::new();
@@ -263,12 +268,11 @@ impl Plan {
 
     /// Timing is left at etcd's defaults: the least time to live of a lease depends on it.
     fn arguments(&self) -> Vec<String> {
-        let client = format!("{}://127.0.0.1:{}", self.scheme, self.ports.client);
         let listening = [
-            ("--listen-client-urls", client.clone()),
-            ("--advertise-client-urls", client),
-            ("--listen-peer-urls", plain(self.ports.peer)),
-            ("--listen-metrics-urls", plain(self.ports.metrics)),
+            ("--listen-client-urls", self.endpoint()),
+            ("--advertise-client-urls", self.endpoint()),
+            ("--listen-peer-urls", plain(self.ports.peer.number())),
+            ("--listen-metrics-urls", plain(self.ports.metrics.number())),
         ];
         let flags = self.flags.iter().cloned();
         let arguments = self.identity().into_iter().chain(flatten(listening));

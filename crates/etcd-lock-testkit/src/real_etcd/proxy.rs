@@ -17,6 +17,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
+use crate::ReservedPort;
+
 /// A port that leads to another one, and the [`Link`] that says how.
 #[derive(Debug)]
 pub struct Proxy {
@@ -177,17 +179,17 @@ pub(super) async fn serve(
     gate: Link,
     choose: impl Fn(SocketAddr) -> Link + Send + Sync + 'static,
 ) -> (u16, JoinHandle<()>) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let port = ReservedPort::new();
+    let number = port.number();
+    let mut listener = Some(TcpListener::bind(port.address()).await.unwrap());
     let acceptor = tokio::spawn(async move {
         // Connections end with the acceptor.
         let mut connections = JoinSet::new();
-        let mut listener = Some(listener);
         loop {
             // A port is refused by not listening on it.
             let here = match listener.take() {
                 Some(here) => here,
-                None => bind(address).await,
+                None => TcpListener::bind(port.address()).await.unwrap(),
             };
             tokio::select! {
                 () = gate.refusing(true) => {
@@ -198,17 +200,7 @@ pub(super) async fn serve(
             }
         }
     });
-    (address.port(), acceptor)
-}
-
-/// The port was ours a moment ago, and connections of then may still be closing.
-async fn bind(address: SocketAddr) -> TcpListener {
-    loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => return listener,
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    }
+    (number, acceptor)
 }
 
 async fn accept(

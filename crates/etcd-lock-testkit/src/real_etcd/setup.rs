@@ -1,7 +1,5 @@
 //! How an etcd is to be started.
 
-use std::net::TcpListener;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -11,12 +9,6 @@ use super::member::{Member, Plan, Ports};
 use super::peer_links::PeerLinks;
 use super::{Admin, RealEtcd, data, default_program};
 use crate::certificates::{Authority, Pair};
-
-/// How often other ports are tried when somebody takes one of ours between choosing and using it.
-const ATTEMPTS: usize = 5;
-
-/// The ports that are tried: below those that Linux gives to connections.
-const PORTS: Range<u16> = 10_000..32_000;
 
 /// An etcd that is yet to be started: one member, without TLS, of the program that is found by itself.
 ///
@@ -115,37 +107,27 @@ impl Setup {
     /// # Panics
     /// When there is no etcd on this machine, saying how to get one; or when it doesn't start.
     pub async fn start(self) -> RealEtcd {
-        for _ in 1..ATTEMPTS {
-            if let Ok(etcd) = self.try_start().await {
-                return etcd;
-            }
-        }
-        self.try_start()
-            .await
-            .unwrap_or_else(|log| panic!("etcd did not start; the end of its log:\n{log}"))
-    }
-
-    /// On failure, the end of the log of the member that failed.
-    async fn try_start(&self) -> Result<RealEtcd, String> {
         let parent = self.parent.clone();
         let dir = data::directory(&parent.unwrap_or_else(data::default_parent));
-        let ports = free_ports(self.size);
+        let ports: Vec<_> = (0..self.size).map(|_| Ports::reserve()).collect();
         let pids: Vec<_> = (0..self.size)
             .map(|_| Arc::new(AtomicU32::new(0)))
             .collect();
-        let own: Vec<_> = ports.iter().map(|ports| ports.peer).collect();
+        let own: Vec<_> = ports.iter().map(|ports| ports.peer.number()).collect();
         let links = match self.has_peer_links {
             true => Some(PeerLinks::start(&own, &pids).await),
             false => None,
         };
         let advertised = links.as_ref().map_or(own, PeerLinks::ports);
-        let mut members: Vec<_> = (0..self.size)
-            .map(|index| Plan {
+        let mut members: Vec<_> = ports
+            .into_iter()
+            .enumerate()
+            .map(|(index, ports)| Plan {
                 program: self.program.clone().unwrap_or_else(default_program),
                 slower_sync: self.slower_sync,
                 data: dir.path().join(name(index)),
                 scheme: if self.tls.is_some() { "https" } else { "http" },
-                ports: ports[index],
+                ports,
                 advertised_peer_port: advertised[index],
                 initial_cluster: initial_cluster(&advertised),
                 flags: self.all_flags(),
@@ -154,14 +136,14 @@ impl Setup {
             .map(|(plan, pid)| Member::spawn(plan, pid))
             .collect();
         for member in &mut members {
-            member.wait_until_it_answers().await?;
+            member.wait_until_healthy().await;
         }
-        Ok(RealEtcd {
+        RealEtcd {
             members,
             links,
             admin: self.admin(),
             dir,
-        })
+        }
     }
 
     fn all_flags(&self) -> Vec<String> {
@@ -198,28 +180,6 @@ impl Default for Setup {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// All are held before the first is let go, so that they differ. A port that the kernel chose could be that of somebody's
-/// connection before etcd listens on it.
-fn free_ports(members: usize) -> Vec<Ports> {
-    let mut random = fastrand::Rng::new();
-    let mut listeners = Vec::new();
-    while listeners.len() < 3 * members {
-        listeners.extend(TcpListener::bind(("127.0.0.1", random.u16(PORTS))));
-    }
-    let ports: Vec<_> = listeners
-        .iter()
-        .map(|listener| listener.local_addr().unwrap().port())
-        .collect();
-    ports
-        .chunks(3)
-        .map(|ports| Ports {
-            client: ports[0],
-            peer: ports[1],
-            metrics: ports[2],
-        })
-        .collect()
 }
 
 fn name(index: usize) -> String {
