@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -259,8 +258,8 @@ async fn exchange(client: &mut TcpStream, server: &mut TcpStream, link: &Link) -
 
 /// Carries one direction to its end. Bytes wait without holding up those that arrive after them.
 async fn pump(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
     link: &Link,
     flow: fn(&State) -> Flow,
     is_request: bool,
@@ -306,5 +305,41 @@ async fn let_through(at: Instant, state: &mut watch::Receiver<State>, flow: fn(&
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const DELAY: Duration = Duration::from_millis(100);
+    const BETWEEN: Duration = Duration::from_millis(10);
+    const BYTES: u32 = 7;
+
+    #[tokio::test(start_paused = true)]
+    async fn delayed_bytes_arrive_after_the_delay_and_none_waits_for_another() {
+        let link = Link::new();
+        link.delay(DELAY);
+        let ((mut client, from), (to, mut server)) = (duplex(64), duplex(64));
+        let began = Instant::now();
+        let send = async {
+            for _ in 0..BYTES {
+                client.write_all(b"x").await.unwrap();
+                sleep(BETWEEN).await;
+            }
+            drop(client);
+        };
+        let receive = async {
+            for index in 0..BYTES {
+                server.read_exact(&mut [0]).await.unwrap();
+                assert_eq!(began.elapsed(), index * BETWEEN + DELAY);
+            }
+        };
+        let pump = pump(from, to, &link, |state| state.requests, true);
+        let ((), (), carried) = tokio::join!(send, receive, pump);
+        carried.unwrap();
     }
 }
