@@ -32,8 +32,8 @@
 //!             ▼ │          │          │          │ withdrawn, or an orphan
 //!           InDoubt ───────┼──────────┼──────────┘
 //!                          ▼          ▼
-//!                     the entry was deleted by somebody else, or its session has ended: the caller is told, and
-//!                     the others of the session enter again
+//!                     the entry was deleted by somebody else, or its session has
+//!                     ended: the caller is told, and the others of the session enter again
 //! ```
 //!
 //! - A request to enter whose outcome is unknown can be executed for as long as its lease lives, and no read proves that it
